@@ -1,0 +1,83 @@
+"""What can go wrong, as one family.
+
+    RayS3Error                          catch this for all of them
+    ├── InputError (ValueError)         deps, outs or settings are not usable; nothing was started
+    ├── StoreError (OSError)            the store cannot be opened, read or written
+    │   ├── StoreUnreachableError       nobody answers at its endpoint
+    │   ├── StoreDeniedError            credentials are missing, wrong or not allowed
+    │   ├── BucketNotFoundError         the bucket does not exist
+    │   ├── MissingObjectError          the store lost objects that it was known to hold
+    │   └── CorruptObjectError          an object's bytes are not what its name says
+    ├── ClusterError (RuntimeError)     Ray cannot be reached, or can never serve the request
+    ├── PicklingError (TypeError)       a function, argument or result cannot travel
+    └── JobError (RuntimeError)         a job died, or its exception cannot be rebuilt here
+
+Every message says what was expected, what was found, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class RayS3Error(Exception):
+    """Base of every error this project raises on its own account."""
+
+
+class InputError(RayS3Error, ValueError):
+    """Deps, outs or settings are not usable. ``problems`` lists each one; the message shows all."""
+
+    def __init__(self, problems: tuple[str, ...] | str) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return self.problems[0]
+        return f"{len(self.problems)} problems:\n" + "\n".join(f"  - {p}" for p in self.problems)
+
+
+class StoreError(RayS3Error, OSError):
+    """The store cannot be opened, read or written."""
+
+
+class StoreUnreachableError(StoreError):
+    """Nobody answers at the store's endpoint."""
+
+
+class StoreDeniedError(StoreError):
+    """Credentials are missing, wrong, expired or not allowed to do this."""
+
+
+class BucketNotFoundError(StoreError):
+    """The bucket does not exist (which S3 tells apart from a missing object only in a listing)."""
+
+
+class MissingObjectError(StoreError):
+    """The store does not hold objects that a manifest or a job names. ``digests`` lists them."""
+
+    def __init__(self, digests: tuple[str, ...], store_url: str) -> None:
+        self.digests = tuple(digests)
+        self.store_url = store_url
+        super().__init__(self.digests, store_url)
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.digests[:3]) + (", …" if len(self.digests) > 3 else "")
+        return (
+            f"{len(self.digests)} object(s) are gone from {self.store_url}: {shown}. Somebody may have "
+            "collected garbage there (`dvc gc -c`); run again to upload them anew."
+        )
+
+
+class CorruptObjectError(StoreError):
+    """An object's bytes do not hash to its name, or a manifest's rows are not acceptable."""
+
+
+class ClusterError(RayS3Error, RuntimeError):
+    """Ray cannot be reached, or no node of it can ever serve the request."""
+
+
+class PicklingError(RayS3Error, TypeError):
+    """A function, argument or return value cannot travel between driver and worker."""
+
+
+class JobError(RayS3Error, RuntimeError):
+    """A job's process died, or its own exception cannot be rebuilt on the driver."""
