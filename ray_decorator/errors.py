@@ -12,6 +12,8 @@
     ├── PicklingError (TypeError)       a function, argument or result cannot travel
     └── JobError (RuntimeError)         a job died, or its exception cannot be rebuilt here
 
+    RemoteTraceback                     no error of its own: the cause of one that came from a worker
+
 Every message says what was expected, what was found, and what to do next.
 """
 
@@ -81,3 +83,14 @@ class PicklingError(RayS3Error, TypeError):
 
 class JobError(RayS3Error, RuntimeError):
     """A job's process died, or its own exception cannot be rebuilt on the driver."""
+
+
+class RemoteTraceback(Exception):
+    """The worker's traceback as text: the ``__cause__`` of an exception that came back from there."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return f"\n{self.text.rstrip()}\n"

@@ -1,9 +1,9 @@
 """The values that flow through the house. Each is made once, frozen, and moves forward.
 
-    Call                              front door -> engine
-    Job(deps: Dep, outs: Out)         engine -> worker
-    Receipt(outs: Content)            worker -> driver
-    Outcome                           engine -> front door
+    Call(deps, outs: PathSlot)                 front door -> engine
+    Job(deps: Dep, outs: Out, store: Location) engine -> worker
+    Receipt(outs: Content, failure: Failure)   worker -> driver
+    Outcome                                    engine -> front door
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 Slot = tuple[str | int, ...]
-"""Where a path stands in a call: ``("kwargs", "config", "data", "path")`` or ``("args", 0, …)``."""
+"""Where a path stands in a call: ``("args", 0, "data", "path")`` or ``("kwargs", "config", …)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +59,142 @@ class Location:
     region: str | None = None
     ca_bundle: str | None = field(repr=False, default=None)
     credentials: Credentials | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PathSlot:
+    """One path that a call reads or writes: where it stands, the key the user named it by, its value."""
+
+    slot: Slot
+    key: str
+    value: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a front door asks for: ``func(*args, **kwargs)``, run elsewhere.
+
+    Every value in ``deps`` and ``outs`` is absolute. ``workspace`` is an out that comes home also when
+    the call failed: a Hydra job's own directory. ``name`` is what the user sees: ``#3 lr=0.1``.
+    """
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    deps: tuple[PathSlot, ...]
+    outs: tuple[PathSlot, ...]
+    name: str
+    workspace: PathSlot | None = None
+
+    @property
+    def targets(self) -> tuple[PathSlot, ...]:
+        """All that the call writes: its workspace first, then its outs."""
+        return (self.workspace, *self.outs) if self.workspace else self.outs
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A directory of the driver's, so marked that a worker can tell whether it stands before the same one.
+
+    A path alone does not say it: the boot id names the machine, device and inode name the directory.
+    """
+
+    path: str
+    boot_id: str
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dep:
+    """Content that the worker puts down, and whose local path it fills into ``slot``.
+
+    ``inside``: the dep is an out as well, or stands inside of one: the index of that out, and the path
+    within it. The job may then write to it.
+    """
+
+    slot: Slot
+    key: str
+    name: str
+    content: Content
+    inside: tuple[int, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """A path that the worker chooses, fills into ``slot``, and whose content it sends home afterwards.
+
+    ``inside``: the path lies in another out of the same job (its index, the path within).
+    ``place``: where the worker finds this very directory, it is used as it stands. ``directory``: a
+    directory stands there at home, so the job may expect one. ``on_failure``: comes home in any case.
+    """
+
+    slot: Slot
+    key: str
+    name: str
+    inside: tuple[int, str] | None = None
+    place: Place | None = None
+    directory: bool = False
+    on_failure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job as it travels: ``payload`` is the pickled ``(args, kwargs)``.
+
+    ``cwd`` and ``sys_path`` are the driver's; the worker takes over what of them exists on its side.
+    """
+
+    id: str
+    name: str
+    payload: bytes = field(repr=False)
+    deps: tuple[Dep, ...]
+    outs: tuple[Out, ...]
+    store: Location
+    cwd: str
+    sys_path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception as plain data: the pickled instance where it can be pickled, and always its text."""
+
+    pickled: bytes | None = field(repr=False)
+    summary: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What came of a job. ``value`` is the pickled return value; ``outs`` are keyed by index in the job.
+
+    ``missing`` are digests that the store should have held: the job has not run then.
+    ``unwritten`` are the keys of outs that the job never wrote. ``sent`` and ``received`` are the
+    worker's own transfers in bytes, ``seconds`` the run time of the function alone.
+    """
+
+    value: bytes | None = field(repr=False, default=None)
+    failure: Failure | None = None
+    outs: Mapping[int, Content] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    unwritten: tuple[str, ...] = ()
+    seconds: float = 0.0
+    sent: int = 0
+    received: int = 0
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the front door gets: a value or an error (with the worker's traceback as its cause).
+
+    ``sent`` and ``received`` are the bytes that moved for this call, counted where they left or came in.
+    """
+
+    name: str
+    value: Any = None
+    error: BaseException | None = None
+    seconds: float = 0.0
+    sent: int = 0
+    received: int = 0
+    node: str = ""

@@ -45,7 +45,7 @@ class RayS3Launcher(Launcher):
         # lazy import to ensure plugin discovery remains fast
         from . import _core
 
-        _core.prepare(self)
+        self.session = _core.prepare(self)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run one job for each list of overrides; a return for each, in the same order."""

@@ -1,0 +1,106 @@
+"""From a job's overrides to its config, its directory at home, and the Call for the engine."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import filter_overrides
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from ray_decorator import mainmodule, slots
+from ray_decorator.errors import InputError
+from ray_decorator.model import Call, PathSlot
+
+from ._task import HydraTask
+from .ray_s3_launcher import RayS3Launcher
+
+_PATHS, _DIRECTORY = ("args", 1), ("args", 2)
+
+
+@dataclass(frozen=True, slots=True)
+class ComposedJob:
+    """A job's configs as Hydra returns them (``config`` is both in one), and its directory at home."""
+
+    num: int
+    overrides: Sequence[str]
+    config: DictConfig
+    task_config: DictConfig
+    hydra_config: DictConfig
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        """What the user sees: ``#3 lr=0.1``."""
+        return f"#{self.num} {self.shown_overrides}".rstrip()
+
+    @property
+    def shown_overrides(self) -> str:
+        return " ".join(filter_overrides(self.overrides))
+
+
+def compose(launcher: RayS3Launcher, overrides: Sequence[str], num: int) -> ComposedJob:
+    """Compose one job, as Hydra's own launchers do. HydraConfig is the job's afterwards."""
+    config = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
+    with open_dict(config):
+        config.hydra.job.id = f"{config.hydra.job.name}_{num}"
+        config.hydra.job.num = num
+    HydraConfig.instance().set_config(config)
+    directory = Path(os.path.abspath(os.path.join(config.hydra.sweep.dir, str(config.hydra.sweep.subdir))))
+    with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+        config.hydra.runtime.output_dir = str(directory)
+    HydraConfig.instance().set_config(config)
+    task_config = copy.deepcopy(config)
+    with read_write(task_config), open_dict(task_config):
+        del task_config["hydra"]
+    hydra_config = copy.deepcopy(HydraConfig.instance().cfg)
+    assert isinstance(hydra_config, DictConfig)
+    task_overrides = OmegaConf.to_container(config.hydra.overrides.task)
+    assert isinstance(task_overrides, list)
+    return ComposedJob(num, task_overrides, config, task_config, hydra_config, directory)
+
+
+def call(launcher: RayS3Launcher, job: ComposedJob, task: HydraTask) -> Call:
+    """The engine's Call for a job. Raises InputError with all that is wrong with its deps and outs."""
+    start = Path(job.config.hydra.runtime.cwd)
+    problems: list[str] = []
+    deps = _find(job, launcher.deps, "deps", start, problems)
+    outs = _find(job, launcher.outs, "outs", start, problems)
+    problems += [_missing(dep) for dep in deps if not os.path.lexists(dep.value)]
+    if problems:
+        raise InputError(tuple(problems))
+    job.directory.mkdir(parents=True, exist_ok=True)
+    main = mainmodule.named_in(OmegaConf.to_container(job.task_config, resolve=False))
+    return Call(
+        func=task,
+        args=(job.config, {path.key: str(path.value) for path in (*deps, *outs)}, str(job.directory), main),
+        kwargs={},
+        deps=deps,
+        outs=outs,
+        name=job.name,
+        workspace=PathSlot(_DIRECTORY, "hydra.sweep.subdir", job.directory),
+    )
+
+
+def _find(
+    job: ComposedJob, keys: Sequence[str], kind: str, start: Path, problems: list[str]
+) -> tuple[PathSlot, ...]:
+    found: dict[str, PathSlot] = {}
+    for key in keys:
+        try:
+            for path in slots.find(job.task_config, key, kind=kind, start=start):
+                found[path.key] = PathSlot((*_PATHS, path.key), path.key, path.value)
+        except InputError as exc:
+            problems += exc.problems
+    return tuple(found.values())
+
+
+def _missing(dep: PathSlot) -> str:
+    return (
+        f"deps key {dep.key!r} is {dep.value}, which does not exist. Fetch it first (with DVC: "
+        f"`dvc pull {os.path.relpath(dep.value)}`), or correct the key's value"
+    )

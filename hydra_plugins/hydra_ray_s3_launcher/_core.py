@@ -1,0 +1,178 @@
+"""A batch of jobs, from their overrides to their returns: compose -> Calls -> engine -> JobReturns."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, filter_overrides, setup_globals
+from hydra.errors import CompactHydraException
+
+from ray_decorator import engine, settings
+from ray_decorator.cluster import Connection
+from ray_decorator.errors import InputError, RayS3Error
+from ray_decorator.model import Call, Outcome
+from ray_decorator.progress import make_progress
+from ray_decorator.report import JobRow, brief, show
+from ray_decorator.staging import in_jobs
+
+from ._compose import ComposedJob, call, compose
+from ._task import HydraTask
+from .ray_s3_launcher import RayS3Launcher
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What stays the same from batch to batch: where to run, and the connection there."""
+
+    settings: settings.Settings
+    connection: Connection
+
+
+def prepare(launcher: RayS3Launcher) -> Session:
+    """Check the settings, and let Ray start in the background while the sweeper validates its jobs."""
+    try:
+        resolved = settings.resolve(
+            ray_address=launcher.ray_address,
+            s3_base_path=launcher.s3_base_path,
+            ray_init_kwargs=launcher.ray_init_kwargs,
+            ray_remote_kwargs=launcher.ray_remote_kwargs,
+            max_concurrent=launcher.max_concurrent,
+        )
+    except RayS3Error as exc:
+        raise _compact(exc) from exc
+    return Session(resolved, Connection(resolved))
+
+
+def launch(
+    launcher: RayS3Launcher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+) -> Sequence[JobReturn]:
+    """Run a batch of jobs; their returns in the same order. A job that failed is a FAILED return.
+
+    :param job_overrides: one list of overrides for each job.
+    :param initial_job_idx: the number of the batch's first job in its sweep.
+    """
+    setup_globals()
+    configure_log(launcher.config.hydra.hydra_logging, launcher.config.hydra.verbose)
+    _announce(launcher, job_overrides, initial_job_idx)
+    try:
+        return _Batch(launcher, job_overrides, initial_job_idx).run()
+    except RayS3Error as exc:
+        raise _compact(exc) from exc
+
+
+def _announce(launcher: RayS3Launcher, job_overrides: Sequence[Sequence[str]], first: int) -> None:
+    where = launcher.session.settings
+    sweep_dir = Path(str(launcher.config.hydra.sweep.dir))
+    sweep_dir.mkdir(parents=True, exist_ok=True)
+    log.info("Launching %d job(s) on Ray (%s), sweep output dir : %s", len(job_overrides), where.ray_address, sweep_dir)
+    if where.store_is_default and where.ray_address == "local":
+        log.info(
+            "Ray and the store (%s) are private to this machine; for a cluster set hydra.launcher.ray_address "
+            "and hydra.launcher.s3_base_path, or RAY_ADDRESS and RAY_S3_BASE_PATH",
+            where.store_url,
+        )
+    for num, overrides in enumerate(job_overrides, first):
+        log.info("\t#%d : %s", num, " ".join(filter_overrides(overrides)))
+
+
+class _Batch:
+    """The jobs of one call to ``launch``."""
+
+    def __init__(
+        self, launcher: RayS3Launcher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> None:
+        self._launcher = launcher
+        self._overrides = list(enumerate(job_overrides, initial_job_idx))
+        self._task = HydraTask(launcher.task_function, launcher.hydra_context, Singleton.get_state())
+        self._jobs: list[ComposedJob] = []
+        self._rows: dict[int, JobRow] = {}
+
+    def run(self) -> list[JobReturn]:
+        session = self._launcher.session
+        # with deps or outs, all that is wrong with any job is said before the first one starts
+        checked = bool(self._launcher.deps or self._launcher.outs)
+        calls = self._all_calls() if checked else self._calls()
+        try:
+            with make_progress() as progress:
+                outcomes = engine.run_many(
+                    calls, session.settings, session.connection, progress, landed=self._landed
+                )
+        finally:
+            show([self._rows[index] for index in sorted(self._rows)])
+        return [_job_return(job, outcome) for job, outcome in zip(self._jobs, outcomes, strict=True)]
+
+    def _calls(self) -> Iterator[Call]:
+        for num, overrides in self._overrides:
+            job = compose(self._launcher, overrides, num)
+            self._jobs.append(job)
+            yield call(self._launcher, job, self._task)
+
+    def _all_calls(self) -> list[Call]:
+        calls: list[Call] = []
+        problems: dict[str, list[str]] = {}
+        for num, overrides in self._overrides:
+            job = compose(self._launcher, overrides, num)
+            self._jobs.append(job)
+            try:
+                calls.append(call(self._launcher, job, self._task))
+            except InputError as exc:
+                for problem in exc.problems:
+                    problems.setdefault(problem, []).append(job.name)
+        if problems:
+            raise InputError(tuple(f"{text} ({in_jobs(names)})" for text, names in problems.items()))
+        return calls
+
+    def _landed(self, index: int, outcome: Outcome) -> None:
+        job = self._jobs[index]
+        if outcome.error is not None:
+            log.error("%s failed: %s. %s", job.name, _summary(outcome.error), _where_to_look(job))
+        self._rows[index] = JobRow(
+            number=job.num,
+            overrides=job.shown_overrides,
+            status="COMPLETED" if outcome.error is None else "FAILED",
+            seconds=outcome.seconds,
+            result=brief(outcome.value) if outcome.error is None else type(outcome.error).__name__,
+            sent=outcome.sent,
+            received=outcome.received,
+            directory=os.path.relpath(job.directory),
+            node=outcome.node,
+        )
+
+
+def _job_return(job: ComposedJob, outcome: Outcome) -> JobReturn:
+    return JobReturn(
+        overrides=list(job.overrides),
+        cfg=job.task_config,
+        hydra_cfg=job.hydra_config,
+        working_dir=str(job.directory),
+        task_name=JobRuntime.instance().get("name"),
+        status=JobStatus.COMPLETED if outcome.error is None else JobStatus.FAILED,
+        _return_value=outcome.value if outcome.error is None else outcome.error,
+    )
+
+
+def _summary(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+def _where_to_look(job: ComposedJob) -> str:
+    log_file = job.directory / f"{job.hydra_config.hydra.job.name}.log"
+    return f"Its log: {log_file}" if log_file.exists() else f"Its directory: {job.directory}"
+
+
+def _compact(error: RayS3Error) -> RayS3Error:
+    """The same error, such that Hydra prints its message alone instead of a traceback through Hydra."""
+    kind = type(error)
+    compact = type(kind.__name__, (kind, CompactHydraException), {"__module__": kind.__module__})
+    made: RayS3Error = compact.__new__(compact, *error.args)
+    made.__dict__.update(error.__dict__)
+    made.args = error.args
+    return made

@@ -1,0 +1,103 @@
+"""What runs on the worker: Hydra's own ``run_job``, in a Hydra that is the driver's for as long as it lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobStatus, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.basecontainer import BaseContainer
+
+from ray_decorator import mainmodule, slots
+
+
+@dataclass(frozen=True, slots=True)
+class HydraTask:
+    """The task function with all that the jobs of a batch share; pickled once for all of them."""
+
+    task_function: TaskFunction
+    hydra_context: HydraContext
+    singletons: Mapping[str, Any]
+
+    def __call__(
+        self, config: DictConfig, paths: Mapping[str, str], directory: str, main: Mapping[str, Any]
+    ) -> Any:
+        """Run one job, and return what the task function returns.
+
+        ``config`` is the job's, with the paths of home: so it is saved in ``.hydra``. The task function
+        sees ``paths``, this machine's, in it. ``directory`` is the job's directory on this machine.
+        """
+        with _hydra_of_driver(self.singletons), mainmodule.installed(main):
+            at_home = _hydra_config(config)
+            moved = _move(config, directory)
+            result = run_job(
+                task_function=_with_paths(self.task_function, paths),
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+                hydra_context=self.hydra_context,
+            )
+            if moved:
+                _save_as_at_home(at_home, Path(directory))
+            if result.status == JobStatus.FAILED:
+                raise result._return_value
+            return result.return_value
+
+
+def _with_paths(task_function: TaskFunction, paths: Mapping[str, str]) -> Callable[[DictConfig], Any]:
+    @functools.wraps(task_function)
+    def task(config: DictConfig) -> Any:
+        for key, path in paths.items():
+            slots.fill(config, tuple(key.split(".")), path)
+        try:
+            return task_function(config)
+        except Exception:
+            # the job's log is what the user opens first when a job failed
+            logging.getLogger(task_function.__module__).exception("The job failed")
+            raise
+
+    return task
+
+
+@contextlib.contextmanager
+def _hydra_of_driver(state: Mapping[str, Any]) -> Iterator[None]:
+    instances, resolvers = Singleton._instances, BaseContainer._resolvers
+    try:
+        # set_state() would look for plugins anew in each job, which takes as long as a small job does
+        plugins = Plugins.instance()
+        Singleton.set_state({**state, "instances": {**state["instances"], Plugins: plugins}})
+        setup_globals()
+        yield
+    finally:
+        Singleton._instances, BaseContainer._resolvers = instances, resolvers
+
+
+def _move(config: DictConfig, directory: str) -> bool:
+    """Let the job's directory be ``directory``; whether it was another one before."""
+    if os.path.abspath(os.path.join(config.hydra.sweep.dir, str(config.hydra.sweep.subdir))) == directory:
+        return False
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.sweep.dir, config.hydra.sweep.subdir = os.path.split(directory)
+    return True
+
+
+def _hydra_config(config: DictConfig) -> DictConfig:
+    copied = OmegaConf.masked_copy(config, "hydra")
+    copied.hydra._set_parent(config)
+    return copied
+
+
+def _save_as_at_home(hydra_config: DictConfig, directory: Path) -> None:
+    """Hydra has saved its config with this machine's paths, which mean nothing at home."""
+    if hydra_config.hydra.output_subdir is not None:
+        OmegaConf.save(hydra_config, directory / hydra_config.hydra.output_subdir / "hydra.yaml")

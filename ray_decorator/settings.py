@@ -1,0 +1,92 @@
+"""Arguments over environment over defaults: resolved and checked once, before anything starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where to run, and where to stage.
+
+    ``ray_address`` is ``local`` (a private Ray on this machine), ``auto``, ``host:port`` or
+    ``ray://host:port``. ``store_url`` is ``s3://…`` or ``file:///…``; ``store_is_default`` says that it is
+    the directory in the user's cache which only this machine can see. ``max_concurrent`` is how many
+    jobs may be in flight at once, None for as many as the cluster takes.
+    """
+
+    ray_address: str
+    store_url: str
+    store_is_default: bool
+    ray_init_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    ray_remote_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    max_concurrent: int | None = None
+
+
+def resolve(
+    *,
+    ray_address: str | None = None,
+    s3_base_path: str | None = None,
+    ray_init_kwargs: Mapping[str, Any] | None = None,
+    ray_remote_kwargs: Mapping[str, Any] | None = None,
+    max_concurrent: int | None = None,
+) -> Settings:
+    """Settings from a front door's arguments; RAY_ADDRESS and RAY_S3_BASE_PATH stand in for absent ones.
+
+    Raises InputError, naming every problem, for a Ray elsewhere without a store that it can reach,
+    for an address of no known form, and for a ``max_concurrent`` below 1.
+    """
+    address = ray_address or os.environ.get("RAY_ADDRESS") or "local"
+    url = s3_base_path or os.environ.get("RAY_S3_BASE_PATH") or None
+    problems = [
+        *_address_problems(address),
+        *_reach_problems(address, url),
+        *([f"max_concurrent is {max_concurrent}; expected 1 or more, or null"] if _below_one(max_concurrent) else []),
+    ]
+    if problems:
+        raise InputError(tuple(problems))
+    return Settings(
+        ray_address=address,
+        store_url=url or default_store_url(),
+        store_is_default=url is None,
+        ray_init_kwargs=dict(ray_init_kwargs or {}),
+        ray_remote_kwargs=dict(ray_remote_kwargs or {}),
+        max_concurrent=max_concurrent,
+    )
+
+
+def default_store_url() -> str:
+    """The embedded default: a directory in the user's cache, as XDG names it."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return (Path(base) / "ray_s3" / "store").absolute().as_uri()
+
+
+def _address_problems(address: str) -> list[str]:
+    if address in ("local", "auto"):
+        return []
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and "/" not in host and port.isdigit():
+        return []
+    return [
+        f"ray_address is {address!r}; expected 'local', 'auto', 'host:port' (such as 10.0.0.1:6379) or "
+        "'ray://host:port' (such as ray://10.0.0.1:10001)"
+    ]
+
+
+def _reach_problems(address: str, url: str | None) -> list[str]:
+    if address == "local" or url is not None:
+        return []
+    return [
+        f"ray_address is {address!r}, but there is no s3_base_path: workers on other machines cannot see "
+        "this machine's disk. Set s3_base_path (or RAY_S3_BASE_PATH) to s3://bucket/prefix"
+    ]
+
+
+def _below_one(value: int | None) -> bool:
+    return value is not None and value < 1

@@ -1,0 +1,193 @@
+"""Dotted keys: read paths from, and fill paths into, dicts, DictConfigs, lists, partials and objects.
+
+A key is `data.path`, `data.files.0` or `data.*.path` (a `*` stands for every key or index of its level).
+The value may be a path, a list or dict of paths (every leaf is then a slot of its own), or null (skipped).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from .errors import InputError
+from .model import PathSlot, Slot
+
+_NEAREST_FROM = 2000
+
+
+def find(root: Any, key: str, *, kind: str, start: Path, prefix: Slot = ()) -> tuple[PathSlot, ...]:
+    """The paths that ``key`` names in ``root``, made absolute from ``start``.
+
+    ``kind`` is "deps" or "outs", for messages. Raises InputError for a key that does not exist (showing
+    the nearest ones) and for a value that is not a path.
+    """
+    if not isinstance(key, str) or not all(key.split(".")):
+        raise InputError(f"{kind} key {key!r} is not a dotted key such as 'data.path'")
+    matches = list(_walk(root, tuple(key.split(".")), ()))
+    if not matches:
+        raise InputError(f"{kind} key {key!r} does not exist.{_nearest(root, key)}")
+    return tuple(
+        PathSlot((*prefix, *slot), ".".join(map(str, slot)), start / value)
+        for slot, node in matches
+        for slot, value in _leaves(node, slot, kind)
+    )
+
+
+def fill(root: Any, slot: Slot, value: str) -> Any:
+    """``root`` with ``value`` at ``slot``: changed in place where it can be, else a changed copy.
+
+    A slot that held a ``Path`` gets a ``Path``, one that held a string gets a string.
+    """
+    if not slot:
+        return Path(value) if isinstance(root, Path) else value
+    head, rest = slot[0], slot[1:]
+    if isinstance(root, DictConfig | ListConfig):
+        return _fill_config(root, slot, value)
+    if isinstance(root, partial):
+        return _fill_partial(root, head, rest, value)
+    if isinstance(root, tuple):
+        items = [fill(item, rest, value) if i == int(head) else item for i, item in enumerate(root)]
+        return type(root)(*items) if hasattr(root, "_fields") else type(root)(items)
+    if isinstance(root, Mapping | list):
+        index: Any = _index(root, head)
+        root[index] = fill(root[index], rest, value)  # type: ignore[index]
+        return root
+    object.__setattr__(root, str(head), fill(getattr(root, str(head)), rest, value))
+    return root
+
+
+def _walk(node: Any, parts: tuple[str, ...], done: Slot) -> Iterator[tuple[Slot, Any]]:
+    if not parts:
+        yield done, node
+        return
+    for name in _names(node) if parts[0] == "*" else [parts[0]]:
+        found, child = _child(node, name, ".".join(map(str, (*done, name))))
+        if found:
+            yield from _walk(child, parts[1:], (*done, name))
+
+
+def _names(node: Any) -> list[str | int]:
+    if isinstance(node, DictConfig):
+        return [] if node._is_none() or node._is_missing() else [str(name) for name in node]
+    if isinstance(node, Mapping):
+        return [name for name in node if isinstance(name, str | int)]
+    if isinstance(node, partial):
+        return list(node.keywords)
+    if isinstance(node, ListConfig | list | tuple):
+        return list(range(len(node)))
+    return [name for name in getattr(node, "__dict__", {}) if not name.startswith("_")]
+
+
+def _child(node: Any, name: str | int, key: str) -> tuple[bool, Any]:
+    if node is None or isinstance(node, str | os.PathLike | int | float):
+        return False, None
+    if isinstance(node, DictConfig | ListConfig):
+        return _config_child(node, name, key)
+    if isinstance(node, partial):
+        return (True, node.keywords[name]) if name in node.keywords else (False, None)
+    if isinstance(node, Mapping | list | tuple):
+        try:
+            return True, node[_index(node, name)]
+        except (KeyError, IndexError, ValueError):
+            return False, None
+    return (True, getattr(node, str(name))) if hasattr(node, str(name)) else (False, None)
+
+
+def _config_child(node: DictConfig | ListConfig, name: str | int, key: str) -> tuple[bool, Any]:
+    try:
+        index = _index(node, name)
+        if isinstance(node, DictConfig) and index not in node:
+            # `in` is False for a null or ??? value as well: those exist
+            raw = node._get_node(index) if not node._is_none() else None
+            if raw is None:
+                return False, None
+        return True, node[index]
+    except (KeyError, IndexError, ValueError, AttributeError):
+        return False, None
+    except OmegaConfBaseException as exc:
+        raise InputError(f"key {key!r} has no value: {str(exc).splitlines()[0]}") from exc
+
+
+def _index(node: Any, name: str | int) -> Any:
+    if isinstance(node, ListConfig | Sequence):
+        return int(name)
+    if isinstance(node, Mapping) and not isinstance(node, DictConfig) and name not in node:
+        return int(name)
+    return name
+
+
+def _leaves(node: Any, slot: Slot, kind: str) -> Iterator[tuple[Slot, Path]]:
+    key = ".".join(map(str, slot))
+    if node is None:
+        return
+    if isinstance(node, str | os.PathLike):
+        yield slot, _as_path(node, key, kind)
+    elif isinstance(node, Mapping | list | tuple | ListConfig):
+        for name in _names(node):
+            _, child = _child(node, name, f"{key}.{name}")
+            yield from _leaves(child, (*slot, name), kind)
+    else:
+        raise InputError(
+            f"{kind} key {key!r} is {node!r} ({type(node).__name__}); "
+            "expected a path, a list or dict of paths, or null"
+        )
+
+
+def _as_path(value: str | os.PathLike[str], key: str, kind: str) -> Path:
+    text = os.fspath(value)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InputError(f"{kind} key {key!r} is {text!r}, which is not a path")
+    if "://" in text:
+        raise InputError(
+            f"{kind} key {key!r} is the URL {text!r}; {kind} are local paths "
+            "(the task itself can read a URL, without naming it here)"
+        )
+    return Path(text)
+
+
+def _nearest(root: Any, key: str) -> str:
+    known = list(_all_keys(root, ()))[:_NEAREST_FROM]
+    by_end = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    close = dict.fromkeys(difflib.get_close_matches(key, known, n=3, cutoff=0.6) + by_end)
+    if close:
+        return " Nearest: " + ", ".join(repr(k) for k in list(close)[:3])
+    top = [str(name) for name in _names(root)][:8]
+    return " Keys there are: " + ", ".join(map(repr, top)) if top else " There are no keys at all."
+
+
+def _all_keys(node: Any, done: Slot) -> Iterator[str]:
+    if len(done) > 8:
+        return
+    if isinstance(node, DictConfig | ListConfig):
+        node = OmegaConf.to_container(node, resolve=False)
+    if done:
+        yield ".".join(map(str, done))
+    if isinstance(node, Mapping | list | tuple | partial) or (done == () and hasattr(node, "__dict__")):
+        for name in _names(node):
+            yield from _all_keys(_child(node, name, "")[1], (*done, name))
+
+
+def _fill_config(root: DictConfig | ListConfig, slot: Slot, value: str) -> Any:
+    parent: Any = root
+    for name in slot[:-1]:
+        parent = parent[_index(parent, name)]
+        if not isinstance(parent, DictConfig | ListConfig):
+            raise TypeError(f"{'.'.join(map(str, slot))} does not lead through a config")
+    last = _index(parent, slot[-1])
+    held = parent[last]
+    with read_write(parent):
+        parent[last] = Path(value) if isinstance(held, Path) else value
+    return root
+
+
+def _fill_partial(root: partial[Any], head: str | int, rest: Slot, value: str) -> partial[Any]:
+    keywords = dict(root.keywords)
+    keywords[str(head)] = fill(keywords[str(head)], rest, value)
+    return partial(root.func, *root.args, **keywords)

@@ -1,0 +1,106 @@
+"""What the calls read: hashed once, pushed once, and pushed again where the store has lost it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from .errors import InputError
+from .hashcache import HashCache, default_path
+from .model import Call, Content
+from .progress import Progress
+from .store import locate, open_store
+from .transfer import Snapshot, pull, push, snapshot
+
+log = logging.getLogger(__name__)
+
+
+class Staging:
+    """The driver's side of a store, for one run. Safe to use from several threads."""
+
+    def __init__(self, store_url: str, progress: Progress) -> None:
+        self.location = locate(store_url)
+        self.store = open_store(self.location)
+        self._hashes = HashCache(default_path())
+        self._progress = progress
+        self._snapshots: dict[str, Snapshot] = {}
+        self._pushed: set[str] = set()
+        self._healed: Counter[str] = Counter()
+        self._lock = threading.RLock()
+
+    def hash_all(self, calls: Iterable[Call]) -> None:
+        """Hash every dep of every call; raises InputError with all that is wrong with any of them."""
+        problems: dict[str, list[str]] = {}
+        bad: dict[Path, tuple[str, ...]] = {}
+        for call in calls:
+            for dep in call.deps:
+                for problem in bad.get(dep.value) or self._problems(dep.value, bad):
+                    problems.setdefault(f"deps key {dep.key!r}: {problem}", []).append(call.name)
+        if problems:
+            raise InputError(tuple(f"{text} ({in_jobs(names)})" for text, names in problems.items()))
+
+    def _problems(self, path: Path, bad: dict[Path, tuple[str, ...]]) -> tuple[str, ...]:
+        try:
+            self._snapshot(path)
+        except InputError as exc:
+            bad[path] = exc.problems
+            return exc.problems
+        return ()
+
+    def push(self, path: Path) -> tuple[Content, int]:
+        """The content of ``path``, once the store holds it, and how many bytes that took now."""
+        with self._lock:
+            taken = self._snapshot(path)
+            if taken.content.digest in self._pushed:
+                return taken.content, 0
+            sent = push(taken, self.store, self._hashes, self._progress)
+            self._pushed.add(taken.content.digest)
+            return taken.content, sent
+
+    def pull(self, content: Content, destination: Path) -> int:
+        """Bring an out home; returns the bytes that came."""
+        return pull(content, destination, self.store, self._hashes, self._progress)
+
+    def healings(self, paths: Iterable[Path]) -> Mapping[str, int]:
+        """How often each path has been pushed anew: what a job that starts now may rely on."""
+        with self._lock:
+            return {_key(path): self._healed[_key(path)] for path in paths}
+
+    def heal(self, since: Mapping[str, int], missing: Sequence[str]) -> None:
+        """The store lost objects that a job started with: push again, unless that was done meanwhile."""
+        with self._lock:
+            stale = [key for key, times in since.items() if self._healed[key] == times]
+            if stale and not self._healed:
+                log.warning(
+                    "%s no longer holds %d object(s) that were staged there before (garbage collected?); "
+                    "uploading them again",
+                    self.store.url,
+                    len(missing),
+                )
+            self._hashes.forget(self.store.url, missing)
+            for key in stale:
+                self._healed[key] += 1
+                push(self._snapshots[key], self.store, self._hashes, self._progress, trust=False)
+
+    def _snapshot(self, path: Path) -> Snapshot:
+        with self._lock:
+            key = _key(path)
+            if key not in self._snapshots:
+                self._snapshots[key] = snapshot(path, self._hashes, self._progress)
+            return self._snapshots[key]
+
+
+def in_jobs(names: Sequence[str]) -> str:
+    """Which jobs a problem is in, short: ``job #0 x=1`` or ``300 jobs: #0 x=1, #1 x=2, …``."""
+    if len(names) == 1:
+        return f"job {names[0]}"
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return f"{len(names)} jobs: {shown}"
+
+
+def _key(path: Path) -> str:
+    return os.path.realpath(path)
