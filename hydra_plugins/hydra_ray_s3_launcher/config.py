@@ -1,7 +1,7 @@
 """The launcher's config, and the rule that choosing it is enough: no ``-m`` is needed.
 
 Hydra executes this module at the start of every Hydra app on the machine, and again on every
-``Singleton.set_state``. So it imports Hydra and OmegaConf only, and everything it does may be done twice.
+``Singleton.set_state``. So it imports Hydra only, and everything it does may be done twice.
 """
 
 from dataclasses import dataclass, field
@@ -9,9 +9,8 @@ from typing import Any
 
 import hydra.conf  # noqa: F401  it stores hydra/config, which the rule below extends
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from hydra.types import RunMode
 
-LAUNCHER = "hydra_plugins.hydra_ray_s3_launcher.ray_s3_launcher.RayS3Launcher"
 PROVIDER = "ray_s3_launcher"
 
 
@@ -19,7 +18,7 @@ PROVIDER = "ray_s3_launcher"
 class RayS3LauncherConf:
     """``hydra.launcher`` when ``hydra/launcher=ray_s3``, or a preset that builds on it, is chosen."""
 
-    _target_: str = LAUNCHER
+    _target_: str = "hydra_plugins.hydra_ray_s3_launcher.ray_s3_launcher.RayS3Launcher"
 
     # Plain dicts and lists for the launcher, instead of OmegaConf's (a rule of hydra.utils.instantiate).
     _convert_: str = "all"
@@ -45,37 +44,22 @@ class RayS3LauncherConf:
     # Jobs in flight at once. null: as many as the cluster allows.
     max_concurrent: int | None = None
 
-
-def launcher_mode(target: str | None) -> str | None:
-    """The ``hydra.mode`` that a launcher's ``_target_`` asks for; None leaves the choice to Hydra.
-
-    Hydra calls launchers in MULTIRUN mode only, so a single job of ours is a sweep of one.
-    """
-    return "MULTIRUN" if target == LAUNCHER else None
+    # What hydra.mode is unless something else sets it. Hydra calls launchers in MULTIRUN mode only; so with
+    # this a single run is a sweep of one job, without -m. null: as with other launchers, only with -m.
+    hydra_mode: RunMode | None = RunMode.MULTIRUN
 
 
 def _register() -> None:
-    OmegaConf.register_new_resolver("ray_s3_launcher_mode", launcher_mode, replace=True)
     store = ConfigStore.instance()
     store.store(group="hydra/launcher", name="ray_s3", node=RayS3LauncherConf, provider=PROVIDER)
-    # A launcher option cannot set hydra.mode: the value of hydra/config itself lands after its defaults.
-    # So the rule is one more default of hydra/config, behind its _self_. It depends on the launcher that
-    # was composed in the end, and whatever sets hydra.mode later (the app's config, the shell) still wins.
-    # oc.select: an app may have no launcher at all (~hydra/launcher).
-    store.store(
-        group="hydra/launcher_mode",
-        name="auto",
-        package="hydra",
-        node={"mode": "${ray_s3_launcher_mode:${oc.select:hydra.launcher._target_,null}}"},
-        provider=PROVIDER,
-    )
+    # A launcher option cannot set hydra.mode: hydra/config's own value lands after its defaults. So that
+    # value asks the launcher which was composed in the end; whatever sets hydra.mode later (the app's
+    # config, the shell) still wins. This stands in every app's config, whatever its launcher. So it uses
+    # none but OmegaConf's own resolvers: one of ours would be gone after OmegaConf.clear_resolvers() or a
+    # Singleton.set_state of an earlier state, as tests do, and then no Hydra app in that process would run.
     hydra_config = store.load("hydra/config.yaml")
-    defaults = hydra_config.node.defaults
-    if {"launcher_mode": "auto"} not in defaults:
-        if "_self_" not in defaults:
-            defaults.append("_self_")
-        defaults.append({"launcher_mode": "auto"})
-        store.store(group="hydra", name="config", node=hydra_config.node, provider=hydra_config.provider)
+    hydra_config.node.mode = "${oc.select:hydra.launcher.hydra_mode,null}"
+    store.store(group="hydra", name="config", node=hydra_config.node, provider=hydra_config.provider)
 
 
 _register()

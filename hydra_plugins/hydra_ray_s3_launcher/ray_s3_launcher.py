@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig
 
 
@@ -27,7 +27,9 @@ class RayS3Launcher(Launcher):
         ray_init_kwargs: Mapping[str, Any] | None = None,
         ray_remote_kwargs: Mapping[str, Any] | None = None,
         max_concurrent: int | None = None,
+        hydra_mode: RunMode | None = None,
     ) -> None:
+        del hydra_mode  # Hydra has acted on it before it made a launcher: see config.py
         self.deps = tuple(deps)
         self.outs = tuple(outs)
         self.s3_base_path = s3_base_path

@@ -1,0 +1,353 @@
+"""Choosing the launcher is enough: a single run goes through it, too, however it was chosen.
+
+Most cases ask ``Hydra.get_mode``, which is what ``@hydra.main`` itself asks before it decides between a
+run and a sweep. Where whole apps are run for the rule's sake, ``_core`` is a stand-in that prints what it
+was handed: what happens to a job afterwards is other tests' matter, except in the last ones here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+VERSION_BASES = [None, "1.1", "1.2", "1.3"]
+
+CONF = {
+    "config.yaml": "{x: 0, data: {path: data.csv}}",
+    "pinned.yaml": """
+        defaults: [config, override hydra/launcher: ray_s3]
+        """,
+    "pinned_preset.yaml": """
+        defaults: [config, override hydra/launcher: cluster]
+        """,
+    "pinned_basic.yaml": """
+        defaults: [config, override hydra/launcher: basic]
+        """,
+    "pinned_run.yaml": """
+        defaults: [config, override hydra/launcher: ray_s3, _self_]
+        hydra: {mode: RUN}
+        """,
+    "hydra/launcher/cluster.yaml": """
+        defaults: [ray_s3]
+        deps: [data.path]
+        ray_remote_kwargs: {num_cpus: 2}
+        """,
+    "hydra/launcher/cluster_gpu.yaml": """
+        defaults: [cluster]
+        ray_remote_kwargs: {num_gpus: 1}
+        """,
+}
+
+APP = """
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+
+    @hydra.main(version_base={version_base!r}, config_path="conf", config_name="config")
+    def main(cfg):
+        print("TASK", HydraConfig.get().launcher._target_.rsplit(".", 1)[-1], "x =", cfg.x, flush=True)
+
+    if __name__ == "__main__":
+        main()
+    """
+
+STAND_IN = """
+    import sys, types
+    from hydra.core.utils import JobReturn, JobStatus
+
+    def launch(launcher, job_overrides, initial_job_idx):
+        print("LAUNCH", [list(job) for job in job_overrides], flush=True)
+        return [JobReturn(overrides=job, status=JobStatus.COMPLETED) for job in job_overrides]
+
+    _core = types.ModuleType("_core")
+    _core.prepare, _core.launch = (lambda launcher: None), launch
+    sys.modules["hydra_plugins.hydra_ray_s3_launcher._core"] = _core
+    """
+
+
+@pytest.fixture(autouse=True)
+def _restore_singletons() -> Iterator[None]:
+    state = Singleton.get_state()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"(?s).*version_base")
+        yield
+    GlobalHydra.instance().clear()
+    Singleton.set_state(state)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """A directory with a conf/ tree, where apps can be put and run."""
+    for name, text in CONF.items():
+        file = tmp_path / "conf" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(text))
+    return tmp_path
+
+
+@pytest.fixture(params=VERSION_BASES, ids=str)
+def version_base(request: pytest.FixtureRequest) -> str | None:
+    base: str | None = request.param
+    return base
+
+
+def mode(app: Path, version_base: str | None, config_name: str, *overrides: str) -> RunMode | None:
+    with initialize_config_dir(str(app / "conf"), version_base=version_base):
+        found: RunMode | None = GlobalHydra.instance().hydra.get_mode(config_name, list(overrides))
+        return found
+
+
+def compose(app: Path, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(app / "conf"), version_base=None):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        return hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=False)
+
+
+def run(app: Path, source: str, *arguments: str) -> str:
+    """Run a script beside the app's conf/ and return what it printed (both streams)."""
+    script = app / "app.py"
+    script.write_text(source)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", script.name, *arguments],
+        cwd=app,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def source(version_base: str | None, preamble: str = "") -> str:
+    return textwrap.dedent(preamble) + textwrap.dedent(APP).format(version_base=version_base)
+
+
+def lines(output: str, word: str) -> list[str]:
+    return [line for line in output.splitlines() if line.startswith(word)]
+
+
+# -- however it is chosen ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config_name", "overrides"),
+    [
+        ("config", ["hydra/launcher=ray_s3"]),
+        ("config", ["hydra/launcher=ray_s3", "hydra.launcher.deps=[data.path]"]),
+        ("config", ["hydra/launcher=ray_s3", "x=1,2"]),
+        ("config", ["hydra/launcher=cluster"]),
+        ("config", ["hydra/launcher=cluster_gpu", "x=1"]),
+        ("pinned", []),
+        ("pinned", ["x=1,2"]),
+        ("pinned_preset", []),
+        ("pinned_basic", ["hydra/launcher=ray_s3"]),
+        ("pinned_run", ["hydra.mode=MULTIRUN"]),
+        ("pinned", ["hydra.launcher.hydra_mode=null", "hydra.mode=MULTIRUN"]),
+    ],
+)
+def test_choosing_the_launcher_is_enough(
+    app: Path, version_base: str | None, config_name: str, overrides: list[str]
+) -> None:
+    assert mode(app, version_base, config_name, *overrides) is RunMode.MULTIRUN
+
+
+@pytest.mark.parametrize(
+    ("config_name", "overrides"),
+    [
+        ("config", ["hydra/launcher=ray_s3", "hydra.mode=RUN"]),
+        ("config", ["hydra/launcher=cluster", "hydra.mode=RUN"]),
+        ("pinned", ["hydra.mode=RUN"]),
+        ("pinned_run", []),
+    ],
+)
+def test_a_mode_that_the_user_sets_wins(
+    app: Path, version_base: str | None, config_name: str, overrides: list[str]
+) -> None:
+    assert mode(app, version_base, config_name, *overrides) is RunMode.RUN
+
+
+@pytest.mark.parametrize(
+    ("config_name", "overrides"),
+    [
+        ("config", []),
+        ("config", ["hydra/launcher=basic"]),
+        ("config", ["hydra/launcher=joblib", "x=1,2"]),
+        ("config", ["~hydra/launcher"]),
+        ("pinned", ["hydra/launcher=basic"]),
+        ("pinned_preset", ["hydra/launcher=joblib"]),
+        ("pinned", ["hydra.launcher.hydra_mode=null"]),
+    ],
+)
+def test_other_launchers_leave_the_mode_to_hydra(
+    app: Path, version_base: str | None, config_name: str, overrides: list[str]
+) -> None:
+    assert mode(app, version_base, config_name, *overrides) is None
+
+
+def test_registering_again_changes_nothing(app: Path, version_base: str | None) -> None:
+    before = ConfigStore.instance().load("hydra/config.yaml").node
+    for _ in range(2):  # Hydra executes plugin modules again on every set_state
+        Singleton.set_state(Singleton.get_state())
+    assert ConfigStore.instance().load("hydra/config.yaml").node == before
+    assert mode(app, version_base, "config", "hydra/launcher=ray_s3") is RunMode.MULTIRUN
+    assert mode(app, version_base, "config") is None
+
+
+def test_an_app_survives_the_loss_of_all_custom_resolvers(app: Path) -> None:
+    """As tests do between two cases; hydra.mode is read in every app, whatever its launcher."""
+    OmegaConf.clear_resolvers()
+    assert compose(app).hydra.mode is None
+    assert compose(app, "hydra/launcher=ray_s3").hydra.mode is RunMode.MULTIRUN
+
+
+def test_hydras_own_part_of_a_config_can_be_read_on_its_own(app: Path) -> None:
+    alone = OmegaConf.create({"kept": OmegaConf.to_container(compose(app).hydra)})
+    assert alone.kept.mode is None
+
+
+# -- its config --------------------------------------------------------------------------------------
+
+
+def test_a_preset_keeps_the_launchers_defaults_and_types(app: Path) -> None:
+    launcher = compose(app, "hydra/launcher=cluster_gpu", "hydra.launcher.max_concurrent=3").hydra.launcher
+    assert launcher.deps == ["data.path"]
+    assert launcher.outs == []
+    assert launcher.ray_remote_kwargs == {"num_cpus": 2, "num_gpus": 1}
+    assert launcher.max_concurrent == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("hydra.launcher.dep=[data.path]", "hydra.launcher.dep"),
+        ("hydra.launcher.max_concurrent=many", "hydra.launcher.max_concurrent=many"),
+        ("hydra.launcher.deps=data.path", "hydra.launcher.deps=data.path"),
+    ],
+)
+def test_a_key_or_value_that_cannot_be_is_refused_by_its_name(app: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigCompositionException, match=message.replace(".", r"\.")):
+        compose(app, "hydra/launcher=ray_s3", override)
+
+
+def test_the_launcher_gets_plain_values(app: Path) -> None:
+    from hydra_plugins.hydra_ray_s3_launcher.ray_s3_launcher import RayS3Launcher
+
+    config = compose(app, "hydra/launcher=cluster", "hydra.launcher.outs=[model.path]").hydra.launcher
+    Plugins.instance().register(RayS3Launcher)
+    launcher: Any = Plugins.instance()._instantiate(config)
+    assert (launcher.deps, launcher.outs) == (("data.path",), ("model.path",))
+    assert type(launcher.ray_remote_kwargs) is dict
+    assert (launcher.s3_base_path, launcher.ray_address, launcher.max_concurrent) == (None, None, None)
+
+
+# -- whole apps, with a stand-in for what follows ----------------------------------------------------
+
+
+def test_an_app_hands_single_runs_and_sweeps_to_the_launcher(app: Path, version_base: str | None) -> None:
+    script = source(version_base, STAND_IN)
+    for arguments, jobs in [
+        (["hydra/launcher=ray_s3"], "[[]]"),
+        (["hydra/launcher=cluster", "x=1,2"], "[['x=1'], ['x=2']]"),
+        (["hydra/launcher=ray_s3", "x=1,2", "-m"], "[['x=1'], ['x=2']]"),
+        (["--config-name=pinned", "x=5"], "[['x=5']]"),
+    ]:
+        output = run(app, script, *arguments)
+        assert lines(output, "LAUNCH") == [f"LAUNCH {jobs}"]
+        assert lines(output, "TASK") == []
+
+
+def test_an_app_runs_here_when_told_so(app: Path, version_base: str | None) -> None:
+    output = run(app, source(version_base, STAND_IN), "hydra/launcher=ray_s3", "hydra.mode=RUN", "x=3")
+    assert lines(output, "LAUNCH") == []
+    assert lines(output, "TASK") == ["TASK RayS3Launcher x = 3"]
+
+
+HYDRA_ZEN = """
+    import sys
+    from hydra_zen import launch
+
+    def task(cfg):
+        print("TASK", "x =", cfg.x, flush=True)
+        return cfg.x
+
+    if __name__ == "__main__":
+        overrides = ["hydra/launcher=ray_s3", f"x={sys.argv[2]}"]
+        launch(dict(x=0), task, overrides, multirun=sys.argv[1] == "multirun", version_base="1.3")
+    """
+
+
+def test_hydra_zen_launch_asks_the_launcher_for_multiruns_only(app: Path) -> None:
+    script = textwrap.dedent(STAND_IN) + textwrap.dedent(HYDRA_ZEN)
+    assert lines(run(app, script, "multirun", "1,2"), "LAUNCH") == ["LAUNCH [['x=1'], ['x=2']]"]
+    # without multirun, hydra-zen calls the task itself, whatever the launcher or hydra.mode
+    assert lines(run(app, script, "run", "3"), "TASK") == ["TASK x = 3"]
+
+
+# -- apps that use other launchers -------------------------------------------------------------------
+
+WITHOUT_PLUGIN = """
+    import sys
+    sys.modules["hydra_plugins.hydra_ray_s3_launcher"] = None
+    """
+
+COMPOSITIONS = """
+    import json, warnings
+    from hydra import initialize, compose
+    from omegaconf import OmegaConf
+
+    warnings.simplefilter("ignore")
+    found = []
+    for version_base in (None, "1.1", "1.2", "1.3"):
+        with initialize(config_path="conf", version_base=version_base):
+            for overrides in ([], ["hydra/launcher=joblib", "x=1"], ["~hydra/launcher"]):
+                cfg = compose("config", overrides, return_hydra_config=True)
+                cfg.hydra.mode = cfg.hydra.mode  # an interpolation where the plugin is installed
+                found.append(OmegaConf.to_container(cfg, enum_to_str=True))
+    print(json.dumps(found))
+    """
+
+
+def test_other_launchers_compose_as_without_the_plugin(app: Path) -> None:
+    with_plugin = json.loads(run(app, textwrap.dedent(COMPOSITIONS)))
+    without = json.loads(run(app, textwrap.dedent(WITHOUT_PLUGIN) + textwrap.dedent(COMPOSITIONS)))
+    assert with_plugin == without
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tasks"),
+    [
+        (["x=1"], ["TASK BasicLauncher x = 1"]),
+        (["x=1,2", "-m"], ["TASK BasicLauncher x = 1", "TASK BasicLauncher x = 2"]),
+        (["x=1", "hydra/launcher=joblib"], ["TASK JoblibLauncher x = 1"]),
+        (
+            ["x=1,2", "hydra/launcher=joblib", "-m"],
+            ["TASK JoblibLauncher x = 1", "TASK JoblibLauncher x = 2"],
+        ),
+        (["x=1,2", "hydra.mode=MULTIRUN"], ["TASK BasicLauncher x = 1", "TASK BasicLauncher x = 2"]),
+    ],
+)
+def test_other_launchers_run_as_ever(app: Path, arguments: list[str], tasks: list[str]) -> None:
+    output = run(app, source("1.3", STAND_IN), *arguments)
+    assert sorted(lines(output, "TASK")) == tasks
+    assert lines(output, "LAUNCH") == []
