@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 25.0
 _PROBE_SECONDS = 5.0
-_QUIET: Mapping[str, Any] = {"include_dashboard": False, "logging_level": logging.ERROR}
+_PRIVATE: Mapping[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
 _OURS = {"num_returns", "name"}
 
 
@@ -35,14 +35,14 @@ class Connection:
         self._settings = settings
         self._cluster: Cluster | None = None
         self._error: BaseException | None = None
+        self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ray-connect", daemon=True)
         self._thread.start()
 
     def wait(self) -> Cluster:
         """The cluster, once connected. Raises ClusterError if nobody answers in time."""
         local = self._settings.ray_address == "local"
-        self._thread.join(timeout=None if local else _CONNECT_SECONDS)
-        if self._thread.is_alive():
+        if not self._done.wait(None if local else _CONNECT_SECONDS):
             raise ClusterError(
                 f"Ray at {self._settings.ray_address} took the connection but did not answer within "
                 f"{_CONNECT_SECONDS:.0f} s. {_check_address(self._settings.ray_address)}"
@@ -57,6 +57,10 @@ class Connection:
             self._cluster = connect(self._settings)
         except BaseException as exc:  # raised again by wait(), in the thread that asked
             self._error = exc
+        self._done.set()
+        # Ray's processes ask Linux to be killed with their parent (PR_SET_PDEATHSIG), and to Linux the
+        # parent is the thread that started them: this one has to stay for as long as the process does
+        threading.Event().wait()
 
 
 def connect(settings: Settings) -> Cluster:
@@ -71,6 +75,7 @@ def connect(settings: Settings) -> Cluster:
     import ray
 
     if not ray.is_initialized():
+        logging.getLogger("ray").setLevel(logging.ERROR)  # its banner comes before its own logging_level
         _init(settings)
     return Cluster(settings)
 
@@ -86,8 +91,8 @@ def _init(settings: Settings) -> None:
 
 
 def _init_arguments(settings: Settings) -> dict[str, Any]:
-    quiet = dict(_QUIET) if settings.ray_address == "local" else {"logging_level": logging.ERROR}
-    return {**quiet, **settings.ray_init_kwargs}
+    defaults = {"logging_level": logging.ERROR, **(_PRIVATE if settings.ray_address == "local" else {})}
+    return {**defaults, **settings.ray_init_kwargs}
 
 
 def _probe(address: str) -> None:
@@ -96,11 +101,15 @@ def _probe(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_SECONDS).close()
     except OSError as exc:
-        raise ClusterError(f"Nobody answers at ray_address {address} ({exc}). {_check_address(address)}") from exc
+        raise ClusterError(
+            f"Nobody answers at ray_address {address} ({exc}). {_check_address(address)}"
+        ) from exc
 
 
 def _check_address(address: str) -> str:
-    kind = "Ray Client's port, 10001 by default" if address.startswith("ray://") else "GCS port, 6379 by default"
+    kind = (
+        "Ray Client's port, 10001 by default" if address.startswith("ray://") else "GCS port, 6379 by default"
+    )
     return (
         f"Check host and port (the {kind}), that the head node is up (`ray status` there), and that no "
         "firewall stands between; leave ray_address unset to run on this machine."
@@ -180,7 +189,8 @@ class Cluster:
         """The living nodes, as ``ray.nodes()`` describes them."""
         import ray
 
-        return [node for node in ray.nodes() if node["Alive"]]
+        nodes: list[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        return [node for node in nodes if node["Alive"]]
 
     def _check_store_is_shared(self, settings: Settings) -> None:
         if not settings.store_is_default:
@@ -243,8 +253,12 @@ def _job_error(error: BaseException, job: Job) -> BaseException:
 
 
 def _resources(options: Mapping[str, Any]) -> dict[str, float]:
-    """The resources that a job asks for, under the names of ``ray.nodes()``. A job takes one CPU unless told."""
-    named = {"CPU": options.get("num_cpus", 1), "GPU": options.get("num_gpus"), "memory": options.get("memory")}
+    """The resources that a job asks for, under the names of ``ray.nodes()``; one CPU unless told."""
+    named = {
+        "CPU": options.get("num_cpus", 1),
+        "GPU": options.get("num_gpus"),
+        "memory": options.get("memory"),
+    }
     return {k: float(v) for k, v in {**named, **(options.get("resources") or {})}.items() if v}
 
 

@@ -1,13 +1,12 @@
 """Run calls on Ray: check them all, stage what they read, submit, and bring home what they wrote.
 
-    for each call:       read deps -> push (each distinct path once) -> Job -> submit
-    as receipts arrive:  pull outs home -> Outcome
-    in the end:          outcomes in the order of the calls
+for each call:       read deps -> push (each distinct path once) -> Job -> submit
+as receipts arrive:  pull outs home -> Outcome
+in the end:          outcomes in the order of the calls
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
@@ -108,16 +107,17 @@ class _Flight:
         self._pool = ThreadPoolExecutor(_LANDING_THREADS, thread_name_prefix="landing")
 
     def run(self, calls: Iterable[Call]) -> list[Outcome]:
-        with self._pool:
-            try:
-                for index, call in enumerate(calls):
-                    self._places.acquire()
-                    self._outcomes[index] = Future()
-                    self._launch(index, call)
-                wait(self._outcomes.values())
-            except BaseException:
-                self._stop()
-                raise
+        try:
+            for index, call in enumerate(calls):
+                self._places.acquire()
+                self._outcomes[index] = Future()
+                self._launch(index, call)
+            wait(self._outcomes.values())
+        except BaseException:
+            self._stop()
+            raise
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
         return [self._outcomes[index].result() for index in sorted(self._outcomes)]
 
     def _launch(self, index: int, call: Call) -> None:
@@ -151,7 +151,9 @@ class _Flight:
         return self._cluster
 
     def _job(self, call: Call) -> tuple[Job, int]:
-        payload = pickling.dumps({"args": call.args, "kwargs": dict(call.kwargs)}, f"an argument of {call.name}")
+        payload = pickling.dumps(
+            {"args": call.args, "kwargs": dict(call.kwargs)}, f"an argument of {call.name}"
+        )
         targets = call.targets
         deps, sent = [], 0
         for dep in call.deps:
@@ -212,9 +214,11 @@ class _Flight:
         error = done.exception()
         receipt = self._rescued(sent) if error is not None else done.result()
         if receipt.missing:
-            return self._again(sent, receipt)
+            self._again(sent, receipt)
+            return None
         received = sum(
-            self._staging.pull(content, sent.call.targets[index].value) for index, content in receipt.outs.items()
+            self._staging.pull(content, sent.call.targets[index].value)
+            for index, content in receipt.outs.items()
         )
         for key in receipt.unwritten:
             log.warning("%s: its out %r was not written", sent.call.name, key)
@@ -241,15 +245,17 @@ class _Flight:
         self._submit(replace(sent, since=since, healings=sent.healings + 1))
 
     def _stop(self) -> None:
-        """Cancel what runs, kill what does not heed it, and let those that finished land."""
-        assert self._pool is not None
-        waiting = [index for index, outcome in self._outcomes.items() if not outcome.done()]
+        """Cancel what runs, kill what does not heed it; what has finished meanwhile still lands."""
+        if self._cluster is None:
+            return
         for force in (False, True):
+            waiting = {i: out for i, out in self._outcomes.items() if i in self._pending and not out.done()}
             for index in waiting:
-                if self._cluster is not None and index in self._pending:
-                    self._cluster.cancel(self._pending[index], force=force)
-            with contextlib.suppress(KeyboardInterrupt if force else ()):
-                wait([self._outcomes[i] for i in waiting if i in self._pending], timeout=_CANCEL_SECONDS)
+                self._cluster.cancel(self._pending[index], force=force)
+            wait(waiting.values(), timeout=_CANCEL_SECONDS)
+        unfinished = [str(index) for index, outcome in self._outcomes.items() if not outcome.done()]
+        if unfinished:
+            log.warning("Stopped before these had finished: %s", ", ".join(unfinished))
 
 
 def _inside(path: Path, outs: Sequence[PathSlot]) -> tuple[int, str] | None:
@@ -274,5 +280,10 @@ def project_paths() -> tuple[str, ...]:
     """The entries of sys.path that are the user's own: neither Python's library nor installed packages."""
     known = {os.path.realpath(path) for path in sysconfig.get_paths().values()}
     entries = dict.fromkeys(os.path.realpath(entry) for entry in sys.path)
-    return tuple(e for e in entries if not any(e == path or e.startswith(path + os.sep) for path in known - {e})
-                 and e not in known and not e.endswith(".zip"))
+    return tuple(
+        e
+        for e in entries
+        if not any(e == path or e.startswith(path + os.sep) for path in known - {e})
+        and e not in known
+        and not e.endswith(".zip")
+    )

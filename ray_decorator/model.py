@@ -1,9 +1,9 @@
 """The values that flow through the house. Each is made once, frozen, and moves forward.
 
-    Call(deps, outs: PathSlot)                 front door -> engine
-    Job(deps: Dep, outs: Out, store: Location) engine -> worker
-    Receipt(outs: Content, failure: Failure)   worker -> driver
-    Outcome                                    engine -> front door
+Call(deps, outs: PathSlot)                 front door -> engine
+Job(deps: Dep, outs: Out, store: Location) engine -> worker
+Receipt(outs: Content, failure: Failure)   worker -> driver
+Outcome                                    engine -> front door
 """
 
 from __future__ import annotations

@@ -63,5 +63,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 def _function_parts(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     found = inspect.getclosurevars(function)
     name = function.__qualname__
-    yield from ((f"the variable {key!r} that {name} closes over", part) for key, part in found.nonlocals.items())
+    yield from (
+        (f"the variable {key!r} that {name} closes over", part) for key, part in found.nonlocals.items()
+    )
     yield from ((f"the global {key!r} that {name} uses", part) for key, part in found.globals.items())

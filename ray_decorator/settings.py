@@ -47,7 +47,11 @@ def resolve(
     problems = [
         *_address_problems(address),
         *_reach_problems(address, url),
-        *([f"max_concurrent is {max_concurrent}; expected 1 or more, or null"] if _below_one(max_concurrent) else []),
+        *(
+            [f"max_concurrent is {max_concurrent}; expected 1 or more, or null"]
+            if _below_one(max_concurrent)
+            else []
+        ),
     ]
     if problems:
         raise InputError(tuple(problems))

@@ -233,7 +233,7 @@ def _filled(job: Job, deps: list[Path], outs: list[Path]) -> Iterator[tuple[tupl
 
 def _dump_value(value: Any) -> bytes:
     try:
-        return cloudpickle.dumps(value)
+        return bytes(cloudpickle.dumps(value))
     except Exception as exc:
         raise PicklingError(
             f"the task returned a {type(value).__name__}, which cannot be pickled ({exc}); "
@@ -241,9 +241,7 @@ def _dump_value(value: Any) -> bytes:
         ) from exc
 
 
-def _send_outs(
-    job: Job, paths: list[Path], store: Store, *, failed: bool
-) -> tuple[dict[int, Content], int]:
+def _send_outs(job: Job, paths: list[Path], store: Store, *, failed: bool) -> tuple[dict[int, Content], int]:
     """Push what the job wrote. A failed job's outs stay behind, but for those that come home in any case."""
     hashes = HashCache.in_memory()
     contents: dict[int, Content] = {}
@@ -296,4 +294,3 @@ def _process_restored(job: Job, scratch: _Scratch) -> Iterator[None]:
             handler.close()
         root.handlers[:] = handlers
         root.setLevel(level)
-

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, filter_overrides, setup_globals
 from hydra.errors import CompactHydraException
 
-from ray_decorator import engine, settings
+from ray_decorator import engine, hydrastate, settings
 from ray_decorator.cluster import Connection
 from ray_decorator.errors import InputError, RayS3Error
 from ray_decorator.model import Call, Outcome
@@ -71,7 +70,8 @@ def _announce(launcher: RayS3Launcher, job_overrides: Sequence[Sequence[str]], f
     where = launcher.session.settings
     sweep_dir = Path(str(launcher.config.hydra.sweep.dir))
     sweep_dir.mkdir(parents=True, exist_ok=True)
-    log.info("Launching %d job(s) on Ray (%s), sweep output dir : %s", len(job_overrides), where.ray_address, sweep_dir)
+    log.info("Launching %d job(s) on Ray (%s)", len(job_overrides), where.ray_address)
+    log.info("Sweep output dir : %s", sweep_dir)
     if where.store_is_default and where.ray_address == "local":
         log.info(
             "Ray and the store (%s) are private to this machine; for a cluster set hydra.launcher.ray_address "
@@ -90,7 +90,7 @@ class _Batch:
     ) -> None:
         self._launcher = launcher
         self._overrides = list(enumerate(job_overrides, initial_job_idx))
-        self._task = HydraTask(launcher.task_function, launcher.hydra_context, Singleton.get_state())
+        self._task = HydraTask(launcher.task_function, launcher.hydra_context, hydrastate.captured())
         self._jobs: list[ComposedJob] = []
         self._rows: dict[int, JobRow] = {}
 

@@ -1,24 +1,20 @@
-"""What runs on the worker: Hydra's own ``run_job``, in a Hydra that is the driver's for as long as it lasts."""
+"""What runs on the worker: Hydra's own ``run_job``, in a Hydra that is the driver's for the time being."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.plugins import Plugins
-from hydra.core.singleton import Singleton
-from hydra.core.utils import JobStatus, run_job, setup_globals
+from hydra.core.utils import JobStatus, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from omegaconf.basecontainer import BaseContainer
 
-from ray_decorator import mainmodule, slots
+from ray_decorator import hydrastate, mainmodule, slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +23,7 @@ class HydraTask:
 
     task_function: TaskFunction
     hydra_context: HydraContext
-    singletons: Mapping[str, Any]
+    hydra: hydrastate.State
 
     def __call__(
         self, config: DictConfig, paths: Mapping[str, str], directory: str, main: Mapping[str, Any]
@@ -37,7 +33,7 @@ class HydraTask:
         ``config`` is the job's, with the paths of home: so it is saved in ``.hydra``. The task function
         sees ``paths``, this machine's, in it. ``directory`` is the job's directory on this machine.
         """
-        with _hydra_of_driver(self.singletons), mainmodule.installed(main):
+        with hydrastate.installed(self.hydra), mainmodule.installed(main):
             at_home = _hydra_config(config)
             moved = _move(config, directory)
             result = run_job(
@@ -67,19 +63,6 @@ def _with_paths(task_function: TaskFunction, paths: Mapping[str, str]) -> Callab
             raise
 
     return task
-
-
-@contextlib.contextmanager
-def _hydra_of_driver(state: Mapping[str, Any]) -> Iterator[None]:
-    instances, resolvers = Singleton._instances, BaseContainer._resolvers
-    try:
-        # set_state() would look for plugins anew in each job, which takes as long as a small job does
-        plugins = Plugins.instance()
-        Singleton.set_state({**state, "instances": {**state["instances"], Plugins: plugins}})
-        setup_globals()
-        yield
-    finally:
-        Singleton._instances, BaseContainer._resolvers = instances, resolvers
 
 
 def _move(config: DictConfig, directory: str) -> bool:

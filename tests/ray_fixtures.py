@@ -1,0 +1,51 @@
+"""One real Ray for the whole test session; caches and scratch directories in a directory of the session's."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test reads or leaves anything in the user's own cache."""
+    root = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(root / "home"))
+        patch.setenv("RAY_S3_NODE_DIR", str(root / "node"))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_DEDUP_LOGS", "0")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.delenv("RAY_S3_BASE_PATH", raising=False)
+        yield root
+
+
+@pytest.fixture(scope="session")
+def ray_session(session_caches: Path) -> Iterator[str]:
+    """A private Ray with two CPUs, which tests in this process use since it is connected; its address."""
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        logging_level=logging.ERROR,
+        _node_ip_address="127.0.0.1",
+    )
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
+
+
+@pytest.fixture
+def ray_session_address(ray_session: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Apps in processes of their own join the session's Ray, and share a store of this test's."""
+    monkeypatch.setenv("RAY_ADDRESS", ray_session)
+    monkeypatch.setenv("RAY_S3_BASE_PATH", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    os.makedirs(tmp_path / "store", exist_ok=True)
+    return ray_session

@@ -1,0 +1,340 @@
+"""What a user does with hydra/launcher=ray_s3, then what must be true. Real Ray, real store."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from hydra_zen import launch
+from omegaconf import DictConfig, OmegaConf
+
+from ray_decorator.errors import InputError, JobError, PicklingError, RemoteTraceback
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory that the app is started in, with its data and a store of its own."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.txt").write_text("alpha")
+    (tmp_path / "data" / "b.txt").write_text("beta")
+    monkeypatch.setenv("RAY_S3_BASE_PATH", (tmp_path / "store").as_uri())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def sweep(config: dict[str, Any], task: Any, overrides: list[str], **launcher: Any) -> list[JobReturn]:
+    """Run a sweep as `python app.py -m hydra/launcher=ray_s3 …` does; the returns of its first batch."""
+    chosen = [f"hydra.launcher.{key}={json.dumps(value)}" for key, value in launcher.items()]
+    jobs = launch(
+        config,
+        task,
+        overrides=["hydra/launcher=ray_s3", "hydra.sweep.dir=sweep", *chosen, *overrides],
+        multirun=True,
+        version_base="1.3",
+    )
+    return list(jobs[0])
+
+
+def count_bytes(cfg: DictConfig) -> int:
+    files = sorted(Path(cfg.data.path).rglob("*.txt"))
+    text = "".join(file.read_text() for file in files)
+    Path(cfg.model.path).parent.mkdir(parents=True, exist_ok=True)
+    Path(cfg.model.path).write_text(f"{cfg.x}:{text}")
+    (Path(HydraConfig.get().runtime.output_dir) / "where.json").write_text(
+        json.dumps({"pid": os.getpid(), "data": cfg.data.path, "model": cfg.model.path})
+    )
+    return len(text) * cfg.x
+
+
+DATA = {"x": 1, "data": {"path": "data"}, "model": {"path": "models/${hydra:job.num}/model.txt"}}
+
+
+def test_a_sweep_stages_deps_and_brings_outs_home_in_order(home: Path) -> None:
+    jobs = sweep(DATA, count_bytes, ["x=1,2,3"], deps=["data.path"], outs=["model.path"])
+    assert [job.return_value for job in jobs] == [9, 18, 27]
+    assert [job.overrides for job in jobs] == [["x=1"], ["x=2"], ["x=3"]]
+    for num, job in enumerate(jobs):
+        assert (home / f"models/{num}/model.txt").read_text() == f"{num + 1}:alphabeta"
+        assert job.working_dir == str(home / f"sweep/{num}")
+        where = json.loads((home / f"sweep/{num}/where.json").read_text())
+        assert where["pid"] != os.getpid()
+        assert not where["data"].startswith(str(home / "data"))
+        assert not where["model"].startswith(str(home / "models"))
+
+
+def test_returns_and_saved_configs_carry_the_paths_of_home(home: Path) -> None:
+    [job] = sweep(DATA, count_bytes, [], deps=["data.path"], outs=["model.path"])
+    assert job.cfg == OmegaConf.create(DATA)
+    assert job.hydra_cfg.hydra.runtime.output_dir == str(home / "sweep/0")
+    saved = OmegaConf.load(home / "sweep/0/.hydra/config.yaml")
+    assert saved == OmegaConf.create(DATA)
+    hydra = OmegaConf.load(home / "sweep/0/.hydra/hydra.yaml")
+    assert hydra.hydra.runtime.output_dir == str(home / "sweep/0")
+    assert hydra.hydra.sweep.dir == "sweep"
+
+
+def retried(cfg: DictConfig) -> str:
+    out = Path(HydraConfig.get().runtime.output_dir)
+    (out / "note.txt").write_text("from the job")
+    return str(out)
+
+
+def test_the_job_directory_comes_home_through_the_store_too(home: Path) -> None:
+    # with max_retries a job may not work in the directory at home: an earlier attempt's files would mix in
+    [job] = sweep({"x": 1}, retried, [], ray_remote_kwargs={"max_retries": 1})
+    assert job.return_value != str(home / "sweep/0")
+    assert (home / "sweep/0/note.txt").read_text() == "from the job"
+    saved = OmegaConf.load(home / "sweep/0/.hydra/hydra.yaml")
+    assert saved.hydra.runtime.output_dir == str(home / "sweep/0")
+    assert saved.hydra.sweep.dir == "sweep"
+    assert not Path(job.return_value).exists()
+
+
+class Model:
+    """Records the process that it is built in."""
+
+    def __init__(self, width: int) -> None:
+        self.width, self.pid = width, os.getpid()
+
+
+def build(cfg: DictConfig) -> int:
+    from hydra.utils import instantiate
+
+    return instantiate(cfg.model).pid
+
+
+def test_models_are_instantiated_on_the_worker(home: Path) -> None:
+    [job] = sweep({"model": {"_target_": f"{__name__}.Model", "width": 3}}, build, [])
+    assert isinstance(job.return_value, int)
+    assert job.return_value != os.getpid()
+
+
+def test_keys_take_wildcards_lists_dicts_and_null(home: Path) -> None:
+    config = {
+        "data": {"a": {"path": "data/a.txt"}, "b": {"path": "data/b.txt"}, "c": {"path": None}},
+        "many": ["data/a.txt", "data"],
+        "named": {"first": "data/b.txt"},
+    }
+    [job] = sweep(config, read_all, [], deps=["data.*.path", "many", "named"])
+    assert job.return_value == ["alpha", "beta", None, "alpha", ["a.txt", "b.txt"], "beta"]
+
+
+def read_all(cfg: DictConfig) -> list[Any]:
+    return [
+        Path(cfg.data.a.path).read_text(),
+        Path(cfg.data.b.path).read_text(),
+        cfg.data.c.path,
+        Path(cfg.many[0]).read_text(),
+        sorted(os.listdir(cfg.many[1])),
+        Path(cfg.named.first).read_text(),
+    ]
+
+
+def append(cfg: DictConfig) -> None:
+    with open(Path(cfg.checkpoint) / "steps.txt", "a") as file:
+        file.write("more")
+
+
+def test_a_key_in_deps_and_outs_is_staged_in_and_brought_back(home: Path) -> None:
+    (home / "checkpoint").mkdir()
+    (home / "checkpoint" / "steps.txt").write_text("some")
+    (home / "checkpoint" / "other.bin").write_bytes(b"\0\1")
+    sweep({"checkpoint": "checkpoint"}, append, [], deps=["checkpoint"], outs=["checkpoint"])
+    sweep({"checkpoint": "checkpoint"}, append, [], deps=["checkpoint"], outs=["checkpoint"])
+    assert (home / "checkpoint" / "steps.txt").read_text() == "somemoremore"
+    assert (home / "checkpoint" / "other.bin").read_bytes() == b"\0\1"
+
+
+def spoil(cfg: DictConfig) -> str:
+    try:
+        (Path(cfg.data) / "a.txt").write_text("spoilt")
+    except PermissionError:
+        pass
+    return (Path(cfg.data) / "b.txt").read_text()
+
+
+def test_a_job_that_writes_into_a_dep_spoils_it_for_nobody(home: Path) -> None:
+    sweep({"data": "data"}, spoil, [], deps=["data"])
+    [job] = sweep({"data": "data"}, read_a, [], deps=["data"])
+    assert job.return_value == "alpha"
+    assert (home / "data/a.txt").read_text() == "alpha"
+
+
+def read_a(cfg: DictConfig) -> str:
+    return (Path(cfg.data) / "a.txt").read_text()
+
+
+def misbehave(cfg: DictConfig) -> int:
+    logging.getLogger(__name__).info("about to %s", cfg.how)
+    (Path(HydraConfig.get().runtime.output_dir) / "partial.txt").write_text("so far")
+    Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
+    Path(cfg.out).write_text(cfg.how)
+    if cfg.how == "raise":
+        raise KeyError("lost it")
+    if cfg.how == "exit":
+        sys.exit(7)
+    if cfg.how == "crash":
+        os._exit(9)
+    if cfg.how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 1
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_job_that_fails_fails_alone(
+    home: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], retries: int
+) -> None:
+    config = {"how": "fine", "out": "outs/${how}.txt"}
+    jobs = sweep(
+        config,
+        misbehave,
+        ["how=raise,exit,crash,kill,fine"],
+        outs=["out"],
+        ray_remote_kwargs={"max_retries": retries},
+    )
+    assert [job.status for job in jobs] == [JobStatus.FAILED] * 4 + [JobStatus.COMPLETED]
+    assert jobs[4].return_value == 1
+    assert (home / "outs/fine.txt").read_text() == "fine"
+    for num in range(5):
+        assert (home / f"sweep/{num}/partial.txt").read_text() == "so far"
+    kinds = [type(job._return_value) for job in jobs[:4]]
+    assert kinds == [KeyError, SystemExit, JobError, JobError]
+    assert isinstance(jobs[0]._return_value.__cause__, RemoteTraceback)
+    assert "misbehave" in str(jobs[0]._return_value.__cause__)
+    with pytest.raises(KeyError, match="lost it"):
+        _ = jobs[0].return_value
+    assert "crashed" in str(jobs[2]._return_value)
+    shown = capfd.readouterr()
+    text = shown.out + shown.err + caplog.text
+    assert "#0 how=raise failed: KeyError: 'lost it'" in text
+    assert "sweep/0/" in text
+
+
+def leak(cfg: DictConfig) -> None:
+    os.chdir("/")
+    os.environ["LEAKED"] = "yes"
+    sys.path.insert(0, "/leaked")
+    OmegaConf.register_new_resolver("leaked", lambda: "yes")
+
+
+def look(cfg: DictConfig) -> list[Any]:
+    return [
+        os.getcwd(),
+        os.environ.get("LEAKED"),
+        "/leaked" in sys.path,
+        OmegaConf.has_resolver("leaked"),
+        len(logging.getLogger().handlers),
+    ]
+
+
+def test_nothing_of_a_job_stays_in_the_worker(home: Path) -> None:
+    before = [job.return_value for job in sweep({"x": 1}, look, ["x=1,2,3,4"])]
+    sweep({"x": 1}, leak, ["x=1,2,3,4"])
+    after = [job.return_value for job in sweep({"x": 1}, look, ["x=1,2,3,4"])]
+    assert after == before
+    assert before[0][:4] == [str(home), None, False, False]
+
+
+def test_outs_that_collide_are_refused_before_anything_starts(home: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        sweep({**DATA, "model": {"path": "model.txt"}}, count_bytes, ["x=1,2"], outs=["model.path"])
+    message = str(caught.value)
+    for part in ("#0 x=1", "#1 x=2", "model.path", str(home / "model.txt")):
+        assert part in message
+    assert "${hydra.job.num}" in message
+    assert "${hydra:runtime.output_dir}" in message
+    assert not (home / "sweep/0/.hydra").exists()
+    assert not (home / "model.txt").exists()
+
+
+def test_nested_outs_are_refused(home: Path) -> None:
+    with pytest.raises(InputError, match="one inside the other"):
+        sweep({"out": "o"}, count_bytes, ["out=o,o/deeper"], outs=["out"])
+
+
+def test_all_that_is_wrong_is_said_at_once(home: Path) -> None:
+    config = {"x": 1, "data": {"path": "nowhere"}, "n": 3}
+    with pytest.raises(InputError) as caught:
+        sweep(config, count_bytes, ["x=1,2"], deps=["data.path", "data.pth", "n"])
+    message = str(caught.value)
+    assert len(caught.value.problems) == 3
+    assert f"deps key 'data.path' is {home / 'nowhere'}, which does not exist" in message
+    assert "deps key 'data.pth' does not exist. Nearest: 'data.path'" in message
+    assert "deps key 'n' is 3 (int)" in message
+    assert "2 jobs: #0 x=1, #1 x=2" in message
+    assert not (home / "store").exists() or not any((home / "store").rglob("*.dir"))
+
+
+def test_a_socket_below_a_dep_is_named(home: Path) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(home / "data" / "s"))
+        with pytest.raises(InputError, match=r"data/s.*socket|socket.*data/s"):
+            sweep({"data": "data"}, read_a, [], deps=["data"])
+
+
+def test_a_task_that_cannot_be_pickled_names_the_culprit(home: Path) -> None:
+    import threading
+
+    lock = threading.Lock()
+
+    def task(cfg: DictConfig) -> None:
+        with lock:
+            pass
+
+    with pytest.raises(PicklingError, match=r"'lock'.*_thread\.lock"):
+        sweep({"x": 1}, task, [])
+
+
+@pytest.mark.parametrize(
+    ("launcher", "message"),
+    [
+        ({"s3_base_path": "ftp://host/dir"}, "ftp://host/dir"),
+        ({"ray_remote_kwargs": {"num_gpus": 64}}, "GPU=64"),
+        ({"ray_remote_kwargs": {"resources": {"tpu": 1}}}, "tpu=1"),
+        ({"ray_remote_kwargs": {"num_cpuz": 1}}, "num_cpuz"),
+        ({"max_concurrent": 0}, "max_concurrent is 0"),
+        ({"ray_address": "nonsense"}, "'nonsense'"),
+    ],
+)
+def test_bad_settings_are_refused(home: Path, launcher: dict[str, Any], message: str) -> None:
+    with pytest.raises(Exception, match=message):
+        sweep({"x": 1}, look, [], **launcher)
+
+
+def test_a_ray_elsewhere_needs_a_store_that_it_can_reach(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_S3_BASE_PATH")
+    with pytest.raises(InputError, match="no s3_base_path"):
+        sweep({"x": 1}, look, [], ray_address="10.0.0.1:6379")
+
+
+def nap(cfg: DictConfig) -> tuple[float, float]:
+    started = time.time()
+    time.sleep(0.4)
+    return started, time.time()
+
+
+def test_max_concurrent_bounds_the_jobs_in_flight(home: Path) -> None:
+    spans = [job.return_value for job in sweep({"x": 1}, nap, ["x=1,2,3"], max_concurrent=1)]
+    for (_, ended), (started, _) in zip(spans, spans[1:], strict=False):
+        assert started >= ended
+
+
+def test_jobs_run_side_by_side(home: Path) -> None:
+    sweep({"x": 1}, nap, ["x=1,2"])  # the worker processes are there now
+    spans = [job.return_value for job in sweep({"x": 1}, nap, ["x=1,2"])]
+    assert max(started for started, _ in spans) < min(ended for _, ended in spans)
