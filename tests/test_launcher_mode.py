@@ -125,6 +125,7 @@ def run(app: Path, source: str, *arguments: str) -> str:
     script = app / "app.py"
     script.write_text(source)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    environment["XDG_CACHE_HOME"] = str(app / "cache")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", script.name, *arguments],
         cwd=app,
@@ -351,3 +352,40 @@ def test_other_launchers_run_as_ever(app: Path, arguments: list[str], tasks: lis
     output = run(app, source("1.3", STAND_IN), *arguments)
     assert sorted(lines(output, "TASK")) == tasks
     assert lines(output, "LAUNCH") == []
+
+
+# -- the whole way -----------------------------------------------------------------------------------
+
+ON_RAY = """
+    import json, os, sys
+    from pathlib import Path
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+
+    @hydra.main(version_base="1.3", config_path="conf", config_name="config")
+    def main(cfg):
+        seen = {"x": cfg.x, "pid": os.getpid(), "data": Path(cfg.data.path).read_text()}
+        Path(HydraConfig.get().runtime.output_dir, "seen.json").write_text(json.dumps(seen))
+
+    if __name__ == "__main__":
+        print("DRIVER", os.getpid(), flush=True)
+        main()
+    """
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["hydra/launcher=ray_s3", "hydra.launcher.deps=[data.path]", "x=3"], [3]),
+        (["--config-name=pinned_preset", "x=1,2", "hydra.launcher.ray_remote_kwargs.num_cpus=1"], [1, 2]),
+    ],
+    ids=["single", "sweep"],
+)
+def test_an_app_without_any_flag_runs_on_ray(app: Path, arguments: list[str], expected: list[int]) -> None:
+    (app / "data.csv").write_text("1,2\n")
+    output = run(app, textwrap.dedent(ON_RAY), *arguments)
+    driver = int(lines(output, "DRIVER")[0].split()[1])
+    found = [json.loads(file.read_text()) for file in sorted(app.glob("multirun/*/*/*/seen.json"))]
+    assert [seen["x"] for seen in found] == expected
+    assert [seen["data"] for seen in found] == ["1,2\n"] * len(expected)
+    assert driver not in [seen["pid"] for seen in found]
