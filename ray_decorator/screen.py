@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 _BAR_COLUMNS = 20
+_COLUMNS_FOR_BARS = 75
 
 Write = Callable[[str], int]
 
@@ -57,7 +58,7 @@ class Screen:
     def draw(self, rows: Sequence[Row]) -> None:
         """Show these rows instead of the ones that stand there."""
         with self._console.capture() as capture:
-            self._console.print(_grid(rows), no_wrap=True, overflow="ellipsis")
+            self._console.print(_grid(rows, bars=self._console.width >= _COLUMNS_FOR_BARS))
         with self._lock:
             if capture.get() != self._rows:
                 self._replace("", capture.get())
@@ -116,9 +117,10 @@ class _Diverted:
                 self._stream.flush()
 
 
-def _grid(rows: Sequence[Row]) -> Table:
+def _grid(rows: Sequence[Row], bars: bool) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     for row in rows:
         bar = ProgressBar(total=1.0, completed=row.share, width=_BAR_COLUMNS)
-        grid.add_row(Text(row.label), bar, *(Text(text, no_wrap=True) for text in row.texts))
+        texts = (Text(text, no_wrap=True) for text in row.texts)
+        grid.add_row(Text(row.label, no_wrap=True), *([bar] if bars else []), *texts)
     return grid
