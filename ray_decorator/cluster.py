@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -26,35 +27,39 @@ _CONNECT_SECONDS = 25.0
 _PROBE_SECONDS = 5.0
 _PRIVATE: Mapping[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
 _OURS = {"num_returns", "name"}
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class Connection:
-    """A connection to Ray that is being made in the background, while its caller has other work."""
+    """A connection to Ray that is being made in the background, while its caller has other work.
+
+    In a process that is connected already, it is there at once.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._cluster: Cluster | None = None
         self._error: BaseException | None = None
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ray-connect", daemon=True)
-        self._thread.start()
+        if is_connected():
+            self._done.set()
+        else:
+            threading.Thread(target=self._run, name="ray-connect", daemon=True).start()
 
     def wait(self) -> Cluster:
         """The cluster, once connected. Raises ClusterError if nobody answers in time."""
-        local = self._settings.ray_address == "local"
-        if not self._done.wait(None if local else _CONNECT_SECONDS):
+        address = self._settings.ray_address
+        if not self._done.wait(None if address == "local" else _CONNECT_SECONDS):
             raise ClusterError(
-                f"Ray at {self._settings.ray_address} took the connection but did not answer within "
-                f"{_CONNECT_SECONDS:.0f} s. {_check_address(self._settings.ray_address)}"
+                f"Ray at {address} took the connection but did not answer within "
+                f"{_CONNECT_SECONDS:.0f} s. {_check_address(address)}"
             )
         if self._error is not None:
             raise self._error
-        assert self._cluster is not None
-        return self._cluster
+        return Cluster(self._settings)
 
     def _run(self) -> None:
         try:
-            self._cluster = connect(self._settings)
+            _connect(self._settings)
         except BaseException as exc:  # raised again by wait(), in the thread that asked
             self._error = exc
         self._done.set()
@@ -63,21 +68,23 @@ class Connection:
         threading.Event().wait()
 
 
-def connect(settings: Settings) -> Cluster:
-    """Join the Ray that ``settings`` names, or start a private one.
+def is_connected() -> bool:
+    """Whether this process is connected to a Ray, by us or by its own code."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
-    In a process that is already connected, that Ray is used. Raises ClusterError if nobody answers.
-    """
+
+def _connect(settings: Settings) -> None:
     # Ray reads these when it is imported: folded lines lose jobs' output, and nothing phones home
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
-    if not ray.is_initialized():
-        logging.getLogger("ray").setLevel(logging.ERROR)  # its banner comes before its own logging_level
-        _init(settings)
-    return Cluster(settings)
+    with _ONE_AT_A_TIME:
+        if not ray.is_initialized():
+            logging.getLogger("ray").setLevel(logging.ERROR)  # its banner comes before its logging_level
+            _init(settings)
 
 
 def _init(settings: Settings) -> None:
@@ -87,11 +94,17 @@ def _init(settings: Settings) -> None:
     if address not in ("local", "auto"):
         _probe(address)
     with _translated(address):
-        ray.init(address=address, **_init_arguments(settings))
+        try:
+            ray.init(address=address, **_init_arguments(settings, address))
+        except ConnectionError:
+            if address != "auto":
+                raise
+            log.info("No Ray runs on this machine (ray_address is 'auto'): starting a private one")
+            ray.init(address="local", **_init_arguments(settings, "local"))
 
 
-def _init_arguments(settings: Settings) -> dict[str, Any]:
-    defaults = {"logging_level": logging.ERROR, **(_PRIVATE if settings.ray_address == "local" else {})}
+def _init_arguments(settings: Settings, address: str) -> dict[str, Any]:
+    defaults = {"logging_level": logging.ERROR, **(_PRIVATE if address == "local" else {})}
     return {**defaults, **settings.ray_init_kwargs}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import pickle
 from collections.abc import Callable, Iterator
@@ -56,6 +57,9 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"the entry {key!r}", part) for key, part in value.items())
     elif isinstance(value, list | tuple | set | frozenset):
         yield from ((f"the item {index}", part) for index, part in enumerate(value))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield f"the field {field.name!r} of {type(value).__name__}", getattr(value, field.name)
     elif hasattr(value, "__dict__") and not inspect.ismodule(value):
         yield from ((f"the attribute {key!r} of {type(value).__name__}", v) for key, v in vars(value).items())
 

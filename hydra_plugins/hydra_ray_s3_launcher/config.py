@@ -10,6 +10,7 @@ from typing import Any
 import hydra.conf  # noqa: F401  it stores hydra/config, which the rule below extends
 from hydra.core.config_store import ConfigStore
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 PROVIDER = "ray_s3_launcher"
 
@@ -51,7 +52,10 @@ class RayS3LauncherConf:
 
 def _register() -> None:
     store = ConfigStore.instance()
-    store.store(group="hydra/launcher", name="ray_s3", node=RayS3LauncherConf, provider=PROVIDER)
+    launcher = OmegaConf.structured(RayS3LauncherConf)
+    for name in ("ray_init_kwargs", "ray_remote_kwargs"):  # open to Ray's own keys, without a `+`
+        OmegaConf.set_struct(launcher[name], False)
+    store.store(group="hydra/launcher", name="ray_s3", node=launcher, provider=PROVIDER)
     # A launcher option cannot set hydra.mode: hydra/config's own value lands after its defaults. So that
     # value asks the launcher which was composed in the end; whatever sets hydra.mode later (the app's
     # config, the shell) still wins. This stands in every app's config, whatever its launcher. So it uses
