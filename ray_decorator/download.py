@@ -39,6 +39,7 @@ _THREADS = 32
 _WHOLE = 8 * 1024 * 1024
 _RANGED = 64 * 1024 * 1024
 _PART = 8 * 1024 * 1024
+_STREAMED = 1024 * 1024  # small enough for memory to be used again, not mapped anew
 _WINDOW = 8
 _MEMORY = 2 * _WINDOW * _PART
 
@@ -165,7 +166,7 @@ def _stream(parts: Iterator[Buffer], file: _WholeFile, progress: Progress) -> st
     pending: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1) as hasher:
         for part in parts:
-            pending.append(hasher.submit(state.update, part))  # type: ignore[arg-type]
+            pending.append(hasher.submit(state.update, part))
             file.write(part, offset)
             offset += len(memoryview(part))
             progress.advance("downloading", 0, len(memoryview(part)))
@@ -188,7 +189,7 @@ def _parts(incoming: Incoming, want: Wanted, store: Store) -> Iterator[Buffer]:
             yield first
             yield from _ranged(store, key, range(_PART, size, _PART), size)
             return
-    yield from incoming.chunks(_PART)
+    yield from incoming.chunks(_STREAMED)
 
 
 def _ranged(store: Store, key: str, starts: range, size: int) -> Iterator[Buffer]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
@@ -63,8 +63,8 @@ def locate(url: str) -> Location:
     parts = urlsplit(url)
     if parts.scheme == "s3" and parts.netloc:
         return _locate_s3(f"s3://{parts.netloc}{_clean(url.partition(parts.netloc)[2])}")
-    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.strip("/"):
-        return Location("file://" + os.path.normpath(parts.path))
+    if url.startswith("file:///") and url.strip("/") != "file:":
+        return Location("file://" + os.path.normpath(unquote(url.removeprefix("file://"))))
     raise InputError(
         f"s3_base_path is {url!r}, which is no store: expected s3://bucket, s3://bucket/prefix or "
         "file:///absolute/directory"

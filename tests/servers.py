@@ -1,0 +1,187 @@
+"""Real S3 servers on 127.0.0.1, and a proxy that counts what they are asked. Each stops with its block."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+ACCESS_KEY = "accesskey"
+SECRET_KEY = "secretkey123"
+BUCKET = "bucket"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running S3 server; ``directory`` holds its buckets, where it keeps them as files."""
+
+    kind: str
+    endpoint: str
+    directory: Path | None
+    pid: int
+
+    def environment(self) -> dict[str, str]:
+        """What a user sets to work with it."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+
+@contextmanager
+def rclone(directory: Path, *options: str, scheme: str = "http") -> Iterator[Server]:
+    """``rclone serve s3``: checks credentials; each object is a file below ``directory``/bucket."""
+    (directory / BUCKET).mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = [
+        os.path.join(os.path.dirname(sys.executable), "rclone"), "serve", "s3", str(directory),
+        "--addr", f"127.0.0.1:{port}", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}",
+        "--config", "/dev/null", "--log-level", "ERROR", *options,
+    ]  # fmt: skip
+    with _running(command, port) as pid:
+        yield Server("rclone", f"{scheme}://127.0.0.1:{port}", directory, pid)
+
+
+@contextmanager
+def moto() -> Iterator[Server]:
+    """``moto_server``: does ranges and multipart; lets everybody in."""
+    port = free_port()
+    with _running(
+        [os.path.join(os.path.dirname(sys.executable), "moto_server"), "-p", str(port)], port
+    ) as pid:
+        endpoint = f"http://127.0.0.1:{port}"
+        urlopen(Request(f"{endpoint}/{BUCKET}", method="PUT", headers={"Host": f"127.0.0.1:{port}"})).read()
+        yield Server("moto", endpoint, None, pid)
+
+
+class Requests:
+    """What went through a proxy, in order, as ``GET``, ``PUT``, ``HEAD``, ``LIST``…, with the path."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+        self.flying = self.most_flying = 0
+
+    def verbs(self) -> list[str]:
+        return [verb for verb, _ in self.seen]
+
+    def paths(self, verb: str) -> list[str]:
+        return [path for seen, path in self.seen if seen == verb]
+
+
+@contextmanager
+def counting(server: Server) -> Iterator[tuple[Server, Requests]]:
+    """The same server behind a proxy that counts the requests."""
+    requests, lock = Requests(), threading.Lock()
+    upstream = re.sub("^https?://", "", server.endpoint)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        connection_upstream: http.client.HTTPConnection | None = None
+
+        def _forward(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            with lock:
+                requests.seen.append((_verb(self.command, self.path), self.path))
+                requests.flying += 1
+                requests.most_flying = max(requests.most_flying, requests.flying)
+            try:
+                self._answer(body)
+            finally:
+                with lock:
+                    requests.flying -= 1
+
+        def _answer(self, body: bytes) -> None:
+            if self.connection_upstream is None:
+                self.connection_upstream = http.client.HTTPConnection(upstream)
+            self.connection_upstream.putrequest(
+                self.command, self.path, skip_host=True, skip_accept_encoding=True
+            )
+            for name, value in self.headers.items():
+                self.connection_upstream.putheader(name, value)  # Host too: it is signed
+            self.connection_upstream.endheaders(body)
+            response = self.connection_upstream.getresponse()
+            data = response.read()
+            self.send_response(response.status)
+            for name, value in response.getheaders():
+                if name.lower() not in (
+                    "transfer-encoding",
+                    "connection",
+                    "date",
+                    "server",
+                    "content-length",
+                ):
+                    self.send_header(name, value)
+            length = response.getheader("Content-Length") if self.command == "HEAD" else None
+            self.send_header("Content-Length", length or str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _forward
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    class Proxy(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            pass  # clients hang up
+
+    proxy = Proxy(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield (
+            Server(server.kind, f"http://127.0.0.1:{proxy.server_port}", server.directory, server.pid),
+            requests,
+        )
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _verb(method: str, path: str) -> str:
+    return "LIST" if method == "GET" and "list-type=2" in path else method
+
+
+@contextmanager
+def _running(command: list[str], port: int) -> Iterator[int]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(process, port)
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} exited with {process.returncode}")
+        time.sleep(0.05)
+    raise RuntimeError(f"{process.args!r} does not listen on port {port}")
