@@ -109,7 +109,7 @@ class TestCheck:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{servers.free_port()}")
         started = time.monotonic()
         with pytest.raises(
-            StoreUnreachableError, match="nobody answers for s3://bucket at http://127.* AWS_ENDPOINT_URL"
+            StoreUnreachableError, match=r"nobody answers for s3://bucket at http://127.* AWS_ENDPOINT_URL"
         ):
             open_store(locate("s3://bucket")).check()
         assert time.monotonic() - started < 10
@@ -136,7 +136,7 @@ class TestCheck:
 
     def test_a_directory_that_cannot_be(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        with pytest.raises(StoreError, match="file:///.*/file/store"):
+        with pytest.raises(StoreError, match=r"file:///.*/file/store"):
             open_store(locate(f"file://{tmp_path}/file/store")).check()
 
 
