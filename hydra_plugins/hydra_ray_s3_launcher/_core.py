@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, filter_overrides, setup_globals
 from hydra.errors import CompactHydraException
+from hydra.types import HydraContext
 
 from ray_decorator import engine, hydrastate, settings
 from ray_decorator.cluster import Connection
@@ -19,7 +20,7 @@ from ray_decorator.progress import make_progress
 from ray_decorator.report import JobRow, brief, show
 from ray_decorator.staging import in_jobs
 
-from ._compose import ComposedJob, call, compose
+from ._compose import ComposedJob, ComposedOnce, call, compose
 from ._task import HydraTask
 from .ray_s3_launcher import RayS3Launcher
 
@@ -28,10 +29,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What stays the same from batch to batch: where to run, and the connection there."""
+    """What stays the same from batch to batch: where to run, the connection there, Hydra's context."""
 
     settings: settings.Settings
     connection: Connection
+    context: HydraContext
 
 
 def prepare(launcher: RayS3Launcher) -> Session:
@@ -46,7 +48,11 @@ def prepare(launcher: RayS3Launcher) -> Session:
         )
     except RayS3Error as exc:
         raise _compact(exc) from exc
-    return Session(resolved, Connection(resolved))
+    context = launcher.hydra_context
+    task_context = HydraContext(context.config_loader, context.callbacks)
+    # the sweeper holds the same context, so it composes through here as well
+    context.config_loader = ComposedOnce(context.config_loader)  # type: ignore[assignment]
+    return Session(resolved, Connection(resolved), task_context)
 
 
 def launch(
@@ -74,7 +80,7 @@ def _announce(launcher: RayS3Launcher, job_overrides: Sequence[Sequence[str]], f
     log.info("Sweep output dir : %s", sweep_dir)
     if where.store_is_default and where.ray_address == "local":
         log.info(
-            "Ray and the store (%s) are private to this machine; for a cluster set hydra.launcher.ray_address "
+            "Ray and the store (%s) are this machine's own; for a cluster set hydra.launcher.ray_address "
             "and hydra.launcher.s3_base_path, or RAY_ADDRESS and RAY_S3_BASE_PATH",
             where.store_url,
         )
@@ -90,7 +96,7 @@ class _Batch:
     ) -> None:
         self._launcher = launcher
         self._overrides = list(enumerate(job_overrides, initial_job_idx))
-        self._task = HydraTask(launcher.task_function, launcher.hydra_context, hydrastate.captured())
+        self._task = HydraTask(launcher.task_function, launcher.session.context, hydrastate.captured())
         self._jobs: list[ComposedJob] = []
         self._rows: dict[int, JobRow] = {}
 

@@ -34,8 +34,7 @@ class HydraTask:
         sees ``paths``, this machine's, in it. ``directory`` is the job's directory on this machine.
         """
         with hydrastate.installed(self.hydra), mainmodule.installed(main):
-            at_home = _hydra_config(config)
-            moved = _move(config, directory)
+            at_home = _move(config, directory)
             result = run_job(
                 task_function=_with_paths(self.task_function, paths),
                 config=config,
@@ -43,7 +42,7 @@ class HydraTask:
                 job_subdir_key="hydra.sweep.subdir",
                 hydra_context=self.hydra_context,
             )
-            if moved:
+            if at_home is not None:
                 _save_as_at_home(at_home, Path(directory))
             if result.status == JobStatus.FAILED:
                 raise result._return_value
@@ -65,19 +64,15 @@ def _with_paths(task_function: TaskFunction, paths: Mapping[str, str]) -> Callab
     return task
 
 
-def _move(config: DictConfig, directory: str) -> bool:
-    """Let the job's directory be ``directory``; whether it was another one before."""
-    if os.path.abspath(os.path.join(config.hydra.sweep.dir, str(config.hydra.sweep.subdir))) == directory:
-        return False
+def _move(config: DictConfig, directory: str) -> DictConfig | None:
+    """Let the job's directory be ``directory``; Hydra's config as it was, if it was another one."""
+    sweep = config.hydra.sweep
+    if os.path.abspath(os.path.join(sweep.dir, str(sweep.subdir))) == directory:
+        return None
+    at_home = OmegaConf.masked_copy(config, "hydra")
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir, config.hydra.sweep.subdir = os.path.split(directory)
-    return True
-
-
-def _hydra_config(config: DictConfig) -> DictConfig:
-    copied = OmegaConf.masked_copy(config, "hydra")
-    copied.hydra._set_parent(config)
-    return copied
+    return at_home
 
 
 def _save_as_at_home(hydra_config: DictConfig, directory: Path) -> None:
