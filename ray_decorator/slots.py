@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,16 @@ def find(root: Any, key: str, *, kind: str, start: Path, prefix: Slot = ()) -> t
         for slot, node in matches
         for slot, value in _leaves(node, slot, kind)
     )
+
+
+def absent(deps: Iterable[PathSlot]) -> list[str]:
+    """What is wrong with the deps that are not there, one message for each."""
+    return [
+        f"deps key {dep.key!r} is {dep.value}, which does not exist. Fetch it first (with DVC: "
+        f"`dvc pull {os.path.relpath(dep.value)}`), or correct the key's value"
+        for dep in deps
+        if not os.path.lexists(dep.value)
+    ]
 
 
 def fill(root: Any, slot: Slot, value: str) -> Any:

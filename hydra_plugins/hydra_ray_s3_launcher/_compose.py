@@ -102,7 +102,7 @@ def call(launcher: RayS3Launcher, job: ComposedJob, task: HydraTask) -> Call:
     problems: list[str] = []
     deps = _find(job, launcher.deps, "deps", start, problems)
     outs = _find(job, launcher.outs, "outs", start, problems)
-    problems += [_missing(dep) for dep in deps if not os.path.lexists(dep.value)]
+    problems += slots.absent(deps)
     if problems:
         raise InputError(tuple(problems))
     job.directory.mkdir(parents=True, exist_ok=True)
@@ -129,10 +129,3 @@ def _find(
         except InputError as exc:
             problems += exc.problems
     return tuple(found.values())
-
-
-def _missing(dep: PathSlot) -> str:
-    return (
-        f"deps key {dep.key!r} is {dep.value}, which does not exist. Fetch it first (with DVC: "
-        f"`dvc pull {os.path.relpath(dep.value)}`), or correct the key's value"
-    )

@@ -1,0 +1,170 @@
+"""What the front doors for functions share: requests -> Calls -> engine -> outcomes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from . import engine, mainmodule, settings, slots
+from .cluster import Connection, is_connected
+from .errors import InputError
+from .model import Call, Outcome, PathSlot, Slot
+from .progress import make_progress
+from .staging import in_jobs
+from .task import Task
+from .terms import Terms
+
+log = logging.getLogger(__name__)
+
+_PATHS: Slot = ("args", 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call as its front door sees it.
+
+    Keys are looked up in ``root``; ``place`` says where in ``{"args": …, "kwargs": …}`` a slot of it is.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    root: Any
+    place: Callable[[Slot], Slot]
+    name: str
+
+
+def run(function: Callable[..., Any], requests: Sequence[Request], terms: Terms) -> list[Outcome]:
+    """Run ``function`` for each request on Ray; the outcomes in the same order.
+
+    Raises InputError, before anything starts, with all that is wrong with the terms or with any request.
+    """
+    resolved = _settings(terms)
+    calls = _calls(_task(function, requests), requests, terms)
+    if not calls:
+        return []
+    if not is_connected():
+        _announce(resolved)
+    with make_progress() as progress:
+        return engine.run_many(calls, resolved, Connection(resolved), progress)
+
+
+def value_of(outcome: Outcome) -> Any:
+    """The call's value; raises its exception where it has none."""
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value
+
+
+def _settings(terms: Terms) -> settings.Settings:
+    # a process that is connected needs no address; RAY_ADDRESS, which Ray sets for its own workers, would
+    # ask for a store that other machines reach: with the cluster at hand, the engine checks that itself
+    connected = is_connected() and not terms.ray_address
+    return settings.resolve(
+        ray_address="local" if connected else terms.ray_address,
+        s3_base_path=terms.s3_base_path,
+        ray_init_kwargs=terms.ray_init_kwargs,
+        ray_remote_kwargs=terms.ray_remote_kwargs,
+    )
+
+
+def _announce(where: settings.Settings) -> None:
+    if where.ray_address == "local" and where.store_is_default:
+        log.info(
+            "Ray and the store (%s) are private to this machine; for a cluster give ray_address and "
+            "s3_base_path, or set RAY_ADDRESS and RAY_S3_BASE_PATH",
+            where.store_url,
+        )
+
+
+def _calls(task: Task, requests: Sequence[Request], terms: Terms) -> list[Call]:
+    start = _start()
+    calls: list[Call] = []
+    problems: dict[str, list[str]] = {}
+    for request in requests:
+        found: list[str] = []
+        deps = _find(request, terms.deps, "deps", start, found)
+        outs = _find(request, terms.outs, "outs", start, found)
+        found += slots.absent(deps)
+        for problem in found:
+            problems.setdefault(problem, []).append(request.name)
+        if not found:
+            calls.append(_call(task, request, deps, outs))
+    if problems:
+        raise InputError(tuple(f"{text} ({in_jobs(names)})" for text, names in problems.items()))
+    return calls
+
+
+def _find(
+    request: Request, keys: Sequence[str], kind: str, start: Path, problems: list[str]
+) -> tuple[PathSlot, ...]:
+    found: dict[Slot, PathSlot] = {}
+    for key in keys:
+        try:
+            found |= {path.slot: path for path in slots.find(request.root, key, kind=kind, start=start)}
+        except InputError as exc:
+            problems += exc.problems
+    return tuple(found.values())
+
+
+def _call(task: Task, request: Request, deps: Sequence[PathSlot], outs: Sequence[PathSlot]) -> Call:
+    """The paths go along as a list: where they belong is filled in by the Task, on the worker."""
+    paths = [*deps, *outs]
+    listed = [PathSlot((*_PATHS, index), path.key, path.value) for index, path in enumerate(paths)]
+    return Call(
+        func=task,
+        args=(
+            request.args,
+            dict(request.kwargs),
+            [request.place(path.slot) for path in paths],
+            [str(path.value) for path in paths],
+        ),
+        kwargs={},
+        deps=tuple(listed[: len(deps)]),
+        outs=tuple(listed[len(deps) :]),
+        name=request.name,
+    )
+
+
+def _task(function: Callable[..., Any], requests: Sequence[Request]) -> Task:
+    configs = [config for request in requests for config in _configs((request.args, dict(request.kwargs)))]
+    if not configs and _hydra_config() is None:
+        return Task(function, None, {})
+    from . import hydrastate  # lazy: Hydra takes a while to import, and plain functions need none
+
+    plain = [OmegaConf.to_container(config._get_root(), resolve=False) for config in configs]
+    return Task(function, hydrastate.captured(), mainmodule.named_in(plain))
+
+
+def _configs(value: Any) -> Iterator[DictConfig | ListConfig]:
+    if isinstance(value, DictConfig | ListConfig):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _configs(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _configs(part)
+    elif isinstance(value, partial):
+        yield from _configs((value.args, value.keywords))
+
+
+def _start() -> Path:
+    """Where relative paths start: where a Hydra app was started (it may have changed directory since)."""
+    hydra = _hydra_config()
+    return Path(os.getcwd() if hydra is None else hydra.runtime.cwd)
+
+
+def _hydra_config() -> Any:
+    """Hydra's own config where one of its apps runs in this process; None without importing Hydra."""
+    module = sys.modules.get("hydra.core.hydra_config")
+    if module is None or not module.HydraConfig.initialized():
+        return None
+    return module.HydraConfig.get()
