@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from .errors import ClusterError, InputError, JobError
+from .errors import ClusterError, InputError, JobCancelledError, JobError
 from .model import Job, Receipt
 from .settings import Settings
 from .worker import rescue, run_job
@@ -249,9 +249,12 @@ class _Pending(Future[Receipt]):
 def _job_error(error: BaseException, job: Job) -> BaseException:
     import ray.exceptions as faults
 
+    made: JobError
     if isinstance(error, faults.TaskCancelledError):
-        text = "was cancelled"
-    elif isinstance(error, faults.OutOfMemoryError):
+        made = JobCancelledError(f"{job.name} was cancelled")
+        made.__cause__ = error
+        return made
+    if isinstance(error, faults.OutOfMemoryError):
         text = "ran out of memory: Ray killed it to save its node. Ask for more in ray_remote_kwargs.memory"
     elif isinstance(error, faults.NodeDiedError):
         text = "lost its node. Set ray_remote_kwargs.max_retries to run it again elsewhere"

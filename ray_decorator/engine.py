@@ -22,7 +22,7 @@ from typing import Any
 from . import pickling
 from .claims import Claims
 from .cluster import Cluster, Connection
-from .errors import InputError, JobError, RayS3Error, RemoteTraceback
+from .errors import InputError, JobCancelledError, JobError, RayS3Error, RemoteTraceback
 from .model import Call, Dep, Failure, Job, Out, Outcome, PathSlot, Receipt
 from .progress import Progress
 from .settings import Settings
@@ -101,22 +101,25 @@ class _Flight:
         self._functions: dict[int, tuple[Any, Any]] = {}
         self._pending: dict[int, Future[Receipt]] = {}
         self._outcomes: dict[int, Future[Outcome]] = {}
+        self._names: dict[int, str] = {}
         self._places = threading.Semaphore(settings.max_concurrent or 2**30)
         self._cwd = os.getcwd()
         self._sys_path = project_paths()
+        self._left = False  # nobody waits for the rest any more
         self._pool = ThreadPoolExecutor(_LANDING_THREADS, thread_name_prefix="landing")
 
     def run(self, calls: Iterable[Call]) -> list[Outcome]:
         try:
             for index, call in enumerate(calls):
                 self._places.acquire()
-                self._outcomes[index] = Future()
+                self._outcomes[index], self._names[index] = Future(), call.name
                 self._launch(index, call)
             wait(self._outcomes.values())
         except BaseException:
             self._stop()
             raise
         finally:
+            self._left = True
             self._pool.shutdown(wait=False, cancel_futures=True)
         return [self._outcomes[index].result() for index in sorted(self._outcomes)]
 
@@ -191,7 +194,12 @@ class _Flight:
         assert self._cluster is not None
         pending = self._cluster.submit(sent.func, sent.job)
         self._pending[sent.index] = pending
-        pending.add_done_callback(lambda done: self._pool.submit(self._land, sent, done))
+        pending.add_done_callback(lambda done: self._arrived(sent, done))
+
+    def _arrived(self, sent: _Sent, done: Future[Receipt]) -> None:
+        """Called in a thread of Ray's, which has other work."""
+        if not self._left:
+            self._pool.submit(self._land, sent, done)
 
     def _land(self, sent: _Sent, done: Future[Receipt]) -> None:
         """Runs in the pool: a receipt, or the news that there will be none, becomes an outcome."""
@@ -212,22 +220,36 @@ class _Flight:
 
     def _outcome(self, sent: _Sent, done: Future[Receipt]) -> Outcome | None:
         error = done.exception()
-        receipt = self._rescued(sent) if error is not None else done.result()
+        if error is None:
+            receipt = done.result()
+        else:
+            receipt = Receipt() if isinstance(error, JobCancelledError) else self._rescued(sent)
         if receipt.missing:
             self._again(sent, receipt)
             return None
-        received = sum(
-            self._staging.pull(content, sent.call.targets[index].value)
-            for index, content in receipt.outs.items()
-        )
+        if error is None and receipt.failure is not None:
+            error = rebuilt(receipt.failure)
+        received = self._bring_home(sent, receipt, error)
         for key in receipt.unwritten:
             log.warning("%s: its out %r was not written", sent.call.name, key)
         value = None
-        if error is None:
-            error = rebuilt(receipt.failure) if receipt.failure else None
         if error is None and receipt.value is not None:
             value = pickling.loads(receipt.value)
         return Outcome(sent.call.name, value, error, receipt.seconds, sent.sent, received, receipt.node)
+
+    def _bring_home(self, sent: _Sent, receipt: Receipt, error: BaseException | None) -> int:
+        try:
+            return sum(
+                self._staging.pull(content, sent.call.targets[index].value)
+                for index, content in receipt.outs.items()
+            )
+        except Exception as exc:
+            if error is None:
+                raise
+            error.add_note(
+                f"What it had written could not be brought home: {exc}"
+            )  # the job's error matters more
+            return 0
 
     def _rescued(self, sent: _Sent) -> Receipt:
         """A job that crashed has sent nothing; its node may still have what comes home in any case."""
@@ -253,9 +275,13 @@ class _Flight:
             for index in waiting:
                 self._cluster.cancel(self._pending[index], force=force)
             wait(waiting.values(), timeout=_CANCEL_SECONDS)
-        unfinished = [str(index) for index, outcome in self._outcomes.items() if not outcome.done()]
+        unfinished = [name for index, name in self._names.items() if not _finished(self._outcomes[index])]
         if unfinished:
-            log.warning("Stopped before these had finished: %s", ", ".join(unfinished))
+            log.warning("Stopped. These did not finish: %s", ", ".join(unfinished))
+
+
+def _finished(outcome: Future[Outcome]) -> bool:
+    return outcome.done() and not isinstance(outcome.result().error, JobCancelledError)
 
 
 def _inside(path: Path, outs: Sequence[PathSlot]) -> tuple[int, str] | None:

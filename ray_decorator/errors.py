@@ -11,6 +11,7 @@
     ├── ClusterError (RuntimeError)     Ray cannot be reached, or can never serve the request
     ├── PicklingError (TypeError)       a function, argument or result cannot travel
     └── JobError (RuntimeError)         a job died, or its exception cannot be rebuilt here
+        └── JobCancelledError           it was stopped before it had finished
 
     RemoteTraceback                     no error of its own: the cause of one that came from a worker
 
@@ -83,6 +84,10 @@ class PicklingError(RayS3Error, TypeError):
 
 class JobError(RayS3Error, RuntimeError):
     """A job's process died, or its own exception cannot be rebuilt on the driver."""
+
+
+class JobCancelledError(JobError):
+    """A job was stopped before it had finished, by Ctrl-C or from elsewhere."""
 
 
 class RemoteTraceback(Exception):

@@ -14,11 +14,12 @@ from hydra.types import HydraContext
 
 from ray_decorator import engine, hydrastate, settings
 from ray_decorator.cluster import Connection
-from ray_decorator.errors import InputError, RayS3Error
+from ray_decorator.errors import InputError, JobCancelledError, JobError, RayS3Error
 from ray_decorator.model import Call, Outcome
 from ray_decorator.progress import make_progress
 from ray_decorator.report import JobRow, brief, show
 from ray_decorator.staging import in_jobs
+from ray_decorator.terms import Terms, mark_of
 
 from ._compose import ComposedJob, ComposedOnce, call, compose
 from ._task import HydraTask
@@ -39,20 +40,36 @@ class Session:
 def prepare(launcher: RayS3Launcher) -> Session:
     """Check the settings, and let Ray start in the background while the sweeper validates its jobs."""
     try:
+        terms = _terms(launcher)
         resolved = settings.resolve(
-            ray_address=launcher.ray_address,
-            s3_base_path=launcher.s3_base_path,
-            ray_init_kwargs=launcher.ray_init_kwargs,
-            ray_remote_kwargs=launcher.ray_remote_kwargs,
+            ray_address=terms.ray_address,
+            s3_base_path=terms.s3_base_path,
+            ray_init_kwargs=terms.ray_init_kwargs,
+            ray_remote_kwargs=terms.ray_remote_kwargs,
             max_concurrent=launcher.max_concurrent,
         )
     except RayS3Error as exc:
         raise _compact(exc) from exc
+    launcher.deps, launcher.outs = terms.deps, terms.outs
     context = launcher.hydra_context
     task_context = HydraContext(context.config_loader, context.callbacks)
     # the sweeper holds the same context, so it composes through here as well
     context.config_loader = ComposedOnce(context.config_loader)  # type: ignore[assignment]
     return Session(resolved, Connection(resolved), task_context)
+
+
+def _terms(launcher: RayS3Launcher) -> Terms:
+    """What the launcher's config says, and below it what `@ray_decorator` or `ray_zen` say of the task."""
+    ours = Terms(
+        deps=launcher.deps,
+        outs=launcher.outs,
+        ray_address=launcher.ray_address,
+        s3_base_path=launcher.s3_base_path,
+        ray_init_kwargs=launcher.ray_init_kwargs,
+        ray_remote_kwargs=launcher.ray_remote_kwargs,
+    )
+    mark = mark_of(launcher.task_function)
+    return ours if mark is None else ours.over(mark.in_config())
 
 
 def launch(
@@ -70,6 +87,9 @@ def launch(
         return _Batch(launcher, job_overrides, initial_job_idx).run()
     except RayS3Error as exc:
         raise _compact(exc) from exc
+    except KeyboardInterrupt:
+        # all has been said, and a traceback through Hydra says nothing more; 130 is the shell's 128 + SIGINT
+        raise SystemExit(130) from None
 
 
 def _announce(launcher: RayS3Launcher, job_overrides: Sequence[Sequence[str]], first: int) -> None:
@@ -137,12 +157,13 @@ class _Batch:
 
     def _landed(self, index: int, outcome: Outcome) -> None:
         job = self._jobs[index]
-        if outcome.error is not None:
-            log.error("%s failed: %s. %s", job.name, _summary(outcome.error), _where_to_look(job))
+        cancelled = isinstance(outcome.error, JobCancelledError)
+        if outcome.error is not None and not cancelled:
+            log.error("%s. %s", _what_happened(job, outcome.error), _where_to_look(job))
         self._rows[index] = JobRow(
             number=job.num,
             overrides=job.shown_overrides,
-            status="COMPLETED" if outcome.error is None else "FAILED",
+            status="COMPLETED" if outcome.error is None else "CANCELLED" if cancelled else "FAILED",
             seconds=outcome.seconds,
             result=brief(outcome.value) if outcome.error is None else type(outcome.error).__name__,
             sent=outcome.sent,
@@ -164,9 +185,11 @@ def _job_return(job: ComposedJob, outcome: Outcome) -> JobReturn:
     )
 
 
-def _summary(error: BaseException) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+def _what_happened(job: ComposedJob, error: BaseException) -> str:
+    text = (str(error).strip() or "no message").splitlines()[0]
+    if isinstance(error, JobError) and text.startswith(job.name):
+        return text
+    return f"{job.name} failed: {type(error).__name__}: {text}"
 
 
 def _where_to_look(job: ComposedJob) -> str:

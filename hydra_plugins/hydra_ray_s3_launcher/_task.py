@@ -15,6 +15,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from ray_decorator import hydrastate, mainmodule, slots
+from ray_decorator.terms import as_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def _with_paths(task_function: TaskFunction, paths: Mapping[str, str]) -> Callab
         for key, path in paths.items():
             slots.fill(config, tuple(key.split(".")), path)
         try:
-            return task_function(config)
+            with as_task(task_function):
+                return task_function(config)
         except Exception:
             # the job's log is what the user opens first when a job failed
             logging.getLogger(task_function.__module__).exception("The job failed")

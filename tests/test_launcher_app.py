@@ -1,0 +1,184 @@
+"""Apps in processes of their own, as a user starts them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+APP = """
+import os, time
+from pathlib import Path
+import hydra
+from omegaconf import DictConfig
+
+
+class Model:
+    def __init__(self, width):
+        self.width, self.pid = width, os.getpid()
+
+
+@hydra.main(version_base=None, config_path=None, config_name=None)
+def main(cfg: DictConfig):
+    {body}
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def write_app(directory: Path, body: str) -> Path:
+    app = directory / "app.py"
+    app.write_text(APP.format(body=body))
+    return app
+
+
+def start(app: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(app), *arguments, "hydra/launcher=ray_s3", "hydra.sweep.dir=sweep"],
+        cwd=app.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(app: Path, *arguments: str, code: int = 0) -> str:
+    with start(app, *arguments) as process:
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == code, output
+    return output
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_each_line_of_a_job_bears_its_number_and_overrides(tmp_path: Path) -> None:
+    app = write_app(tmp_path, "print(f'line of {cfg.x}')\n    return cfg.x * 1.5")
+    output = run(app, "+x=1,2")
+    for number, x in enumerate((1, 2)):
+        assert re.search(rf"^\(#{number} \+x={x} pid=\d+\) line of {x}$", output, re.M), output
+    row = [line for line in output.splitlines() if re.match(r"\s*1\s+\+x=2\s+COMPLETED", line)]
+    assert len(row) == 1
+    assert row[0].split()[-1] == "sweep/1"
+    assert re.search(r" 3 ", row[0])
+    assert "\x1b" not in output  # no colours where nobody sees them
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_classes_of_the_script_are_found_by_target(tmp_path: Path) -> None:
+    body = """from hydra.utils import instantiate
+    model = instantiate(cfg.model)
+    assert type(model) is Model and isinstance(model, Model)
+    assert model.pid == os.getpid()
+    Path(cfg.out).write_text(str(model.pid))
+    return model.width"""
+    app = write_app(tmp_path, body)
+    run(
+        app,
+        "+model={_target_: __main__.Model, width: 3}",
+        f"+out={tmp_path}/out.txt",
+        "hydra.launcher.outs=[out]",
+    )
+    assert int((tmp_path / "out.txt").read_text()) != os.getpid()
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_bad_input_is_one_message_and_no_traceback(tmp_path: Path) -> None:
+    app = write_app(tmp_path, "pass")
+    output = run(app, "+data.path=nowhere", "hydra.launcher.deps=[data.pth]", code=1)
+    assert "deps key 'data.pth' does not exist. Nearest: 'data.path', 'data' (job #0 " in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_a_failed_job_ends_the_app_as_with_hydras_own_launchers(tmp_path: Path) -> None:
+    app = write_app(tmp_path, "raise ValueError('bad luck')")
+    output = run(app, code=1)
+    assert "ValueError: bad luck" in output
+    assert f"Its log: {tmp_path}/sweep/0/app.log" in output
+    assert "ValueError: bad luck" in (tmp_path / "sweep/0/app.log").read_text()
+
+
+def test_a_ray_where_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_S3_BASE_PATH", (tmp_path / "store").as_uri())
+    app = write_app(tmp_path, "pass")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        started = time.monotonic()
+        for form in (address, f"ray://{address}"):
+            output = run(app, f"hydra.launcher.ray_address='{form}'", code=1)
+            assert f"Nobody answers at ray_address {form}" in output
+            assert "Traceback" not in output
+        assert time.monotonic() - started < 30
+
+
+def test_a_port_that_is_not_rays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_S3_BASE_PATH", (tmp_path / "store").as_uri())
+    app = write_app(tmp_path, "pass")
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(100)
+        address = f"127.0.0.1:{deaf.getsockname()[1]}"
+        started = time.monotonic()
+        output = run(app, f"hydra.launcher.ray_address='{address}'", code=1)
+        assert f"Ray at {address} took the connection but did not answer" in output
+        assert time.monotonic() - started < 40
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_ctrl_c_stops_the_jobs_and_keeps_what_is_done(tmp_path: Path) -> None:
+    body = """Path(cfg.mark, f'{cfg.x}.started').write_text(str(os.getpid()))
+    Path(cfg.out).parent.mkdir(exist_ok=True)
+    Path(cfg.out).write_text('done')
+    time.sleep(0 if cfg.x == 1 else 300)"""
+    app = write_app(tmp_path, body)
+    process = start(
+        app, "+x=1,2,3,4,5", f"+mark={tmp_path}", "+out=outs/${x}.txt", "hydra.launcher.outs=[out]"
+    )
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("*.started"))) < 3 or not (tmp_path / "outs/1.txt").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, output
+    assert (tmp_path / "outs/1.txt").read_text() == "done"
+    assert re.search(r"^\s*0 .* COMPLETED", output, re.M), output
+    assert re.search(r"^\s*1 .* CANCELLED", output, re.M), output
+    assert "Stopped. These did not finish: #1 +x=2" in output
+    assert "Traceback" not in output
+    for mark in tmp_path.glob("[23].started"):
+        pid = int(mark.read_text())
+        stat = Path(f"/proc/{pid}/cmdline")
+        assert not stat.exists() or b"x=" not in stat.read_bytes()
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_optuna_finds_its_optimum(tmp_path: Path) -> None:
+    app = write_app(tmp_path, "return (cfg.x - 2) ** 2")
+    run(
+        app,
+        "-m",
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.direction=minimize",
+        "hydra.sweeper.n_trials=20",
+        "hydra.sweeper.n_jobs=2",
+        "hydra/sweeper/sampler=tpe",
+        "hydra.sweeper.sampler.seed=1",
+        "+x=interval(-10,10)",
+    )
+    found = yaml.safe_load((tmp_path / "sweep" / "optimization_results.yaml").read_text())
+    assert found["best_value"] < 2
+    assert len(list((tmp_path / "sweep").glob("*/app.log"))) == 20
