@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -168,6 +168,18 @@ class Cluster:
         """Start a job; its future's exception is in the family of ours."""
         reference = self._run_job.options(name=job.name).remote(func, job)
         return _Pending(reference, job)
+
+    def lend_cpus(self, pending: Iterable[Future[Receipt]]) -> None:
+        """Inside a Ray task: wait for the jobs, and let others have this task's CPUs meanwhile.
+
+        Ray does so only for a task that waits by Ray's own means. Without it, tasks that hold all CPUs would
+        wait for ever for jobs of theirs that need one. Elsewhere this returns at once.
+        """
+        import ray
+
+        if ray.get_runtime_context().worker.mode == ray.WORKER_MODE:
+            references = [job.reference for job in pending if isinstance(job, _Pending)]
+            ray.wait(references, num_returns=len(references), fetch_local=False)
 
     def cancel(self, pending: Future[Receipt], *, force: bool) -> None:
         """Ask a job to stop; with ``force``, kill its process."""

@@ -94,26 +94,33 @@ def ray_decorator(
 
 def _decorated(function: Callable[P, R], terms: Terms) -> RayFunction[P, R]:
     mark = Mark(terms, config_parameter(function))
-    shown = getattr(function, "__qualname__", None) or type(function).__name__
+    shown = frontdoor.shown(function)
+
+    # a partial is taken apart, so that its arguments can be deps and outs
+    whole = functools.partial(function)
+
+    def request(args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str) -> Request:
+        return _request(whole.func, (*whole.args, *args), {**whole.keywords, **kwargs}, name)
 
     def run(requests: Sequence[Request]) -> list[Outcome]:
-        return frontdoor.run(function, requests, terms)
+        return frontdoor.run(whole.func, requests, terms)
 
     @functools.wraps(function)
     def on_ray(*args: P.args, **kwargs: P.kwargs) -> R:
         if is_the_task(mark):
             return function(*args, **kwargs)
-        [outcome] = run([_request(function, args, kwargs, shown)])
+        [outcome] = run([request(args, kwargs, shown)])
         return cast(R, frontdoor.value_of(outcome))
 
     def submit(*args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        request = _request(function, args, kwargs, shown)
-        return _in_thread(lambda: frontdoor.value_of(run([request])[0]), shown)
+        def call() -> R:
+            [outcome] = run([request(args, kwargs, shown)])
+            return cast(R, frontdoor.value_of(outcome))
+
+        return _in_thread(call, shown)
 
     def map_(items: Iterable[Any], *, return_exceptions: bool = False) -> list[Any]:
-        requests = [
-            _request(function, *_arguments(item), f"#{index} {shown}") for index, item in enumerate(items)
-        ]
+        requests = [request(*_arguments(item), f"#{index} {shown}") for index, item in enumerate(items)]
         return _results(run(requests), return_exceptions)
 
     for name, value in {"local": function, "submit": submit, "map": map_, "__ray_s3__": mark}.items():

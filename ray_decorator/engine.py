@@ -114,6 +114,8 @@ class _Flight:
                 self._places.acquire()
                 self._outcomes[index], self._names[index] = Future(), call.name
                 self._launch(index, call)
+            if self._cluster is not None:
+                self._cluster.lend_cpus(self._pending.values())
             wait(self._outcomes.values())
         except BaseException:
             self._stop()

@@ -56,6 +56,12 @@ def run(function: Callable[..., Any], requests: Sequence[Request], terms: Terms)
         return engine.run_many(calls, resolved, Connection(resolved), progress)
 
 
+def shown(function: Callable[..., Any]) -> str:
+    """What the user sees of a function: ``train``, ``Trainer.fit``."""
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return str(name).rpartition("<locals>.")[2]
+
+
 def value_of(outcome: Outcome) -> Any:
     """The call's value; raises its exception where it has none."""
     if outcome.error is not None:

@@ -70,8 +70,7 @@ class RayZen(Zen[P, R]):
         if is_the_task(self.__ray_s3__):
             return self.local(cfg)
         config = self._normalize_cfg(cfg)
-        name = getattr(self.func, "__qualname__", None) or type(self.func).__name__
-        request = Request((config,), {}, config, _place, name)
+        request = Request((config,), {}, config, _place, frontdoor.shown(self.func))
         [outcome] = frontdoor.run(self.local, [request], self.__ray_s3__.terms)
         return cast(R, frontdoor.value_of(outcome))
 
