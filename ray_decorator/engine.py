@@ -54,6 +54,7 @@ def run_many(
     """
     claims = Claims()
     staging = Staging(settings.store_url, progress)
+    staging.store.check()  # one request, before gigabytes are hashed for a bucket that is not there
     if isinstance(calls, Sequence):
         _claim(claims, calls)
         staging.hash_all(calls)
@@ -98,7 +99,7 @@ class _Flight:
         self._progress = progress
         self._landed = landed
         self._cluster: Cluster | None = None
-        self._functions: dict[int, tuple[Any, Any]] = {}
+        self._functions: dict[int, tuple[Any, Any]] = {}  # id -> the function, kept alive, its reference
         self._pending: dict[int, Future[Receipt]] = {}
         self._outcomes: dict[int, Future[Outcome]] = {}
         self._names: dict[int, str] = {}
@@ -126,8 +127,7 @@ class _Flight:
         return [self._outcomes[index].result() for index in sorted(self._outcomes)]
 
     def _launch(self, index: int, call: Call) -> None:
-        function = self._pickled_function(call)
-        cluster = self._ready()
+        function = self._function(call)
         self._progress.expect("running", 1)
         try:
             job, sent = self._job(call)
@@ -137,21 +137,18 @@ class _Flight:
             self._places.release()
             self._done(index, Outcome(call.name, error=exc))
             return
-        reference = self._functions.setdefault(id(call.func), (call.func, None))[1]
-        if reference is None:
-            reference = cluster.put(function)
-            self._functions[id(call.func)] = (call.func, reference)
         since = self._staging.healings(dep.value for dep in call.deps)
-        self._submit(_Sent(index, call, job, reference, sent, since))
+        self._submit(_Sent(index, call, job, function, sent, since))
 
-    def _pickled_function(self, call: Call) -> bytes:
-        if id(call.func) in self._functions:
-            return b""
-        return pickling.dumps(call.func, f"the task function of {call.name}")
+    def _function(self, call: Call) -> Any:
+        """A reference to the pickled function, which travels once however many calls are made of it."""
+        if id(call.func) not in self._functions:
+            data = pickling.dumps(call.func, f"the task function of {call.name}")
+            self._functions[id(call.func)] = (call.func, self._ready().put(data))
+        return self._functions[id(call.func)][1]
 
     def _ready(self) -> Cluster:
         if self._cluster is None:
-            self._staging.store.check()
             self._cluster = self._connection.wait()
         return self._cluster
 
