@@ -53,6 +53,9 @@ def _travels(value: Any) -> bool:
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     if inspect.isfunction(value):
         yield from _function_parts(value)
+    elif inspect.ismethod(value):
+        yield f"the method {value.__name__!r}", value.__func__
+        yield f"the {type(value.__self__).__name__} of the method {value.__name__!r}", value.__self__
     elif isinstance(value, dict):
         yield from ((f"the entry {key!r}", part) for key, part in value.items())
     elif isinstance(value, list | tuple | set | frozenset):
