@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 
 Seal = Callable[[int, "Wanted"], None]
 
-_THREADS = 32
 _WHOLE = 8 * 1024 * 1024
 _RANGED = 64 * 1024 * 1024
 _PART = 8 * 1024 * 1024
@@ -97,7 +96,7 @@ def download(
             done.append(Hashed(want.path, file.place(), want.md5, time.time_ns()))
         progress.advance("downloading", 1)
 
-    each(one, wanted, _THREADS)
+    each(one, wanted, store.threads)
     if missing:
         raise MissingObjectError(tuple(sorted(missing)), store.url)
     return done

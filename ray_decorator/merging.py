@@ -53,6 +53,8 @@ def _plan_file(destination: Path, row: Row) -> Plan:
         status = os.stat(path)
     except FileNotFoundError:
         return Plan(os.path.dirname(path), (os.path.dirname(path),), (Target(row, path, None),))
+    except OSError as exc:
+        raise InputError(f"{destination}: a file cannot be written there ({exc.strerror})") from exc
     if not stat.S_ISREG(status.st_mode):
         raise InputError(_in_the_way(str(destination), f"is {_a(status.st_mode)}"))
     if os.path.islink(destination) and not status.st_mode & stat.S_IWUSR:
@@ -82,6 +84,8 @@ class _Tree:
             self._folders[""] = (self._root, False)
             self._new.append(self._root)
             return
+        except OSError as exc:
+            raise InputError(f"{self._named}: a directory cannot be written there ({exc.strerror})") from exc
         if not stat.S_ISDIR(mode):
             raise InputError(
                 f"{self._named}: is {_a(mode)}, and a directory is to be written there; move it away"

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _PROBE_KEY = "ray_s3/probe"
 _PAGE = 1000  # what S3 lists at most in one request
 _UPLOAD_PARTS = 9_000  # S3 takes 10,000 parts at most
+_THREADS = 32  # a request takes a real S3 some 20 to 50 ms, and takes us well under one
+_LOCAL_THREADS = min(8, 2 * (os.cpu_count() or 1))
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _UNKNOWN_IDENTITY = {
     "InvalidAccessKeyId",
@@ -37,9 +39,9 @@ _UNKNOWN_IDENTITY = {
     "ExpiredToken",
     "InvalidToken",
     "TokenRefreshRequired",
-    "AuthorizationHeaderMalformed",
     "RequestTimeTooSkewed",
 }
+_WRONG_REGION = {"AuthorizationHeaderMalformed", "PermanentRedirect"}
 
 # `timeout` would cut a long transfer, however well it goes; `read_timeout` starts when a request does, and
 # so has to cover the sending of one part over a slow line.
@@ -101,6 +103,8 @@ class Store:
         self._location = location
         self.url = location.url
         self.local = location.url.startswith("file://")
+        self.threads = _LOCAL_THREADS if self.local else _THREADS
+        """How many requests it is worth to have under way at once."""
         self.ranges = True
         """Whether the server answers ranged reads as it should; set to False by who finds out (rclone)."""
         with self._translated(""):
@@ -133,11 +137,15 @@ class Store:
                     raise
 
     def head(self, key: str) -> int | None:
-        """The size of the object in bytes, None where there is none. (S3 does not tell a missing bucket.)"""
+        """The size of the object in bytes, None where none is seen.
+
+        S3 answers so also where the bucket is missing, or the credentials are wrong: the next request
+        will tell. It denies a key that is not there to who may not list the bucket.
+        """
         with self._translated(key):
             try:
                 return int(obstore.head(self._backend, key)["size"])
-            except FileNotFoundError:
+            except (FileNotFoundError, PermissionDeniedError):
                 return None
 
     def get(self, key: str) -> Incoming | None:
@@ -246,9 +254,9 @@ class Store:
                 f"nobody answers for {self._there()} ({_first_line(exc)}): check AWS_ENDPOINT_URL, and that "
                 "the server runs and can be reached from this machine"
             )
-        if _code(exc) in _UNKNOWN_IDENTITY:
+        if _code(exc) in {*_UNKNOWN_IDENTITY, "AccessDenied"}:  # of a listing, obstore tells no more
             return StoreDeniedError(self._denied(key, exc))
-        if "redirect" in text.lower():
+        if _code(exc) in _WRONG_REGION or "redirect" in text.lower():
             return StoreError(
                 f"{self._there()} is in another region than {self._location.region}: set AWS_REGION "
                 "to the bucket's"

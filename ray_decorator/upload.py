@@ -10,18 +10,20 @@ larger                                    ->  parts, several at once, hashed on 
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
 
-from .errors import InputError
+from .errors import InputError, StoreDeniedError
 from .manifest import PREFIX, digest_of_key, md5, object_key
 from .parallel import Budget, each
 from .progress import Progress
 from .snapshots import Entry, changed
 from .store import Store
 
-_THREADS = 32
+log = logging.getLogger(__name__)
+
 _WHOLE = 16 * 1024 * 1024
 _PART = 8 * 1024 * 1024
 _WINDOW = 8
@@ -39,11 +41,22 @@ def lacking(entries: Sequence[Entry], store: Store) -> tuple[list[Entry], list[E
     if store.local or len(entries) < _LIST_FROM:
         return [], list(entries)
     sizes: dict[str, int] = {}
-    for number, page in enumerate(store.list(PREFIX), 1):
-        sizes.update((digest_of_key(key), size) for key, size in page)
-        if number + _pages_left(page[-1][0]) > 1 + len(entries) / _FILES_A_PAGE:
-            return [], [entry for entry in entries if sizes.get(entry.md5) != entry.size]
-    return [entry for entry in entries if sizes.get(entry.md5) != entry.size], []
+    complete = _list(store, sizes, 1 + len(entries) / _FILES_A_PAGE)
+    rest = [entry for entry in entries if sizes.get(entry.md5) != entry.size]
+    return (rest, []) if complete else ([], rest)
+
+
+def _list(store: Store, sizes: dict[str, int], pages: float) -> bool:
+    """Take in the sizes of all that the store holds; False where that would be more than ``pages``."""
+    try:
+        for number, page in enumerate(store.list(PREFIX), 1):
+            sizes.update((digest_of_key(key), size) for key, size in page)
+            if number + _pages_left(page[-1][0]) > pages:
+                return False
+    except StoreDeniedError as exc:
+        log.debug("%s may not be listed (%s): asking for each object", store.url, exc)
+        return False
+    return True
 
 
 def _pages_left(last_key: str) -> float:
@@ -83,7 +96,7 @@ def upload(
         with lock:
             sent += entry.size
 
-    each(one, work, _THREADS)
+    each(one, work, store.threads)
     if problems:
         raise InputError(tuple(sorted(problems)))
     return sent

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 ACCESS_KEY = "accesskey"
 SECRET_KEY = "secretkey123"
 BUCKET = "bucket"
+_DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,10 @@ def moto() -> Iterator[Server]:
 
 
 class Requests:
-    """What went through a proxy, in order, as ``GET``, ``PUT``, ``HEAD``, ``LIST``…, with the path."""
+    """What went through a proxy, in order, as ``GET``, ``PUT``, ``HEAD``, ``LIST``…, with the path.
+
+    ``seen`` leaves out what is sent again: rclone answers 500 to some PUTs while it makes directories.
+    """
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str]] = []
@@ -83,41 +87,53 @@ class Requests:
 
 
 @contextmanager
-def counting(server: Server) -> Iterator[tuple[Server, Requests]]:
-    """The same server behind a proxy that counts the requests."""
+def counting(
+    server: Server, refuse: Callable[[str, str], bool] = lambda verb, path: False
+) -> Iterator[tuple[Server, Requests]]:
+    """The same server behind a proxy that counts the requests, and answers AccessDenied to some."""
     requests, lock = Requests(), threading.Lock()
     upstream = re.sub("^https?://", "", server.endpoint)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        connection_upstream: http.client.HTTPConnection | None = None
 
         def _forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            verb = _verb(self.command, self.path)
             with lock:
-                requests.seen.append((_verb(self.command, self.path), self.path))
+                if verb != "PUT" or (verb, self.path) not in requests.seen:
+                    requests.seen.append((verb, self.path))
                 requests.flying += 1
                 requests.most_flying = max(requests.most_flying, requests.flying)
             try:
-                self._answer(body)
+                status, headers, data = self._ask(body)
             finally:
                 with lock:
                     requests.flying -= 1
+            if refuse(verb, self.path) or (status == 404 and refuse(f"missing {verb}", self.path)):
+                status, headers, data = 403, {}, _DENIED
+            self._answer(status, headers, data)
 
-        def _answer(self, body: bytes) -> None:
-            if self.connection_upstream is None:
-                self.connection_upstream = http.client.HTTPConnection(upstream)
-            self.connection_upstream.putrequest(
-                self.command, self.path, skip_host=True, skip_accept_encoding=True
-            )
-            for name, value in self.headers.items():
-                self.connection_upstream.putheader(name, value)  # Host too: it is signed
-            self.connection_upstream.endheaders(body)
-            response = self.connection_upstream.getresponse()
-            data = response.read()
-            self.send_response(response.status)
-            for name, value in response.getheaders():
-                if name.lower() not in (
+        def _ask(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+            # a connection for each: one kept open may be closed by the server just when it is used again
+            connection = http.client.HTTPConnection(upstream)
+            try:
+                connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                for name, value in self.headers.items():
+                    connection.putheader(name, value)  # Host too: it is signed
+                connection.endheaders(body)
+                response = connection.getresponse()
+                return response.status, dict(response.getheaders()), response.read()
+            finally:
+                connection.close()
+
+        def _answer(self, status: int, headers: dict[str, str], data: bytes) -> None:
+            self.send_response(status)
+            length = str(len(data))
+            for name, value in headers.items():
+                if name.lower() == "content-length" and self.command == "HEAD":
+                    length = value
+                elif name.lower() not in (
                     "transfer-encoding",
                     "connection",
                     "date",
@@ -125,10 +141,10 @@ def counting(server: Server) -> Iterator[tuple[Server, Requests]]:
                     "content-length",
                 ):
                     self.send_header(name, value)
-            length = response.getheader("Content-Length") if self.command == "HEAD" else None
-            self.send_header("Content-Length", length or str(len(data)))
+            self.send_header("Content-Length", length)
             self.end_headers()
-            self.wfile.write(data)
+            if self.command != "HEAD":
+                self.wfile.write(data)
 
         do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _forward
 

@@ -204,6 +204,24 @@ class TestRequests:
         assert requests.verbs() == ["GET"]
 
 
+def test_credentials_that_may_not_list(
+    rclone: servers.Server, tmp_path: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To them S3 says AccessDenied also of keys that are not there."""
+    files = {str(n): os.urandom(200_000) for n in range(20)}
+
+    def refuse(verb: str, path: str) -> bool:
+        return verb in ("LIST", "missing HEAD", "missing GET")
+
+    with servers.counting(rclone, refuse) as (server, _):
+        store = s3_store(server, monkeypatch)
+        store.check()
+        taken = sent(tree(tmp_path / "t", files), store, hashes)
+        assert push(taken, store, HashCache.in_memory(), QUIET, trust=False) > 0
+        pull(taken.content, tmp_path / "home", store, None, QUIET)
+    assert read(tmp_path / "home") == files
+
+
 class TestHealing:
     def test_lost_objects(self, store: Store, tmp_path: Path, hashes: HashCache) -> None:
         files = numbered(40)
@@ -470,6 +488,8 @@ class TestComingHome:
             pull(file.content, home, store, hashes, QUIET)
         with pytest.raises(InputError, match="x: is a file, and a directory is to be written there"):
             pull(folder.content, home / "x", store, hashes, QUIET)
+        with pytest.raises(InputError, match=r"x/y: a file cannot be written there \(Not a directory\)"):
+            pull(file.content, home / "x" / "y", store, hashes, QUIET)
         assert read(home) == {"x": b"x"}
 
 
