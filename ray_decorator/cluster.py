@@ -101,7 +101,7 @@ def _init(settings: Settings) -> None:
         except ConnectionError:
             if address != "auto":
                 raise
-            log.info("No Ray runs on this machine (ray_address is 'auto'): starting a private one")
+            log.warning("No Ray runs on this machine (ray_address is 'auto'): starting a private one")
             ray.init(address="local", **_init_arguments(settings, "local"))
 
 
@@ -122,12 +122,11 @@ def _probe(address: str) -> None:
 
 
 def _check_address(address: str) -> str:
-    kind = (
-        "Ray Client's port, 10001 by default" if address.startswith("ray://") else "GCS port, 6379 by default"
-    )
+    port = "Ray Client's, 10001 by default" if address.startswith("ray://") else "the GCS's, 6379 by default"
     return (
-        f"Check host and port (the {kind}), that the head node is up (`ray status` there), and that no "
-        "firewall stands between; leave ray_address unset to run on this machine."
+        f"Check host and port ({port}), that the head node is up (`ray status` there), and that no firewall "
+        "stands between; if the cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN. "
+        "Leave ray_address unset to run on this machine."
     )
 
 
