@@ -116,7 +116,7 @@ class _Flight:
                 self._outcomes[index], self._names[index] = Future(), call.name
                 self._launch(index, call)
             if self._cluster is not None:
-                self._cluster.lend_cpus(self._pending.values())
+                self._cluster.lend_cpus(list(self._pending.values()))
             wait(self._outcomes.values())
         except BaseException:
             self._stop()
@@ -132,7 +132,7 @@ class _Flight:
         try:
             job, sent = self._job(call)
         except RayS3Error as exc:
-            if not self._pending:
+            if index == 0:
                 raise  # nothing runs yet: this is the run's own error
             self._places.release()
             self._done(index, Outcome(call.name, error=exc))
@@ -207,6 +207,7 @@ class _Flight:
         except Exception as exc:  # whatever it is, it is this call's, and the others go on
             outcome = Outcome(sent.call.name, error=exc)
         if outcome is not None:
+            del self._pending[sent.index]  # with the job's payload
             self._places.release()
             self._done(sent.index, outcome)
 
@@ -270,10 +271,10 @@ class _Flight:
         if self._cluster is None:
             return
         for force in (False, True):
-            waiting = {i: out for i, out in self._outcomes.items() if i in self._pending and not out.done()}
-            for index in waiting:
-                self._cluster.cancel(self._pending[index], force=force)
-            wait(waiting.values(), timeout=_CANCEL_SECONDS)
+            waiting = dict(self._pending)
+            for pending in waiting.values():
+                self._cluster.cancel(pending, force=force)
+            wait([self._outcomes[index] for index in waiting], timeout=_CANCEL_SECONDS)
         unfinished = [name for index, name in self._names.items() if not _finished(self._outcomes[index])]
         if unfinished:
             log.warning("Stopped. These did not finish: %s", ", ".join(unfinished))

@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import filter_overrides
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from ray_decorator import mainmodule, slots
+from ray_decorator import mainmodule, pickling, slots
 from ray_decorator.errors import InputError
 from ray_decorator.model import Call, PathSlot
 
@@ -28,11 +28,10 @@ _PATHS, _DIRECTORY = ("args", 1), ("args", 2)
 
 @dataclass(frozen=True, slots=True)
 class ComposedJob:
-    """A job's configs as Hydra returns them (``config`` is both in one), and its directory at home."""
+    """A job's configs as Hydra returns them, and its directory at home."""
 
     num: int
     overrides: Sequence[str]
-    config: DictConfig
     task_config: DictConfig
     hydra_config: DictConfig
     directory: Path
@@ -75,8 +74,11 @@ class ComposedOnce:
         return config
 
 
-def compose(launcher: RayS3Launcher, overrides: Sequence[str], num: int) -> ComposedJob:
-    """Compose one job, as Hydra's own launchers do. HydraConfig is the job's afterwards."""
+def compose(launcher: RayS3Launcher, overrides: Sequence[str], num: int) -> tuple[ComposedJob, DictConfig]:
+    """Compose one job, as Hydra's own launchers do: what stays of it, and the whole config that travels.
+
+    HydraConfig is the job's afterwards.
+    """
     config = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
     with open_dict(config):
         config.hydra.job.id = f"{config.hydra.job.name}_{num}"
@@ -89,16 +91,19 @@ def compose(launcher: RayS3Launcher, overrides: Sequence[str], num: int) -> Comp
     task_config = copy.deepcopy(config)
     with read_write(task_config), open_dict(task_config):
         del task_config["hydra"]
-    hydra_config = HydraConfig.instance().cfg  # a copy of its own: the next job's replaces it
+    hydra_config = copy.deepcopy(HydraConfig.instance().cfg)  # without the whole config as its parent
     assert isinstance(hydra_config, DictConfig)
     task_overrides = OmegaConf.to_container(config.hydra.overrides.task)
     assert isinstance(task_overrides, list)
-    return ComposedJob(num, task_overrides, config, task_config, hydra_config, directory)
+    return ComposedJob(num, task_overrides, task_config, hydra_config, directory), config
 
 
-def call(launcher: RayS3Launcher, job: ComposedJob, task: HydraTask) -> Call:
-    """The engine's Call for a job. Raises InputError with all that is wrong with its deps and outs."""
-    start = Path(job.config.hydra.runtime.cwd)
+def call(launcher: RayS3Launcher, job: ComposedJob, config: DictConfig, task: HydraTask) -> Call:
+    """The engine's Call for a job. Raises InputError with all that is wrong with its deps and outs.
+
+    It holds the config pickled: a hundredth of a megabyte for each job that waits, instead of a tenth.
+    """
+    start = Path(job.hydra_config.hydra.runtime.cwd)
     problems: list[str] = []
     deps = _find(job, launcher.deps, "deps", start, problems)
     outs = _find(job, launcher.outs, "outs", start, problems)
@@ -109,7 +114,12 @@ def call(launcher: RayS3Launcher, job: ComposedJob, task: HydraTask) -> Call:
     main = mainmodule.named_in(OmegaConf.to_container(job.task_config, resolve=False))
     return Call(
         func=task,
-        args=(job.config, {path.key: str(path.value) for path in (*deps, *outs)}, str(job.directory), main),
+        args=(
+            pickling.dumps(config, f"the config of {job.name}"),
+            {path.key: str(path.value) for path in (*deps, *outs)},
+            str(job.directory),
+            main,
+        ),
         kwargs={},
         deps=deps,
         outs=outs,

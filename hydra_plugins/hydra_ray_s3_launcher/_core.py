@@ -136,18 +136,18 @@ class _Batch:
 
     def _calls(self) -> Iterator[Call]:
         for num, overrides in self._overrides:
-            job = compose(self._launcher, overrides, num)
+            job, config = compose(self._launcher, overrides, num)
             self._jobs.append(job)
-            yield call(self._launcher, job, self._task)
+            yield call(self._launcher, job, config, self._task)
 
     def _all_calls(self) -> list[Call]:
         calls: list[Call] = []
         problems: dict[str, list[str]] = {}
         for num, overrides in self._overrides:
-            job = compose(self._launcher, overrides, num)
+            job, config = compose(self._launcher, overrides, num)
             self._jobs.append(job)
             try:
-                calls.append(call(self._launcher, job, self._task))
+                calls.append(call(self._launcher, job, config, self._task))
             except InputError as exc:
                 for problem in exc.problems:
                     problems.setdefault(problem, []).append(job.name)

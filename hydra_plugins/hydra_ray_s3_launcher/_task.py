@@ -14,7 +14,7 @@ from hydra.core.utils import JobStatus, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from ray_decorator import hydrastate, mainmodule, slots
+from ray_decorator import hydrastate, mainmodule, pickling, slots
 from ray_decorator.terms import as_task
 
 
@@ -27,14 +27,15 @@ class HydraTask:
     hydra: hydrastate.State
 
     def __call__(
-        self, config: DictConfig, paths: Mapping[str, str], directory: str, main: Mapping[str, Any]
+        self, pickled_config: bytes, paths: Mapping[str, str], directory: str, main: Mapping[str, Any]
     ) -> Any:
         """Run one job, and return what the task function returns.
 
-        ``config`` is the job's, with the paths of home: so it is saved in ``.hydra``. The task function
+        The config is the job's, with the paths of home: so it is saved in ``.hydra``. The task function
         sees ``paths``, this machine's, in it. ``directory`` is the job's directory on this machine.
         """
         with hydrastate.installed(self.hydra), mainmodule.installed(main):
+            config: DictConfig = pickling.loads(pickled_config)
             at_home = _move(config, directory)
             result = run_job(
                 task_function=_with_paths(self.task_function, paths),
