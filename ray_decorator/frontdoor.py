@@ -84,7 +84,7 @@ def _settings(terms: Terms) -> settings.Settings:
 def _announce(where: settings.Settings) -> None:
     if where.ray_address == "local" and where.store_is_default:
         log.info(
-            "Ray and the store (%s) are private to this machine; for a cluster give ray_address and "
+            "Ray and the store (%s) are this machine's own; for a cluster give ray_address and "
             "s3_base_path, or set RAY_ADDRESS and RAY_S3_BASE_PATH",
             where.store_url,
         )

@@ -197,9 +197,9 @@ def task(model, data_dir, output_dir):
 
 store.add_to_hydra_store()
 ray_zen(task, deps=["data_dir"], outs=["output_dir"], ray_address="auto",
-        s3_base_path="s3://my-bucket/zen").hydra_main(config_name="my_app", config_path=None, version_base=None)()  # noqa: E501
+        s3_base_path="s3://my-bucket/zen").hydra_main(config_name="my_app", config_path=None, version_base=None)()
 print("end of the script", *(name for name in sys.modules if name == "built_here"))
-"""
+"""  # noqa: E501 (the issue's own lines)
 
 TRANSFORMERS = """
 import os, sys
@@ -292,7 +292,7 @@ def test_with_nothing_set_ray_is_private_and_one_line_says_so(
         monkeypatch.delenv(name)
     output = run(home, PRIVATE)
     assert (home / "out.txt").read_text() == "hello"
-    assert output.count("private to this machine; for a cluster give ray_address and s3_base_path") == 1
+    assert output.count("this machine's own; for a cluster give ray_address and s3_base_path") == 1
 
 
 NO_RAY_HERE = """

@@ -65,7 +65,10 @@ def test_the_caller_s_config_is_never_changed(home: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"deps": ["data.dri"]}, r"deps key 'data\.dri' does not exist\. Nearest: 'data\.dir', .* \(job task\)"),
+        (
+            {"deps": ["data.dri"]},
+            r"deps key 'data\.dri' does not exist\. Nearest: 'data\.dir',.*\(job task\)",
+        ),
         ({"deps": ["gone"]}, r"deps key 'gone' is \S+/gone, which does not exist\. .*dvc pull gone"),
         ({"outs": ["number"]}, r"outs key 'number' is 7 \(int\); expected a path"),
         ({"deps": ["hole"]}, r"key 'hole' has no value"),
