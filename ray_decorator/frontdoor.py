@@ -163,9 +163,13 @@ def _configs(value: Any) -> Iterator[DictConfig | ListConfig]:
 
 
 def _start() -> Path:
-    """Where relative paths start: where a Hydra app was started (it may have changed directory since)."""
+    """Where relative paths start: here, or where a Hydra app was started that moved us to its output."""
+    here = os.getcwd()
     hydra = _hydra_config()
-    return Path(os.getcwd() if hydra is None else hydra.runtime.cwd)
+    # Hydra's config may be left over from an app that has ended in this process
+    output = hydra and OmegaConf.select(hydra, "runtime.output_dir")
+    moved = bool(output) and os.path.realpath(output) == here
+    return Path(hydra.runtime.cwd if moved else here)
 
 
 def _hydra_config() -> Any:

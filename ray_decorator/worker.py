@@ -24,6 +24,7 @@ from typing import Any, TextIO
 
 import cloudpickle
 
+from .checkouts import Checkouts
 from .errors import MissingObjectError, PicklingError
 from .hashcache import HashCache
 from .model import Content, Failure, Job, Place, Receipt
@@ -101,12 +102,26 @@ class _Scratch:
         self.path = path
         self.kept = False
         self._lock = lock
+        self._checkouts = Checkouts(node_root() / "idle")
+        self._borrowed: list[tuple[Content, Path, str]] = []
 
     def keep(self) -> None:
         self.kept = True
 
+    def borrow(self, content: Content, path: Path, cache: NodeCache, store: Store) -> int:
+        """Put content down at ``path`` for reading: an idle checkout if there is one, else a new one."""
+        received, sealed = 0, self._checkouts.take(content, path)
+        if sealed is None:
+            received = cache.checkout(content, path, store, writable=False)
+            sealed = self._checkouts.made(content, path)
+        if sealed is not None:
+            self._borrowed.append((content, path, sealed))
+        return received
+
     def close(self) -> None:
         if not self.kept:
+            for content, path, sealed in self._borrowed:
+                self._checkouts.give(content, path, sealed)
             shutil.rmtree(self.path, ignore_errors=True)
             with contextlib.suppress(OSError):  # another attempt of the same job is still there
                 self.path.parent.rmdir()
@@ -202,7 +217,10 @@ def _stage_deps(job: Job, outs: list[Path], scratch: _Scratch, store: Store) -> 
         else:
             path = outs[dep.inside[0]] / dep.inside[1]
         path.parent.mkdir(parents=True, exist_ok=True)
-        received += cache.checkout(dep.content, path, store, writable=dep.inside is not None)
+        if dep.inside is None:
+            received += scratch.borrow(dep.content, path, cache, store)
+        else:
+            received += cache.checkout(dep.content, path, store, writable=True)
         paths.append(path)
     return paths, received
 
