@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Seal = Callable[[int, "Wanted"], None]
+Seal = Callable[[int, "Wanted"], int]
 
 _WHOLE = 8 * 1024 * 1024
 _RANGED = 64 * 1024 * 1024
@@ -70,14 +70,16 @@ def manifest_bytes(digest: str, store: Store) -> bytes:
 
 
 def download(
-    wanted: Sequence[Wanted], store: Store, progress: Progress, seal: Seal = lambda fd, want: None
+    wanted: Sequence[Wanted], store: Store, progress: Progress, seal: Seal | None = None
 ) -> list[Hashed]:
     """Make the files; returns them with their md5s, in no order.
 
-    ``seal`` is called with each file's descriptor before the file appears. Goes on past objects that are
+    ``seal`` is called with each file's descriptor before the file appears, and returns the mtime (ns) that
+    it gave the file. Goes on past objects that are
     missing, and raises MissingObjectError with all of them in the end; CorruptObjectError at the first
     whose bytes are not what its name says.
     """
+    seal = seal or _seal
     budget = Budget(_MEMORY)
     done: list[Hashed] = []
     missing: set[str] = set()
@@ -92,14 +94,23 @@ def download(
         progress.expect("downloading", 0, incoming.size)
         with _WholeFile(want) as file:
             _receive(incoming, want, store, file, budget, progress)
-            seal(file.fd, want)
-            done.append(Hashed(want.path, file.place(), want.md5, time.time_ns()))
+            mtime = seal(file.fd, want)
+            stamp = file.place()
+            # another mtime: somebody writes to it already
+            done.append(Hashed(want.path, stamp, want.md5, racy=stamp.mtime != mtime))
         progress.advance("downloading", 1)
 
     each(one, wanted, store.threads)
     if missing:
         raise MissingObjectError(tuple(sorted(missing)), store.url)
     return done
+
+
+def _seal(fd: int, want: Wanted) -> int:
+    """Set the mtime to now, finer than the file system's clock ticks: no later change can have the same."""
+    now = time.time_ns()
+    os.utime(fd, ns=(now, now))
+    return now
 
 
 class _WholeFile:
@@ -128,14 +139,10 @@ class _WholeFile:
             view, offset = view[count:], offset + count
 
     def place(self) -> Stamp:
-        """Let the file appear. The stamp, taken afterwards, is of the bytes that were written."""
-        before = os.fstat(self.fd)
+        """Let the file appear. The stamp is taken afterwards, since that changes the ctime."""
         os.replace(self._temporary, self._path)
         self._temporary = ""
-        after = os.fstat(self.fd)
-        # else somebody wrote to it at once; the stamp of before will match nothing
-        untouched = (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
-        return Stamp.of(after if untouched else before)
+        return Stamp.of(os.fstat(self.fd))
 
 
 def _receive(

@@ -18,9 +18,7 @@ from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
-RACY_NS = 100_000_000
-"""A file changed so shortly before it was read may change again unseen: clocks of file systems tick."""
-
+_FRESH_NS = 100_000_000  # clocks of file systems tick, every 10 ms or oftener
 _BUSY_SECONDS = 5.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS hashes (
@@ -44,18 +42,18 @@ class Stamp(NamedTuple):
     def of(cls, stat: os.stat_result) -> Stamp:
         return cls(stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size)
 
+    def is_fresh(self, taken: int) -> bool:
+        """Whether the file had just changed at ``taken`` (ns): its clock may not have ticked since."""
+        return taken - self.ctime < _FRESH_NS
+
 
 class Hashed(NamedTuple):
-    """A file whose md5 was worked out from bytes read after ``taken``, the time of its stamp in ns."""
+    """A file and its md5. ``racy``: a change to come might not show in the stamp, so it is not kept."""
 
     path: str
     stamp: Stamp
     md5: str
-    taken: int
-
-    @property
-    def racy(self) -> bool:
-        return self.taken - self.stamp.ctime < RACY_NS
+    racy: bool = False
 
 
 def default_path() -> Path:

@@ -146,10 +146,11 @@ def _mtime_of(size: int) -> int:
     return (_YEAR_2000 + size % _SPREAD) * 1_000_000_000
 
 
-def _seal(fd: int, want: Wanted) -> None:
+def _seal(fd: int, want: Wanted) -> int:
     os.fchmod(fd, 0o555 if want.executable else 0o444)
     mtime = _mtime_of(os.fstat(fd).st_size)
     os.utime(fd, ns=(mtime, mtime))
+    return mtime
 
 
 def _share_out(shares: Sequence[_Share], writable: bool, *, again: bool) -> None:

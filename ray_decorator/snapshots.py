@@ -110,7 +110,7 @@ def _hash(files: list[tuple[str, Stamp]], taken: int, progress: Progress) -> lis
     def work(item: tuple[str, Stamp]) -> None:
         path, stamp = item
         try:
-            hashed.append(Hashed(path, stamp, _md5(path, stamp, progress), taken))
+            hashed.append(Hashed(path, stamp, _md5(path, stamp, progress), stamp.is_fresh(taken)))
         except OSError as exc:
             problems.append(f"{path}: cannot be read ({exc.strerror})")
         except InputError as exc:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .download import Wanted, download, rows_of
-from .hashcache import RACY_NS, HashCache, Hashed
+from .hashcache import HashCache
 from .manifest import object_key
 from .merging import Plan, Target, plan
 from .model import Content
@@ -25,8 +25,6 @@ from .temporary import clear_stale
 from .upload import lacking, upload
 
 __all__ = ["Snapshot", "pull", "push", "snapshot"]
-
-_WORTH_A_WAIT = 64 * 1024 * 1024  # bytes; more take longer to hash than a stamp takes to settle
 
 
 def push(taken: Snapshot, store: Store, hashes: HashCache, progress: Progress, *, trust: bool = True) -> int:
@@ -79,7 +77,7 @@ def pull(
         if target.row.relpath in executables:
             _make_executable(target.path)
     if hashes is not None:
-        _record(fetched, hashes)
+        hashes.record(fetched)
         hashes.remember(store.url, {content.digest, *(row.md5 for row in rows)})
     return sum(file.stamp.size for file in fetched)
 
@@ -114,16 +112,3 @@ def _make_executable(path: str) -> None:
     if mode != wished:
         with contextlib.suppress(PermissionError):  # another user's file
             os.chmod(path, wished)
-
-
-def _record(fetched: Sequence[Hashed], hashes: HashCache) -> None:
-    """Keep the hashes of what came, so that nothing of it is hashed again when it is next read."""
-    racy = [file for file in fetched if file.racy]
-    if sum(file.stamp.size for file in racy) > _WORTH_A_WAIT:
-        time.sleep(RACY_NS / 1e9)
-        fetched = [_still(file) if file.racy else file for file in fetched]
-    hashes.record(fetched)
-
-
-def _still(file: Hashed) -> Hashed:
-    return file._replace(taken=time.time_ns())

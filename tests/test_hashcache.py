@@ -20,8 +20,8 @@ from ray_decorator.transfer import snapshot
 OLD = 10**18
 
 
-def hashed(path: str, md5: str = "m", *, taken: int = 2 * OLD) -> Hashed:
-    return Hashed(path, Stamp(1, OLD, OLD, 5), md5, taken)
+def hashed(path: str, md5: str = "m", *, racy: bool = False) -> Hashed:
+    return Hashed(path, Stamp(1, OLD, OLD, 5), md5, racy)
 
 
 def test_what_is_recorded_below_a_directory(hashes: HashCache) -> None:
@@ -34,7 +34,10 @@ def test_what_is_recorded_below_a_directory(hashes: HashCache) -> None:
 
 
 def test_what_is_too_fresh_is_not_recorded(hashes: HashCache) -> None:
-    hashes.record([hashed("/fresh", taken=OLD + 99_000_000), hashed("/settled", taken=OLD + 101_000_000)])
+    stamp = Stamp(1, OLD, OLD, 5)
+    assert stamp.is_fresh(OLD + 99_000_000)
+    assert not stamp.is_fresh(OLD + 101_000_000)
+    hashes.record([hashed("/fresh", racy=True), hashed("/settled")])
     assert set(hashes.recorded("/")) == {"/settled"}
 
 

@@ -132,8 +132,12 @@ class TestThereAndBack:
     def test_what_came_home_is_known(self, store: Store, tmp_path: Path, hashes: HashCache) -> None:
         taken = sent(tree(tmp_path / "source", FILES), store, HashCache.in_memory())
         pull(taken.content, tmp_path / "home", store, hashes, QUIET)
-        again = snapshot(tmp_path / "home", hashes, QUIET)
+        tally = Tally()
+        again = snapshot(tmp_path / "home", hashes, tally)
         assert again.content == taken.content
+        assert tally.done == {}, "nothing is hashed again"
+        (tmp_path / "home" / "a b.txt").write_bytes(b"TEXT")
+        assert snapshot(tmp_path / "home", hashes, QUIET).content != taken.content
         assert push(again, store, hashes, QUIET) == 0
         assert hashes.known(store.url, [taken.content.digest]) == {taken.content.digest}
 
