@@ -6,7 +6,9 @@ is: resolving, pre_call and instantiating are the worker's.
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
@@ -58,6 +60,8 @@ class RayZen(Zen[P, R]):
     ) -> None:
         """See :func:`ray_zen`; ``zen_options`` are those of ``Zen``."""
         super().__init__(func, **zen_options)
+        if self.pre_call is not None:
+            self.pre_call = _on_the_same_worker(zen_options["pre_call"])
         self.__ray_s3__ = Mark(
             make_terms(deps, outs, ray_address, s3_base_path, ray_init_kwargs, ray_remote_kwargs)
         )
@@ -69,10 +73,19 @@ class RayZen(Zen[P, R]):
         """
         if is_the_task(self.__ray_s3__):
             return self.local(cfg)
+        if inspect.iscoroutinefunction(self.func):  # zen's call is to be awaited then, and so is ours
+            return cast(R, asyncio.to_thread(self._on_ray, cfg))
+        return cast(R, self._on_ray(cfg))
+
+    def _on_ray(self, cfg: Any) -> Any:
         config = self._normalize_cfg(cfg)
         request = Request((config,), {}, config, _place, frontdoor.shown(self.func))
-        [outcome] = frontdoor.run(self.local, [request], self.__ray_s3__.terms)
-        return cast(R, frontdoor.value_of(outcome))
+        [outcome] = frontdoor.run(self._on_worker, [request], self.__ray_s3__.terms)
+        return frontdoor.value_of(outcome)
+
+    def _on_worker(self, cfg: Any) -> Any:
+        value = self.local(cfg)
+        return asyncio.run(value) if inspect.iscoroutine(value) else value
 
     def local(self, cfg: Any, /) -> R:
         """zen's own call, in this process."""
@@ -184,6 +197,21 @@ def ray_zen(
         **zen_options,
     )
     return make if func is None else make(func)
+
+
+def _on_the_same_worker(pre_call: Any) -> Callable[[Any], None]:
+    """``pre_call`` as it was given, but for a RayZen: what it prepares is wanted where the task runs."""
+    if isinstance(pre_call, RayZen):
+        return cast("Callable[[Any], None]", pre_call.local)
+    if not isinstance(pre_call, Iterable):
+        return cast("Callable[[Any], None]", pre_call)
+    calls = [_on_the_same_worker(call) for call in pre_call]
+
+    def in_turn(cfg: Any) -> None:
+        for call in calls:
+            call(cfg)
+
+    return in_turn
 
 
 def _place(slot: Slot) -> Slot:

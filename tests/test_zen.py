@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
 import random
@@ -186,6 +187,33 @@ def test_interpolations_are_resolved_on_the_worker() -> None:
         assert found == worker != os.getpid()
     finally:
         OmegaConf.clear_resolver("test_pid")
+
+
+def test_a_ray_zen_as_pre_call_prepares_the_task_s_own_worker() -> None:
+    def task(x: float) -> float:
+        return x
+
+    for pre_call in (ray_zen(seed_random), [ray_zen(seed_random)]):
+        random.seed(5)
+        expected = random.random()
+        assert ray_zen(task, pre_call=pre_call)({"x": builds(random.random), "seed": 5}) == expected
+
+
+def seed_random(seed: int) -> None:
+    random.seed(seed)
+
+
+def test_an_async_function_is_awaited() -> None:
+    async def task(x: int) -> tuple[int, int]:
+        await asyncio.sleep(0)
+        return x, os.getpid()
+
+    async def main() -> tuple[int, int]:
+        return await ray_zen(task)({"x": builds(int, 22)})
+
+    value, pid = asyncio.run(main())
+    assert value == 22
+    assert pid != os.getpid()
 
 
 # As zen: each of these is asked of both
