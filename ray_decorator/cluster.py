@@ -135,6 +135,8 @@ def _translated(address: str) -> Iterator[None]:
     try:
         yield
     except (ConnectionError, TimeoutError, RuntimeError) as exc:
+        if "keyword argument" in str(exc):
+            raise InputError(f"ray_init_kwargs are not accepted by ray.init: {exc}") from exc
         raise ClusterError(f"Cannot connect to Ray at {address}: {exc}. {_check_address(address)}") from exc
     except (TypeError, ValueError) as exc:
         raise InputError(f"ray_init_kwargs are not accepted by ray.init: {exc}") from exc
@@ -229,10 +231,15 @@ class Cluster:
             )
 
     def _check_feasible(self) -> None:
-        wanted = _resources(self._options)
+        wanted, labels = _resources(self._options), self._options.get("label_selector") or {}
         nodes = self.nodes()
-        if not nodes or any(_fits(wanted, node["Resources"]) for node in nodes):
+        if not nodes or any(_fits(wanted, node["Resources"]) and _labelled(labels, node) for node in nodes):
             return
+        if labels and not any(_labelled(labels, node) for node in nodes):
+            raise ClusterError(
+                f"No node can ever serve a job: none has the labels {labels} of ray_remote_kwargs."
+                "label_selector. Correct them, or start a node that has them."
+            )
         lacking = {k: v for k, v in wanted.items() if all(n["Resources"].get(k, 0) < v for n in nodes)}
         most = {k: max(n["Resources"].get(k, 0) for n in nodes) for k in (lacking or wanted)}
         raise ClusterError(
@@ -288,7 +295,15 @@ def _resources(options: Mapping[str, Any]) -> dict[str, float]:
         "GPU": options.get("num_gpus"),
         "memory": options.get("memory"),
     }
+    if accelerator := options.get("accelerator_type"):
+        named[f"accelerator_type:{accelerator}"] = 0.001  # how Ray itself asks for it
     return {k: float(v) for k, v in {**named, **(options.get("resources") or {})}.items() if v}
+
+
+def _labelled(labels: Mapping[str, str], node: Mapping[str, Any]) -> bool:
+    """Whether a node has the labels; `in(…)`, `!…` and the like are left for Ray to judge."""
+    plain = {key: value for key, value in labels.items() if not value.startswith(("!", "in("))}
+    return all(node.get("Labels", {}).get(key) == value for key, value in plain.items())
 
 
 def _fits(wanted: Mapping[str, float], held: Mapping[str, float]) -> bool:

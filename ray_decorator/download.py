@@ -92,12 +92,9 @@ def download(
             missing.add(want.md5)
             return
         progress.expect("downloading", 0, incoming.size)
-        with _WholeFile(want) as file:
-            _receive(incoming, want, store, file, budget, progress)
-            mtime = seal(file.fd, want)
-            stamp = file.place()
-            # another mtime: somebody writes to it already
-            done.append(Hashed(want.path, stamp, want.md5, racy=stamp.mtime != mtime))
+        take = _take_whole if incoming.size <= _WHOLE else _take_large
+        with budget.hold(min(incoming.size, _WINDOW * _PART)):
+            done.append(take(incoming, want, store, seal, progress))
         progress.advance("downloading", 1)
 
     each(one, wanted, store.threads)
@@ -145,20 +142,29 @@ class _WholeFile:
         return Stamp.of(os.fstat(self.fd))
 
 
-def _receive(
-    incoming: Incoming, want: Wanted, store: Store, file: _WholeFile, budget: Budget, progress: Progress
-) -> None:
-    if incoming.size <= _WHOLE:
-        with budget.hold(incoming.size):
-            data = incoming.read()
-            found = md5(data).hexdigest()
-            if found == want.md5:
-                file.write(data, 0)
-        progress.advance("downloading", 0, incoming.size)
-    else:
-        with budget.hold(_WINDOW * _PART):
-            parts = _parts(incoming, want, store)
-            found = _stream(parts, file, progress)
+def _take_whole(incoming: Incoming, want: Wanted, store: Store, seal: Seal, progress: Progress) -> Hashed:
+    data = incoming.read()
+    _verify(md5(data).hexdigest(), want, store)
+    with _WholeFile(want) as file:
+        file.write(data, 0)
+        hashed = _placed(file, want, seal)
+    progress.advance("downloading", 0, incoming.size)
+    return hashed
+
+
+def _take_large(incoming: Incoming, want: Wanted, store: Store, seal: Seal, progress: Progress) -> Hashed:
+    with _WholeFile(want) as file:
+        _verify(_stream(_parts(incoming, want, store), file, progress), want, store)
+        return _placed(file, want, seal)
+
+
+def _placed(file: _WholeFile, want: Wanted, seal: Seal) -> Hashed:
+    mtime = seal(file.fd, want)
+    stamp = file.place()
+    return Hashed(want.path, stamp, want.md5, racy=stamp.mtime != mtime)  # then somebody writes to it already
+
+
+def _verify(found: str, want: Wanted, store: Store) -> None:
     if found != want.md5:
         raise CorruptObjectError(
             f"the object {object_key(want.md5)} of {store.url} is corrupt: its bytes hash to {found}. "

@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,7 +59,7 @@ def run_many(
         _claim(claims, calls)
         staging.hash_all(calls)
         return _Flight(settings, staging, connection, progress, landed).run(calls)
-    checked = (_checked(claims, call) for call in calls)
+    checked = _checked(claims, calls)
     return _Flight(settings, staging, connection, progress, landed).run(checked)
 
 
@@ -69,9 +69,16 @@ def _claim(claims: Claims, calls: Sequence[Call]) -> None:
         raise InputError(tuple(problems))
 
 
-def _checked(claims: Claims, call: Call) -> Call:
-    _claim(claims, [call])
-    return call
+def _checked(claims: Claims, calls: Iterable[Call]) -> Iterator[Call]:
+    """One call behind: where all would write to one place, that is seen before the first one starts."""
+    waiting: Call | None = None
+    for call in calls:
+        _claim(claims, [call])
+        if waiting is not None:
+            yield waiting
+        waiting = call
+    if waiting is not None:
+        yield waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,9 +292,11 @@ def _finished(outcome: Future[Outcome]) -> bool:
 
 
 def _inside(path: Path, outs: Sequence[PathSlot]) -> tuple[int, str] | None:
+    real = Path(os.path.realpath(path))
     for index, out in enumerate(outs):
-        if path == out.value or out.value in path.parents:
-            return index, os.path.relpath(path, out.value)
+        other = Path(os.path.realpath(out.value))
+        if real == other or other in real.parents:
+            return index, os.path.relpath(real, other)
     return None
 
 

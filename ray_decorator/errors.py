@@ -99,3 +99,11 @@ class RemoteTraceback(Exception):
 
     def __str__(self) -> str:
         return f"\n{self.text.rstrip()}\n"
+
+
+def text_of(error: BaseException) -> str:
+    """``str(error)``, also of an exception whose own ``__str__`` fails."""
+    try:
+        return str(error)
+    except Exception as exc:
+        return f"(its __str__ raised {type(exc).__name__})"

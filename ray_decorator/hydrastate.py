@@ -6,21 +6,26 @@ Without it `${hydra:runtime.output_dir}`, custom resolvers and structured config
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
 from omegaconf.basecontainer import BaseContainer
 
-State = Mapping[str, Any]
+from . import pickling
+
+State = bytes
+"""Pickled, since what it holds may not be made before Hydra has looked for its plugins: that executes
+their modules anew, and classes made before are not theirs any more."""
 
 
 def captured() -> State:
-    """A copy of this process's state: Hydra's singletons but for its plugins, and the resolvers."""
-    state: State = Singleton.get_state()
-    return state
+    """This process's state: Hydra's singletons but for its plugins, and the resolvers.
+
+    Raises PicklingError, naming the resolver or config that cannot travel.
+    """
+    return pickling.dumps(Singleton.get_state(), "Hydra's state, with the registered resolvers and configs,")
 
 
 @contextlib.contextmanager
@@ -29,7 +34,9 @@ def installed(state: State) -> Iterator[None]:
     instances, resolvers = Singleton._instances, BaseContainer._resolvers
     try:
         # set_state() looks for plugins anew unless they are there: as long as a small job takes
-        Singleton.set_state({**state, "instances": {**state["instances"], Plugins: Plugins.instance()}})
+        plugins = Plugins.instance()
+        loaded = pickling.loads(state)
+        Singleton.set_state({**loaded, "instances": {**loaded["instances"], Plugins: plugins}})
         setup_globals()
         yield
     finally:

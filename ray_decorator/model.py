@@ -8,13 +8,17 @@ Outcome                                    engine -> front door
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-Slot = tuple[str | int, ...]
-"""Where a path stands in a call: ``("args", 0, "data", "path")`` or ``("kwargs", "config", …)``."""
+Slot = tuple[Any, ...]
+"""Where a path stands in a call: ``("args", 0, "data", "path")`` or ``("kwargs", "config", …)``.
+
+Each entry is a key of a dict, of whatever type keys are there, an index, or an attribute's name.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,9 @@ class Call:
 
     @property
     def targets(self) -> tuple[PathSlot, ...]:
-        """All that the call writes: its workspace first, then its outs."""
-        return (self.workspace, *self.outs) if self.workspace else self.outs
+        """All that the call writes, its workspace included; what lies in another one comes after it."""
+        targets = (self.workspace, *self.outs) if self.workspace else self.outs
+        return tuple(sorted(targets, key=lambda target: len(Path(os.path.realpath(target.value)).parts)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,14 @@ class Budget:
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
-        """Wait until ``size`` bytes are free, and hold them. More than all there is counts as all."""
+        """Wait until ``size`` bytes are free, and hold them. More than all there is counts as all.
+
+        Less than a thousandth is not counted: asking would cost more than it saves.
+        """
         size = min(size, self._size)
+        if size * 1000 < self._size:
+            yield
+            return
         with self._changed:
             self._changed.wait_for(lambda: self._free >= size)
             self._free -= size

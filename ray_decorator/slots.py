@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def find(root: Any, key: str, *, kind: str, start: Path, prefix: Slot = ()) -> t
     if not matches:
         raise InputError(f"{kind} key {key!r} does not exist.{_nearest(root, key)}")
     return tuple(
-        PathSlot((*prefix, *slot), ".".join(map(str, slot)), start / value)
+        PathSlot((*prefix, *slot), _dotted(slot), start / value)
         for slot, node in matches
         for slot, value in _leaves(node, slot, kind)
     )
@@ -78,16 +79,14 @@ def _walk(node: Any, parts: tuple[str, ...], done: Slot) -> Iterator[tuple[Slot,
         yield done, node
         return
     for name in _names(node) if parts[0] == "*" else [parts[0]]:
-        found, child = _child(node, name, ".".join(map(str, (*done, name))))
+        found, child = _child(node, name, _dotted((*done, name)))
         if found:
             yield from _walk(child, parts[1:], (*done, name))
 
 
-def _names(node: Any) -> list[str | int]:
-    if isinstance(node, DictConfig):
-        return [] if node._is_none() or node._is_missing() else [str(name) for name in node]
+def _names(node: Any) -> list[Any]:
     if isinstance(node, Mapping):
-        return [name for name in node if isinstance(name, str | int)]
+        return list(node.keys())
     if isinstance(node, partial):
         return list(node.keywords)
     if isinstance(node, ListConfig | list | tuple):
@@ -95,7 +94,15 @@ def _names(node: Any) -> list[str | int]:
     return [name for name in getattr(node, "__dict__", {}) if not name.startswith("_")]
 
 
-def _child(node: Any, name: str | int, key: str) -> tuple[bool, Any]:
+def _dotted(slot: Slot) -> str:
+    return ".".join(_written(name) for name in slot)
+
+
+def _written(name: Any) -> str:
+    return name.name if isinstance(name, Enum) else str(name)
+
+
+def _child(node: Any, name: Any, key: str) -> tuple[bool, Any]:
     if node is None or isinstance(node, str | os.PathLike | int | float):
         return False, None
     if isinstance(node, DictConfig | ListConfig):
@@ -110,38 +117,45 @@ def _child(node: Any, name: str | int, key: str) -> tuple[bool, Any]:
     return (True, getattr(node, str(name))) if hasattr(node, str(name)) else (False, None)
 
 
-def _config_child(node: DictConfig | ListConfig, name: str | int, key: str) -> tuple[bool, Any]:
+def _config_child(node: DictConfig | ListConfig, name: Any, key: str) -> tuple[bool, Any]:
     try:
         index = _index(node, name)
-        if isinstance(node, DictConfig) and index not in node:
-            # `in` is False for a null or ??? value as well: those exist
-            raw = node._get_node(index) if not node._is_none() else None
-            if raw is None:
-                return False, None
-        return True, node[index]
-    except (KeyError, IndexError, ValueError, AttributeError):
+    except (KeyError, ValueError):
         return False, None
+    if isinstance(node, ListConfig) and not -len(node) <= index < len(node):
+        return False, None
+    try:
+        return True, node[index]
     except OmegaConfBaseException as exc:
         raise InputError(f"key {key!r} has no value: {str(exc).splitlines()[0]}") from exc
 
 
-def _index(node: Any, name: str | int) -> Any:
+def _index(node: Any, name: Any) -> Any:
+    """What to look up in ``node`` for ``name``, which may be a key as the user writes it: `1` for 1."""
     if isinstance(node, ListConfig | Sequence):
         return int(name)
-    if isinstance(node, Mapping) and not isinstance(node, DictConfig) and name not in node:
-        return int(name)
-    return name
+    if not isinstance(node, Mapping):
+        return name
+    keys = node.keys()  # a DictConfig itself says of a null or ??? value that it is not in it
+    if name in keys:
+        return name
+    for key in keys:
+        if _written(key) == name:
+            return key
+    raise KeyError(name)
 
 
 def _leaves(node: Any, slot: Slot, kind: str) -> Iterator[tuple[Slot, Path]]:
-    key = ".".join(map(str, slot))
+    key = _dotted(slot)
     if node is None:
         return
     if isinstance(node, str | os.PathLike):
         yield slot, _as_path(node, key, kind)
     elif isinstance(node, Mapping | list | tuple | ListConfig):
         for name in _names(node):
-            _, child = _child(node, name, f"{key}.{name}")
+            found, child = _child(node, name, f"{key}.{_written(name)}")
+            if not found:
+                raise InputError(f"{kind} key {key!r} has no entry {name!r} any more")
             yield from _leaves(child, (*slot, name), kind)
     else:
         raise InputError(
@@ -168,7 +182,7 @@ def _nearest(root: Any, key: str) -> str:
     close = dict.fromkeys(difflib.get_close_matches(key, known, n=3, cutoff=0.6) + by_end)
     if close:
         return " Nearest: " + ", ".join(repr(k) for k in list(close)[:3])
-    top = [str(name) for name in _names(root)][:8]
+    top = [_written(name) for name in _names(root)][:8]
     return " Keys there are: " + ", ".join(map(repr, top)) if top else " There are no keys at all."
 
 
@@ -178,7 +192,7 @@ def _all_keys(node: Any, done: Slot) -> Iterator[str]:
     if isinstance(node, DictConfig | ListConfig):
         node = OmegaConf.to_container(node, resolve=False)
     if done:
-        yield ".".join(map(str, done))
+        yield _dotted(done)
     if isinstance(node, Mapping | list | tuple | partial) or (done == () and hasattr(node, "__dict__")):
         for name in _names(node):
             yield from _all_keys(_child(node, name, "")[1], (*done, name))
@@ -187,14 +201,21 @@ def _all_keys(node: Any, done: Slot) -> Iterator[str]:
 def _fill_config(root: DictConfig | ListConfig, slot: Slot, value: str) -> Any:
     parent: Any = root
     for name in slot[:-1]:
-        parent = parent[_index(parent, name)]
-        if not isinstance(parent, DictConfig | ListConfig):
-            raise TypeError(f"{'.'.join(map(str, slot))} does not lead through a config")
+        parent = _container(parent, _index(parent, name))
     last = _index(parent, slot[-1])
     held = parent[last]
     with read_write(parent):
         parent[last] = Path(value) if isinstance(held, Path) else value
     return root
+
+
+def _container(parent: DictConfig | ListConfig, name: Any) -> Any:
+    """What stands at ``name``, such that what is set in it stays: a resolver makes a new value each time."""
+    child = parent[name]
+    if not isinstance(child, DictConfig | ListConfig) or child is not parent[name]:
+        with read_write(parent):
+            parent[name] = child
+    return parent[name]
 
 
 def _fill_partial(root: partial[Any], head: str | int, rest: Slot, value: str) -> partial[Any]:

@@ -7,6 +7,7 @@ Keys are relative to the store's own URL. Secrets are in no repr, message or log
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -292,6 +293,9 @@ def _locate_s3(url: str) -> Location:
     import botocore.session
     from botocore.exceptions import BotoCoreError, ProfileNotFound
 
+    botocore_log = logging.getLogger("botocore")
+    if botocore_log.level == logging.NOTSET:  # an app that logs INFO would read of each step of the search
+        botocore_log.setLevel(logging.WARNING)
     try:
         session = botocore.session.get_session()
         client = boto3.Session(botocore_session=session).client("s3", region_name=_region(session))

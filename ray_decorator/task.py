@@ -21,7 +21,7 @@ class Task:
     """
 
     function: Callable[..., Any]
-    hydra: Mapping[str, Any] | None
+    hydra: bytes | None
     main: Mapping[str, Any]
 
     def __call__(

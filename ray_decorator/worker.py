@@ -25,7 +25,7 @@ from typing import Any, TextIO
 import cloudpickle
 
 from .checkouts import Checkouts
-from .errors import MissingObjectError, PicklingError
+from .errors import MissingObjectError, PicklingError, text_of
 from .hashcache import HashCache
 from .model import Content, Failure, Job, Place, Receipt
 from .nodecache import NodeCache
@@ -123,6 +123,8 @@ class _Scratch:
             for content, path, sealed in self._borrowed:
                 self._checkouts.give(content, path, sealed)
             shutil.rmtree(self.path, ignore_errors=True)
+            for lock in self.path.parent.glob("attempt-*/.lock"):  # of attempts that crashed before
+                _remove_unless_alive(lock)
             with contextlib.suppress(OSError):  # another attempt of the same job is still there
                 self.path.parent.rmdir()
         self._lock.close()
@@ -153,16 +155,17 @@ def _attempts(job_id: str) -> list[Path]:
 
 
 def _clear_abandoned() -> None:
-    jobs = node_root() / "jobs"
-    for lock in jobs.glob("*/attempt-*/.lock"):
-        try:
-            if time.time() - lock.stat().st_mtime < _ABANDONED_AFTER:
-                continue
-            with open(lock) as held:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(lock.parent, ignore_errors=True)
-        except OSError:  # alive, or gone while we looked
-            continue
+    """What crashed jobs left, once it is too old for the driver to ask for it."""
+    for lock in (node_root() / "jobs").glob("*/attempt-*/.lock"):
+        with contextlib.suppress(OSError):  # gone while we looked
+            if time.time() - lock.stat().st_mtime >= _ABANDONED_AFTER:
+                _remove_unless_alive(lock)
+
+
+def _remove_unless_alive(lock: Path) -> None:
+    with contextlib.suppress(OSError), open(lock) as held:  # a living attempt holds its lock
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _out_paths(job: Job, root: Path) -> list[Path]:
@@ -281,7 +284,7 @@ def _failure(exc: BaseException) -> Failure:
         pickle.loads(pickled or b"")
     except Exception:  # an exception may hold anything; its text travels in any case
         pickled = None
-    return Failure(pickled, f"{type(exc).__name__}: {exc}", text)
+    return Failure(pickled, f"{type(exc).__name__}: {text_of(exc)}", text)
 
 
 def _without_our_frames(exc: BaseException) -> BaseException:
@@ -295,6 +298,8 @@ def _without_our_frames(exc: BaseException) -> BaseException:
 def _process_restored(job: Job, scratch: _Scratch) -> Iterator[None]:
     """The driver's working directory and import paths where they exist here; all as before afterwards."""
     cwd, environ, path = os.getcwd(), dict(os.environ), list(sys.path)
+    umask = os.umask(0o022)
+    os.umask(umask)
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:
@@ -304,6 +309,7 @@ def _process_restored(job: Job, scratch: _Scratch) -> Iterator[None]:
         yield
     finally:
         os.chdir(cwd)
+        os.umask(umask)
         sys.path[:] = path
         if dict(os.environ) != environ:
             os.environ.clear()

@@ -19,7 +19,7 @@ from hydra.core.utils import JobReturn
 from hydra_zen import launch
 from omegaconf import DictConfig, OmegaConf
 
-from ray_decorator.errors import InputError, PicklingError, RemoteTraceback
+from ray_decorator.errors import InputError, JobError, PicklingError, RemoteTraceback
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -148,6 +148,90 @@ def read_all(cfg: DictConfig) -> list[Any]:
         sorted(os.listdir(cfg.many[1])),
         Path(cfg.named.first).read_text(),
     ]
+
+
+def read_odd(cfg: DictConfig) -> list[str]:
+    odd = cfg.odd
+    return [Path(path).read_text() for path in (odd[1], odd["a.b"], cfg.listed[0])]
+
+
+def test_keys_of_any_kind_and_what_resolvers_make(home: Path) -> None:
+    OmegaConf.register_new_resolver("two_files", lambda: ["data/a.txt", "data/b.txt"], replace=True)
+    config = {"odd": {1: "data/a.txt", "a.b": "data/b.txt"}, "listed": "${two_files:}"}
+    (home / "elsewhere").mkdir()
+    [job] = sweep(config, read_odd, [], deps=["odd", "listed"])
+    assert job.return_value == ["alpha", "beta", "alpha"]
+    [job] = sweep({"odd": {1: "data/a.txt"}}, staged_elsewhere, [], deps=["odd.1"])
+    assert job.return_value == "alpha"
+
+
+def staged_elsewhere(cfg: DictConfig) -> str:
+    assert Path(cfg.odd[1]).is_absolute()
+    return Path(cfg.odd[1]).read_text()
+
+
+def test_a_value_that_cannot_be_resolved_says_why(home: Path) -> None:
+    with pytest.raises(InputError, match=r"key 'data' has no value: .*'NO_SUCH_VARIABLE' not found"):
+        sweep({"data": "${oc.env:NO_SUCH_VARIABLE}"}, read_a, [], deps=["data"])
+
+
+def write_nested(cfg: DictConfig) -> list[str]:
+    Path(cfg.file).parent.mkdir(parents=True, exist_ok=True)
+    Path(cfg.file).write_text("inner")
+    return sorted(str(path.relative_to(cfg.folder)) for path in Path(cfg.folder).rglob("*.txt"))
+
+
+def test_outs_within_outs_stand_on_the_worker_as_at_home(home: Path) -> None:
+    (home / "real").mkdir()
+    (home / "link").symlink_to("real")
+    for file in ("real/sub/m.txt", "link/sub/m.txt", "real/../real/sub/m.txt"):
+        [job] = sweep({"folder": "real", "file": file}, write_nested, [], outs=["file", "folder"])
+        assert job.return_value == ["sub/m.txt"]
+        assert (home / "real/sub/m.txt").read_text() == "inner"
+        (home / "real/sub/m.txt").unlink()
+
+
+def leave(cfg: DictConfig) -> None:
+    sys.exit(0)
+
+
+def test_a_job_that_exits_with_0_has_failed(home: Path) -> None:
+    with pytest.raises(JobError, match="#0 ended with SystemExit: 0"):
+        sweep({"x": 1}, leave, [])
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def raise_unspeakable(cfg: DictConfig) -> None:
+    raise Unspeakable
+
+
+def test_an_exception_without_words_keeps_its_type(home: Path) -> None:
+    with pytest.raises(Unspeakable):
+        sweep({"x": 1}, raise_unspeakable, [])
+
+
+def crash_once(cfg: DictConfig) -> str:
+    mark = Path(cfg.mark)
+    if not mark.exists():
+        mark.write_text("crashed")
+        os._exit(1)
+    return "second"
+
+
+def test_a_retry_leaves_nothing_of_the_crash_behind(home: Path, session_caches: Path) -> None:
+    [job] = sweep({"mark": str(home / "mark")}, crash_once, [], ray_remote_kwargs={"max_retries": 1})
+    assert job.return_value == "second"
+    assert list((session_caches / "node" / "jobs").glob("*")) == []
+
+
+def test_jobs_with_one_directory_are_refused_before_the_first_starts(home: Path) -> None:
+    with pytest.raises(InputError, match=r"#0 x=1 .* and job #1 x=2"):
+        sweep({"x": 1}, look, ["x=1,2", "hydra.sweep.subdir=same"])
+    assert not (home / "sweep/same/.hydra").exists()
 
 
 def append(cfg: DictConfig) -> None:
@@ -311,6 +395,8 @@ def test_a_task_that_cannot_be_pickled_names_the_culprit(home: Path) -> None:
         ({"ray_remote_kwargs": {"num_gpus": 64}}, "GPU=64"),
         ({"ray_remote_kwargs": {"resources": {"tpu": 1}}}, "tpu=1"),
         ({"ray_remote_kwargs": {"num_cpuz": 1}}, "num_cpuz"),
+        ({"ray_remote_kwargs": {"accelerator_type": "A100"}}, "accelerator_type:A100=0.001"),
+        ({"ray_remote_kwargs": {"label_selector": {"zone": "x"}}}, "none has the labels"),
         ({"max_concurrent": 0}, "max_concurrent is 0"),
         ({"ray_address": "nonsense"}, "'nonsense'"),
     ],

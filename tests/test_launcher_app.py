@@ -92,6 +92,14 @@ def test_classes_of_the_script_are_found_by_target(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("ray_session_address")
+def test_hydras_config_can_be_pickled_in_a_workers_first_job(tmp_path: Path) -> None:
+    body = """import pickle
+    from hydra.core.hydra_config import HydraConfig
+    return len(pickle.dumps(HydraConfig.get())) > 0"""
+    run(write_app(tmp_path, body), "+x=1,2")
+
+
+@pytest.mark.usefixtures("ray_session_address")
 def test_bad_input_is_one_message_and_no_traceback(tmp_path: Path) -> None:
     app = write_app(tmp_path, "pass")
     output = run(app, "+data.path=nowhere", "hydra.launcher.deps=[data.pth]", code=1)

@@ -18,12 +18,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from ray_decorator import mainmodule, pickling, slots
 from ray_decorator.errors import InputError
-from ray_decorator.model import Call, PathSlot
+from ray_decorator.model import Call, PathSlot, Slot
 
 from ._task import HydraTask
 from .ray_s3_launcher import RayS3Launcher
 
-_PATHS, _DIRECTORY = ("args", 1), ("args", 2)
+_PATHS, _DIRECTORY = ("args", 2), ("args", 3)  # of HydraTask's arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +112,20 @@ def call(launcher: RayS3Launcher, job: ComposedJob, config: DictConfig, task: Hy
         raise InputError(tuple(problems))
     job.directory.mkdir(parents=True, exist_ok=True)
     main = mainmodule.named_in(OmegaConf.to_container(job.task_config, resolve=False))
+    paths = [*deps, *outs]
+    listed = [PathSlot((*_PATHS, index), path.key, path.value) for index, path in enumerate(paths)]
     return Call(
         func=task,
         args=(
             pickling.dumps(config, f"the config of {job.name}"),
-            {path.key: str(path.value) for path in (*deps, *outs)},
+            [path.slot for path in paths],
+            [str(path.value) for path in paths],
             str(job.directory),
             main,
         ),
         kwargs={},
-        deps=deps,
-        outs=outs,
+        deps=tuple(listed[: len(deps)]),
+        outs=tuple(listed[len(deps) :]),
         name=job.name,
         workspace=PathSlot(_DIRECTORY, "hydra.sweep.subdir", job.directory),
     )
@@ -131,11 +134,10 @@ def call(launcher: RayS3Launcher, job: ComposedJob, config: DictConfig, task: Hy
 def _find(
     job: ComposedJob, keys: Sequence[str], kind: str, start: Path, problems: list[str]
 ) -> tuple[PathSlot, ...]:
-    found: dict[str, PathSlot] = {}
+    found: dict[Slot, PathSlot] = {}
     for key in keys:
         try:
-            for path in slots.find(job.task_config, key, kind=kind, start=start):
-                found[path.key] = PathSlot((*_PATHS, path.key), path.key, path.value)
+            found |= {path.slot: path for path in slots.find(job.task_config, key, kind=kind, start=start)}
         except InputError as exc:
             problems += exc.problems
     return tuple(found.values())

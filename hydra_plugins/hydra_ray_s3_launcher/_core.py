@@ -14,7 +14,7 @@ from hydra.types import HydraContext
 
 from ray_decorator import engine, hydrastate, settings
 from ray_decorator.cluster import Connection
-from ray_decorator.errors import InputError, JobCancelledError, JobError, RayS3Error
+from ray_decorator.errors import InputError, JobCancelledError, JobError, RayS3Error, text_of
 from ray_decorator.model import Call, Outcome
 from ray_decorator.progress import make_progress
 from ray_decorator.report import JobRow, brief, show
@@ -174,19 +174,24 @@ class _Batch:
 
 
 def _job_return(job: ComposedJob, outcome: Outcome) -> JobReturn:
+    error = outcome.error
+    if error is not None and not isinstance(error, Exception):
+        # SystemExit(0), raised again by Hydra, would end the app as if all were well
+        error = JobError(f"{job.name} ended with {type(error).__name__}: {error}")
+        error.__cause__ = outcome.error
     return JobReturn(
         overrides=list(job.overrides),
         cfg=job.task_config,
         hydra_cfg=job.hydra_config,
         working_dir=str(job.directory),
         task_name=JobRuntime.instance().get("name"),
-        status=JobStatus.COMPLETED if outcome.error is None else JobStatus.FAILED,
-        _return_value=outcome.value if outcome.error is None else outcome.error,
+        status=JobStatus.COMPLETED if error is None else JobStatus.FAILED,
+        _return_value=outcome.value if error is None else error,
     )
 
 
 def _what_happened(job: ComposedJob, error: BaseException) -> str:
-    text = (str(error).strip() or "no message").splitlines()[0]
+    text = (text_of(error).strip() or "no message").splitlines()[0]
     if isinstance(error, JobError) and text.startswith(job.name):
         return text
     return f"{job.name} failed: {type(error).__name__}: {text}"

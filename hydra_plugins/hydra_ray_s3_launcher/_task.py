@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from ray_decorator import hydrastate, mainmodule, pickling, slots
+from ray_decorator.model import Slot
 from ray_decorator.terms import as_task
 
 
@@ -27,18 +28,23 @@ class HydraTask:
     hydra: hydrastate.State
 
     def __call__(
-        self, pickled_config: bytes, paths: Mapping[str, str], directory: str, main: Mapping[str, Any]
+        self,
+        pickled_config: bytes,
+        places: Sequence[Slot],
+        paths: Sequence[str],
+        directory: str,
+        main: Mapping[str, Any],
     ) -> Any:
         """Run one job, and return what the task function returns.
 
         The config is the job's, with the paths of home: so it is saved in ``.hydra``. The task function
-        sees ``paths``, this machine's, in it. ``directory`` is the job's directory on this machine.
+        sees ``paths``, this machine's, at their ``places`` in it. ``directory`` is the job's directory on this machine.
         """
         with hydrastate.installed(self.hydra), mainmodule.installed(main):
             config: DictConfig = pickling.loads(pickled_config)
             at_home = _move(config, directory)
             result = run_job(
-                task_function=_with_paths(self.task_function, paths),
+                task_function=_with_paths(self.task_function, places, paths),
                 config=config,
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
@@ -51,11 +57,13 @@ class HydraTask:
             return result.return_value
 
 
-def _with_paths(task_function: TaskFunction, paths: Mapping[str, str]) -> Callable[[DictConfig], Any]:
+def _with_paths(
+    task_function: TaskFunction, places: Sequence[Slot], paths: Sequence[str]
+) -> Callable[[DictConfig], Any]:
     @functools.wraps(task_function)
     def task(config: DictConfig) -> Any:
-        for key, path in paths.items():
-            slots.fill(config, tuple(key.split(".")), path)
+        for place, path in zip(places, paths, strict=True):
+            slots.fill(config, place, path)
         try:
             with as_task(task_function):
                 return task_function(config)
