@@ -38,7 +38,7 @@ class HydraTask:
         """Run one job, and return what the task function returns.
 
         The config is the job's, with the paths of home: so it is saved in ``.hydra``. The task function
-        sees ``paths``, this machine's, at their ``places`` in it. ``directory`` is the job's directory on this machine.
+        sees ``paths``, this machine's, at their ``places`` in it; ``directory`` is the job's directory here.
         """
         with hydrastate.installed(self.hydra), mainmodule.installed(main):
             config: DictConfig = pickling.loads(pickled_config)
