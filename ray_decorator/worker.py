@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import logging
 import os
 import pickle
@@ -123,7 +124,7 @@ class _Scratch:
             for content, path, sealed in self._borrowed:
                 self._checkouts.give(content, path, sealed)
             shutil.rmtree(self.path, ignore_errors=True)
-            for lock in self.path.parent.glob("attempt-*/.lock"):  # of attempts that crashed before
+            for lock in _locks(self.path.parent.name):  # of attempts that crashed before
                 _remove_unless_alive(lock)
             with contextlib.suppress(OSError):  # another attempt of the same job is still there
                 self.path.parent.rmdir()
@@ -156,10 +157,16 @@ def _attempts(job_id: str) -> list[Path]:
 
 def _clear_abandoned() -> None:
     """What crashed jobs left, once it is too old for the driver to ask for it."""
-    for lock in (node_root() / "jobs").glob("*/attempt-*/.lock"):
+    for lock in _locks("*"):
         with contextlib.suppress(OSError):  # gone while we looked
             if time.time() - lock.stat().st_mtime >= _ABANDONED_AFTER:
                 _remove_unless_alive(lock)
+
+
+def _locks(job_id: str) -> list[Path]:
+    # not Path.glob, which fails where a directory vanishes while it looks: other jobs come and go
+    jobs = glob.escape(str(node_root() / "jobs"))
+    return [Path(name) for name in glob.glob(os.path.join(jobs, job_id, "attempt-*", ".lock"))]
 
 
 def _remove_unless_alive(lock: Path) -> None:

@@ -7,7 +7,7 @@ import copy
 import os
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +28,30 @@ _PATHS, _DIRECTORY = ("args", 2), ("args", 3)  # of HydraTask's arguments
 
 @dataclass(frozen=True, slots=True)
 class ComposedJob:
-    """A job's configs as Hydra returns them, and its directory at home."""
+    """What the driver keeps of a job: little, for a sweep may have thousands.
+
+    ``pickled`` is the whole config, ``directory`` the job's at home, ``label`` what the user calls it.
+    """
 
     num: int
     overrides: Sequence[str]
-    task_config: DictConfig
-    hydra_config: DictConfig
+    label: str
+    job_name: str
+    start: Path
     directory: Path
+    pickled: bytes = field(repr=False)
 
     @property
     def name(self) -> str:
         """What the user sees: ``#3 lr=0.1``."""
-        return f"#{self.num} {self.shown_overrides}".rstrip()
+        return f"#{self.num} {self.label}".rstrip()
 
-    @property
-    def shown_overrides(self) -> str:
-        return " ".join(filter_overrides(self.overrides))
+    def configs(self) -> tuple[DictConfig, DictConfig]:
+        """The task's config and Hydra's own, as run_job returns them."""
+        config: DictConfig = pickling.loads(self.pickled)
+        hydra_config = OmegaConf.masked_copy(config, "hydra")
+        OmegaConf.set_readonly(hydra_config.hydra, True)
+        return _task_config(config), hydra_config
 
 
 class ComposedOnce:
@@ -74,54 +82,52 @@ class ComposedOnce:
         return config
 
 
-def compose(launcher: RayS3Launcher, overrides: Sequence[str], num: int) -> tuple[ComposedJob, DictConfig]:
-    """Compose one job, as Hydra's own launchers do: what stays of it, and the whole config that travels.
-
-    HydraConfig is the job's afterwards.
-    """
+def compose(launcher: RayS3Launcher, overrides: Sequence[str], num: int) -> ComposedJob:
+    """Compose one job, as Hydra's own launchers do. HydraConfig is the job's afterwards."""
     config = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
     with open_dict(config):
         config.hydra.job.id = f"{config.hydra.job.name}_{num}"
         config.hydra.job.num = num
-    HydraConfig.instance().cfg = config  # type: ignore[assignment]  # for ${hydra:…} in the directory's name
+    HydraConfig.instance().cfg = config  # type: ignore[assignment]  # for ${hydra:…}
     directory = Path(os.path.abspath(os.path.join(config.hydra.sweep.dir, str(config.hydra.sweep.subdir))))
     with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
         config.hydra.runtime.output_dir = str(directory)
-    HydraConfig.instance().set_config(config)
-    task_config = copy.deepcopy(config)
-    with read_write(task_config), open_dict(task_config):
-        del task_config["hydra"]
-    hydra_config = copy.deepcopy(HydraConfig.instance().cfg)  # without the whole config as its parent
-    assert isinstance(hydra_config, DictConfig)
     task_overrides = OmegaConf.to_container(config.hydra.overrides.task)
     assert isinstance(task_overrides, list)
-    return ComposedJob(num, task_overrides, task_config, hydra_config, directory), config
+    label = " ".join(filter_overrides(task_overrides))
+    return ComposedJob(
+        num=num,
+        overrides=task_overrides,
+        label=label,
+        job_name=str(config.hydra.job.name),
+        start=Path(config.hydra.runtime.cwd),
+        directory=directory,
+        pickled=pickling.dumps(config, f"the config of job #{num} {label}"),
+    )
 
 
-def call(launcher: RayS3Launcher, job: ComposedJob, config: DictConfig, task: HydraTask) -> Call:
-    """The engine's Call for a job. Raises InputError with all that is wrong with its deps and outs.
+def call(launcher: RayS3Launcher, job: ComposedJob, task: HydraTask) -> Call:
+    """The engine's Call for the job that was composed last.
 
-    It holds the config pickled: a hundredth of a megabyte for each job that waits, instead of a tenth.
+    Raises InputError with all that is wrong with its deps and outs.
     """
-    start = Path(job.hydra_config.hydra.runtime.cwd)
     problems: list[str] = []
-    deps = _find(job, launcher.deps, "deps", start, problems)
-    outs = _find(job, launcher.outs, "outs", start, problems)
+    deps = _find(job, launcher.deps, "deps", problems)
+    outs = _find(job, launcher.outs, "outs", problems)
     problems += slots.absent(deps)
     if problems:
         raise InputError(tuple(problems))
     job.directory.mkdir(parents=True, exist_ok=True)
-    main = mainmodule.named_in(OmegaConf.to_container(job.task_config, resolve=False))
     paths = [*deps, *outs]
     listed = [PathSlot((*_PATHS, index), path.key, path.value) for index, path in enumerate(paths)]
     return Call(
         func=task,
         args=(
-            pickling.dumps(config, f"the config of {job.name}"),
+            job.pickled,
             [path.slot for path in paths],
             [str(path.value) for path in paths],
             str(job.directory),
-            main,
+            _main_objects(job),
         ),
         kwargs={},
         deps=tuple(listed[: len(deps)]),
@@ -131,13 +137,27 @@ def call(launcher: RayS3Launcher, job: ComposedJob, config: DictConfig, task: Hy
     )
 
 
-def _find(
-    job: ComposedJob, keys: Sequence[str], kind: str, start: Path, problems: list[str]
-) -> tuple[PathSlot, ...]:
+def _task_config(config: DictConfig) -> DictConfig:
+    task_config = copy.deepcopy(config)
+    with read_write(task_config), open_dict(task_config):
+        del task_config["hydra"]
+    return task_config
+
+
+def _main_objects(job: ComposedJob) -> dict[str, Any]:
+    if b"__main__." not in job.pickled:  # most jobs; to look through a config takes a while
+        return {}
+    return mainmodule.named_in(OmegaConf.to_container(job.configs()[0], resolve=False))
+
+
+def _find(job: ComposedJob, keys: Sequence[str], kind: str, problems: list[str]) -> tuple[PathSlot, ...]:
+    if not keys:
+        return ()
     found: dict[Slot, PathSlot] = {}
+    task_config, _ = job.configs()
     for key in keys:
         try:
-            found |= {path.slot: path for path in slots.find(job.task_config, key, kind=kind, start=start)}
+            found |= {path.slot: path for path in slots.find(task_config, key, kind=kind, start=job.start)}
         except InputError as exc:
             problems += exc.problems
     return tuple(found.values())

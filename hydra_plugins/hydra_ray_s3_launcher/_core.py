@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, filter_overrides, setup_globals
 from hydra.errors import CompactHydraException
@@ -136,18 +137,18 @@ class _Batch:
 
     def _calls(self) -> Iterator[Call]:
         for num, overrides in self._overrides:
-            job, config = compose(self._launcher, overrides, num)
+            job = compose(self._launcher, overrides, num)
             self._jobs.append(job)
-            yield call(self._launcher, job, config, self._task)
+            yield call(self._launcher, job, self._task)
 
     def _all_calls(self) -> list[Call]:
         calls: list[Call] = []
         problems: dict[str, list[str]] = {}
         for num, overrides in self._overrides:
-            job, config = compose(self._launcher, overrides, num)
+            job = compose(self._launcher, overrides, num)
             self._jobs.append(job)
             try:
-                calls.append(call(self._launcher, job, config, self._task))
+                calls.append(call(self._launcher, job, self._task))
             except InputError as exc:
                 for problem in exc.problems:
                     problems.setdefault(problem, []).append(job.name)
@@ -162,7 +163,7 @@ class _Batch:
             log.error("%s. %s", _what_happened(job, outcome.error), _where_to_look(job))
         self._rows[index] = JobRow(
             number=job.num,
-            overrides=job.shown_overrides,
+            overrides=job.label,
             status="COMPLETED" if outcome.error is None else "CANCELLED" if cancelled else "FAILED",
             seconds=outcome.seconds,
             result=brief(outcome.value) if outcome.error is None else type(outcome.error).__name__,
@@ -179,15 +180,45 @@ def _job_return(job: ComposedJob, outcome: Outcome) -> JobReturn:
         # SystemExit(0), raised again by Hydra, would end the app as if all were well
         error = JobError(f"{job.name} ended with {type(error).__name__}: {error}")
         error.__cause__ = outcome.error
-    return JobReturn(
-        overrides=list(job.overrides),
-        cfg=job.task_config,
-        hydra_cfg=job.hydra_config,
-        working_dir=str(job.directory),
-        task_name=JobRuntime.instance().get("name"),
-        status=JobStatus.COMPLETED if error is None else JobStatus.FAILED,
-        _return_value=outcome.value if error is None else error,
-    )
+    returned = _Returned(job)
+    returned.overrides = list(job.overrides)
+    returned.working_dir = str(job.directory)
+    returned.task_name = JobRuntime.instance().get("name")
+    returned.status = JobStatus.COMPLETED if error is None else JobStatus.FAILED
+    returned.return_value = outcome.value if error is None else error
+    return returned
+
+
+class _Returned(JobReturn):
+    """A JobReturn that makes its configs when they are asked for: most sweepers never do."""
+
+    def __init__(self, job: ComposedJob) -> None:
+        self._job = job
+        self._configs: tuple[Any, Any] | None = None
+        super().__init__()
+
+    @property
+    def cfg(self) -> Any:
+        return self._made()[0]
+
+    @cfg.setter
+    def cfg(self, value: Any) -> None:
+        if value is not None:
+            self._configs = (value, self._made()[1])
+
+    @property
+    def hydra_cfg(self) -> Any:
+        return self._made()[1]
+
+    @hydra_cfg.setter
+    def hydra_cfg(self, value: Any) -> None:
+        if value is not None:
+            self._configs = (self._made()[0], value)
+
+    def _made(self) -> tuple[Any, Any]:
+        if self._configs is None:
+            self._configs = self._job.configs()
+        return self._configs
 
 
 def _what_happened(job: ComposedJob, error: BaseException) -> str:
@@ -198,7 +229,7 @@ def _what_happened(job: ComposedJob, error: BaseException) -> str:
 
 
 def _where_to_look(job: ComposedJob) -> str:
-    log_file = job.directory / f"{job.hydra_config.hydra.job.name}.log"
+    log_file = job.directory / f"{job.job_name}.log"
     return f"Its log: {log_file}" if log_file.exists() else f"Its directory: {job.directory}"
 
 
