@@ -6,6 +6,7 @@ The value may be a path, a list or dict of paths (every leaf is then a slot of i
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -203,7 +204,9 @@ def _fill_config(root: DictConfig | ListConfig, slot: Slot, value: str) -> Any:
     for name in slot[:-1]:
         parent = _container(parent, _index(parent, name))
     last = _index(parent, slot[-1])
-    held = parent[last]
+    held = None
+    with contextlib.suppress(OmegaConfBaseException):  # what it led to may not be here
+        held = parent[last]
     with read_write(parent):
         parent[last] = Path(value) if isinstance(held, Path) else value
     return root

@@ -348,6 +348,20 @@ def test_outs_that_collide_are_refused_before_anything_starts(home: Path) -> Non
     assert not (home / "model.txt").exists()
 
 
+@pytest.mark.parametrize(
+    "cure",
+    ["models/${hydra.job.num}.txt", "${hydra:runtime.output_dir}/model.txt", "models/${hydra:job.num}"],
+)
+def test_what_that_message_advises_is_a_cure(home: Path, cure: str) -> None:
+    config = {**DATA, "model": {"path": cure}}
+    jobs = sweep(config, count_bytes, ["x=1,2"], deps=["data.path"], outs=["model.path"])
+    assert [job.return_value for job in jobs] == [9, 18]
+    for num in range(2):
+        path = cure.replace("${hydra.job.num}", str(num)).replace("${hydra:job.num}", str(num))
+        path = path.replace("${hydra:runtime.output_dir}", str(home / f"sweep/{num}"))
+        assert (home / path).read_text() == f"{num + 1}:alphabeta"
+
+
 def test_nested_outs_are_refused(home: Path) -> None:
     with pytest.raises(InputError, match="one inside the other"):
         sweep({"out": "o"}, count_bytes, ["out=o,o/deeper"], outs=["out"])

@@ -154,7 +154,10 @@ def _find(job: ComposedJob, keys: Sequence[str], kind: str, problems: list[str])
     if not keys:
         return ()
     found: dict[Slot, PathSlot] = {}
-    task_config, _ = job.configs()
+    config: DictConfig = pickling.loads(job.pickled)
+    task_config = _task_config(config)
+    # hidden behind it, as Hydra does with its own: ${hydra.job.num} in a path is known before the task runs
+    task_config._set_parent(config)
     for key in keys:
         try:
             found |= {path.slot: path for path in slots.find(task_config, key, kind=kind, start=job.start)}
