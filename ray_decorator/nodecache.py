@@ -92,16 +92,24 @@ class NodeCache:
         """The files of the content; its manifest from the cache if it is there, and unspoilt."""
         if not content.is_tree:
             return (Row("", content.digest),), 0
-        path = self._entry(content.digest, False)
+        if (rows := self._cached_rows(content)) is not None:
+            return rows, 0
+        with self._locked(content.digest):
+            if (rows := self._cached_rows(content)) is not None:
+                return rows, 0  # another job fetched it while we waited
+            data = manifest_bytes(content.digest, store)
+            rows = load(data, content.digest)
+            path = self._entry(content.digest, False)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            temporary = beside(path)
+            Path(temporary).write_bytes(data)
+            os.replace(temporary, path)
+            return rows, len(data)
+
+    def _cached_rows(self, content: Content) -> tuple[Row, ...] | None:
         with contextlib.suppress(OSError, CorruptObjectError):
-            return load(Path(path).read_bytes(), content.digest), 0
-        data = manifest_bytes(content.digest, store)
-        rows = load(data, content.digest)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        temporary = beside(path)
-        Path(temporary).write_bytes(data)
-        os.replace(temporary, path)
-        return rows, len(data)
+            return load(Path(self._entry(content.digest, False)).read_bytes(), content.digest)
+        return None
 
     def _entry(self, digest: str, executable: bool) -> str:
         return f"{self._root}/files/{digest[:2]}/{digest[2:]}{'.x' if executable else ''}"
