@@ -1,30 +1,30 @@
-"""A store is a bucket's prefix or a directory: where it is, who we are to it, and a few verbs.
+"""A store is a bucket's prefix or a directory, and a few verbs.
 
-boto3 decides who we are, once, on the driver (`locate`); obstore moves the bytes, everywhere (`Store`).
-Keys are relative to the store's own URL. Secrets are in no repr, message or log.
+boto3 decides who we are (identity.py); obstore moves the bytes, on the driver and on workers alike. Keys are
+relative to the store's own URL. Secrets are in no repr, message or log.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
-from .errors import BucketNotFoundError, InputError, StoreDeniedError, StoreError, StoreUnreachableError
-from .model import Credentials, Location
+from .errors import BucketNotFoundError, StoreDeniedError, StoreError, StoreUnreachableError
+from .identity import own
+from .model import Location
+from .renewal import Provider, Renew
 
 if TYPE_CHECKING:
-    import botocore.session
     from obstore import Bytes, GetResult
     from obstore.store import ClientConfig, RetryConfig, S3Config
 
@@ -56,27 +56,14 @@ _PATIENT_RETRY: RetryConfig = {"max_retries": 8, "retry_timeout": timedelta(minu
 _QUICK_RETRY: RetryConfig = {"max_retries": 1, "retry_timeout": timedelta(seconds=4)}
 
 
-def locate(url: str) -> Location:
-    """Resolve ``s3_base_path``: ``s3://bucket[/prefix]`` or ``file:///directory``. For the driver.
+def open_store(location: Location, renew: Renew | None = None) -> Store:
+    """Open the store for work. Sends no request to it; see `Store.check`.
 
-    For S3, what boto3 would use: profile, shared config files, environment, endpoint, region, CA bundle.
-    The credentials are those of this moment. Raises InputError for a URL or profile that is not usable,
-    StoreDeniedError where there are no credentials.
+    ``renew`` is asked for new credentials shortly before those of ``location`` end. A location without
+    any, whose processes find their own, is opened with this machine's; raises StoreDeniedError where it has
+    none.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "s3" and parts.netloc:
-        return _locate_s3(f"s3://{parts.netloc}{_clean(url.partition(parts.netloc)[2])}")
-    if url.startswith("file:///") and url.strip("/") != "file:":
-        return Location("file://" + os.path.normpath(unquote(url.removeprefix("file://"))))
-    raise InputError(
-        f"s3_base_path is {url!r}, which is no store: expected s3://bucket, s3://bucket/prefix or "
-        "file:///absolute/directory"
-    )
-
-
-def open_store(location: Location) -> Store:
-    """Open the store for work. Sends no request; see `Store.check`."""
-    return Store(location)
+    return Store(location, renew)
 
 
 class Incoming:
@@ -100,8 +87,9 @@ class Incoming:
 class Store:
     """An open store. Its verbs may be called from any thread, and raise StoreError and its kin only."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, renew: Renew | None = None) -> None:
         self._location = location
+        self._keys = _provider(location, renew)
         self.url = location.url
         self.local = location.url.startswith("file://")
         self.threads = _LOCAL_THREADS if self.local else _THREADS
@@ -146,7 +134,11 @@ class Store:
         with self._translated(key):
             try:
                 return int(obstore.head(self._backend, key)["size"])
-            except (FileNotFoundError, PermissionDeniedError):
+            except FileNotFoundError:
+                return None
+            except PermissionDeniedError:
+                if self._lapsed():
+                    raise
                 return None
 
     def get(self, key: str) -> Incoming | None:
@@ -202,11 +194,11 @@ class Store:
         return S3Store(
             parts.netloc,
             prefix=prefix or None,
-            config=_s3_config(place),
+            config=_s3_config(place, signed=self._keys is not None),
             client_options={**client, "allow_http": (place.endpoint or "").startswith("http://")},
             retry_config=retry,
             # a provider, since obstore would complete bare keys with this process's AWS_SESSION_TOKEN
-            credential_provider=_provider(place.credentials) if place.credentials else None,
+            credential_provider=self._keys,
         )
 
     def _check_directory(self) -> None:
@@ -214,6 +206,9 @@ class Store:
         root.mkdir(parents=True, exist_ok=True)
         if not os.access(root, os.W_OK | os.X_OK):
             raise PermissionError(f"{root} is not writable")
+
+    def _lapsed(self) -> str | None:
+        return self._keys.lapsed() if self._keys else None
 
     def _there(self) -> str:
         return f"{self.url} at {self._location.endpoint}" if self._location.endpoint else self.url
@@ -234,6 +229,11 @@ class Store:
         if self.local:
             return f"{self.url} may not be used ({_first_line(exc)}): check the directory's permissions"
         code = _code(exc) or "denied"
+        if lapsed := self._lapsed():
+            return (
+                f"{self._there()} does not accept the credentials ({code}): {lapsed}. Log in again (aws sso "
+                "login, or what you use for it), and run again"
+            )
         if code in _UNKNOWN_IDENTITY:
             return (
                 f"{self._there()} does not accept the credentials ({code}): check AWS_PROFILE, "
@@ -255,7 +255,8 @@ class Store:
                 f"nobody answers for {self._there()} ({_first_line(exc)}): check AWS_ENDPOINT_URL, and that "
                 "the server runs and can be reached from this machine"
             )
-        if _code(exc) in {*_UNKNOWN_IDENTITY, "AccessDenied"}:  # of a listing, obstore tells no more
+        if _code(exc) in {*_UNKNOWN_IDENTITY, "AccessDenied"} or self._lapsed():
+            # of a listing, obstore tells no more than the code; of a HEAD, not even that
             return StoreDeniedError(self._denied(key, exc))
         if _code(exc) in _WRONG_REGION or "redirect" in text.lower():
             return StoreError(
@@ -265,87 +266,22 @@ class Store:
         return StoreError(f"{self._there()} failed at {key or 'opening'}: {_first_line(exc)}")
 
 
-def _s3_config(place: Location) -> S3Config:
+def _s3_config(place: Location, *, signed: bool) -> S3Config:
     config: S3Config = {
         "region": place.region or "us-east-1",
         "virtual_hosted_style_request": False,
-        "skip_signature": place.credentials is None,
+        "skip_signature": not signed,
     }
     # never left out: obstore would take this process's AWS_ENDPOINT_URL, which may not be the driver's
     config["endpoint"] = place.endpoint or f"https://s3.{config['region']}.amazonaws.com"
     return config
 
 
-def _provider(credentials: Credentials) -> Any:
-    def provide() -> dict[str, Any]:
-        return {
-            "access_key_id": credentials.access_key,
-            "secret_access_key": credentials.secret_key,
-            "token": credentials.token,
-            "expires_at": None,
-        }
-
-    return provide
-
-
-def _locate_s3(url: str) -> Location:
-    import boto3  # here, since workers never need it
-    import botocore.session
-    from botocore.exceptions import BotoCoreError, ProfileNotFound
-
-    botocore_log = logging.getLogger("botocore")
-    if botocore_log.level == logging.NOTSET:  # an app that logs INFO would read of each step of the search
-        botocore_log.setLevel(logging.WARNING)
-    try:
-        session = botocore.session.get_session()
-        client = boto3.Session(botocore_session=session).client("s3", region_name=_region(session))
-        return Location(
-            url,
-            endpoint=client.meta.endpoint_url,
-            region=client.meta.region_name,
-            ca_bundle=_ca_bundle(session),
-            credentials=_credentials(session, url),
-        )
-    except ProfileNotFound as exc:
-        raise InputError(f"{exc}: AWS_PROFILE names none of the profiles in ~/.aws/config") from exc
-    except (BotoCoreError, ValueError) as exc:
-        if isinstance(exc, InputError):
-            raise
-        raise StoreDeniedError(f"boto3 cannot say how to reach {url}: {exc}") from exc
-
-
-def _region(session: botocore.session.Session) -> str:
-    return session.get_config_variable("region") or "us-east-1"
-
-
-def _credentials(session: botocore.session.Session, url: str) -> Credentials:
-    found = session.get_credentials()
-    if found is None:
-        raise StoreDeniedError(
-            f"no AWS credentials were found for {url}: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY, or run `aws configure` or `aws sso login`"
-        )
-    frozen = found.get_frozen_credentials()
-    return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
-
-
-def _ca_bundle(session: botocore.session.Session) -> str | None:
-    path = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
-    if not path:
-        return None
-    try:
-        return Path(path).expanduser().read_text()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(
-            f"the CA bundle {path!r} (AWS_CA_BUNDLE or ca_bundle) cannot be read: {exc}"
-        ) from exc
-
-
-def _clean(path: str) -> str:
-    path = re.sub("/+", "/", path).rstrip("/")
-    if {".", ".."} & set(path.split("/")):
-        raise InputError(f"s3_base_path has the prefix {path!r}: S3 keys cannot contain . or .. as a step")
-    return path
+def _provider(place: Location, renew: Renew | None) -> Provider | None:
+    if place.own_credentials and place.url.startswith("s3://"):
+        fresh = own(place)
+        return Provider(fresh(), fresh)
+    return Provider(place.credentials, renew) if place.credentials else None
 
 
 def _code(exc: Exception) -> str | None:

@@ -10,7 +10,8 @@ import pytest
 import servers
 
 from ray_decorator.hashcache import HashCache
-from ray_decorator.store import Store, locate, open_store
+from ray_decorator.identity import locate
+from ray_decorator.store import Store, open_store
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ from store_fixtures import use
 from test_launcher import sweep
 
 from ray_decorator.errors import BucketNotFoundError, StoreDeniedError, StoreUnreachableError
-from ray_decorator.store import locate, open_store
+from ray_decorator.identity import locate
+from ray_decorator.store import open_store
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

@@ -14,9 +14,10 @@ import pytest
 
 from ray_decorator.errors import CorruptObjectError
 from ray_decorator.hashcache import HashCache
+from ray_decorator.identity import locate
 from ray_decorator.manifest import Row, digest_of_key, dump, load, md5_of_file, object_key
 from ray_decorator.progress import NoProgress
-from ray_decorator.store import locate, open_store
+from ray_decorator.store import open_store
 from ray_decorator.transfer import push, snapshot
 
 A = hashlib.md5(b"a").hexdigest()

@@ -19,8 +19,9 @@ from ray_decorator.errors import (
     StoreError,
     StoreUnreachableError,
 )
+from ray_decorator.identity import locate
 from ray_decorator.model import Credentials, Location
-from ray_decorator.store import Store, locate, open_store
+from ray_decorator.store import Store, open_store
 
 
 class TestEveryStore:

@@ -557,9 +557,9 @@ def test_memory_is_bounded_whatever_the_size(rclone: servers.Server, tmp_path: P
     program = """
 import resource, sys
 from pathlib import Path
-from ray_decorator import transfer, store, hashcache, progress
+from ray_decorator import transfer, identity, store, hashcache, progress
 quiet, hashes = progress.NoProgress(), hashcache.HashCache.in_memory()
-there = store.open_store(store.locate("s3://bucket/memory"))
+there = store.open_store(identity.locate("s3://bucket/memory"))
 def rss(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 before = rss()
 taken = transfer.snapshot(Path(sys.argv[1]), hashes, quiet)

@@ -29,10 +29,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import servers
 
 from ray_decorator.hashcache import HashCache
+from ray_decorator.identity import locate
 from ray_decorator.model import Content
 from ray_decorator.nodecache import NodeCache
 from ray_decorator.progress import NoProgress
-from ray_decorator.store import Store, locate, open_store
+from ray_decorator.store import Store, open_store
 from ray_decorator.transfer import pull, push, snapshot
 
 QUIET = NoProgress()
