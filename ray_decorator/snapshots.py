@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -62,6 +62,32 @@ def snapshot(path: Path, hashes: HashCache, progress: Progress) -> Snapshot:
     taken = time.time_ns()
     found = _find(root, path)
     md5s = hash_files([(file.path, file.stamp) for file in found], root, taken, hashes, progress, prune=True)
+    return _taken(root, found, md5s)
+
+
+def snapshot_of(files: Sequence[tuple[str, str]], hashes: HashCache, progress: Progress) -> Snapshot:
+    """A directory of chosen files, each (path in it, with ``/``; absolute path). Always a tree, if empty too.
+
+    Each path in it is given once. Raises InputError naming every file that is gone, cannot be read, is no
+    file, or changes while it is read.
+    """
+    taken = time.time_ns()
+    problems: list[str] = []
+    found = [file for relpath, path in files if (file := _chosen(relpath, path, problems))]
+    if problems:
+        raise InputError(tuple(sorted(problems)))
+    parts: dict[str, list[_Found]] = {}
+    for file in found:
+        # one look into the cache for each of the few folders that the files come from
+        parts.setdefault(file.relpath.partition("/")[0], []).append(file)
+    md5s: dict[str, str] = {}
+    for part in parts.values():
+        root = os.path.commonpath([os.path.dirname(file.path) for file in part])
+        md5s |= hash_files([(file.path, file.stamp) for file in part], root, taken, hashes, progress)
+    return _taken(os.path.commonpath([file.path for file in found]) if found else "", found, md5s)
+
+
+def _taken(root: str, found: Sequence[_Found], md5s: Mapping[str, str]) -> Snapshot:
     entries = tuple(Entry(file.relpath, file.path, file.stamp.size, md5s[file.path]) for file in found)
     executables = tuple(sorted(file.relpath for file in found if file.executable))
     size = sum(entry.size for entry in entries)
@@ -141,6 +167,21 @@ def _md5(path: str, stamp: Stamp, progress: Progress) -> str:
 def changed(path: str) -> str:
     """What to say of a file that does not hold still."""
     return f"{path}: changed while it was being read; run again when nothing writes to it"
+
+
+def _chosen(relpath: str, path: str, problems: list[str]) -> _Found | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        problems.append(changed(path))
+        return None
+    except OSError as exc:
+        problems.append(f"{path}: cannot be read ({exc.strerror})")
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        problems.append(changed(path))
+        return None
+    return _Found(relpath, path, Stamp.of(status), bool(status.st_mode & 0o111))
 
 
 def _find(root: str, named: Path) -> list[_Found]:
