@@ -9,6 +9,7 @@
     │   ├── MissingObjectError          the store lost objects that it was known to hold
     │   └── CorruptObjectError          an object's bytes are not what its name says
     ├── ClusterError (RuntimeError)     Ray cannot be reached, or can never serve the request
+    │   └── PackagesError               a node cannot be given the driver's Python packages
     ├── PicklingError (TypeError)       a function, argument or result cannot travel
     └── JobError (RuntimeError)         a job died, or its exception cannot be rebuilt here
         └── JobCancelledError           it was stopped before it had finished
@@ -19,6 +20,10 @@ Every message says what was expected, what was found, and what to do next.
 """
 
 from __future__ import annotations
+
+import re
+
+_PASSWORD = re.compile(r"://[^/\s]*@")
 
 
 class RayS3Error(Exception):
@@ -78,6 +83,10 @@ class ClusterError(RayS3Error, RuntimeError):
     """Ray cannot be reached, or no node of it can ever serve the request."""
 
 
+class PackagesError(ClusterError):
+    """A node's packages differ from the driver's, and cannot be made the same there."""
+
+
 class PicklingError(RayS3Error, TypeError):
     """A function, argument or return value cannot travel between driver and worker."""
 
@@ -107,3 +116,8 @@ def text_of(error: BaseException) -> str:
         return str(error)
     except Exception as exc:
         return f"(its __str__ raised {type(exc).__name__})"
+
+
+def without_passwords(text: str) -> str:
+    """``text`` with user and password blanked in its URLs; a password may hold an ``@`` itself."""
+    return _PASSWORD.sub("://***@", text)

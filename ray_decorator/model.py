@@ -1,7 +1,7 @@
 """The values that flow through the house. Each is made once, frozen, and moves forward.
 
 Call(deps, outs: PathSlot)                 front door -> engine
-Job(deps: Dep, outs: Out, store: Location) engine -> worker
+Job(deps: Dep, outs: Out)                  engine -> worker, with Bundle, Location and Credentials
 Receipt(outs: Content, failure: Failure)   worker -> driver
 Outcome                                    engine -> front door
 """
@@ -42,11 +42,15 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Frozen AWS credentials; they travel with a job and are never shown."""
+    """Frozen AWS credentials; they travel with a job and are never shown.
+
+    ``expires`` is when they end, in seconds since 1970; None for those that do not.
+    """
 
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
     token: str | None = field(repr=False, default=None)
+    expires: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Location:
 
     ``url`` is ``s3://bucket/prefix`` or ``file:///directory``; the rest is for S3: endpoint (None for
     AWS's own), region, and the PEM text of a custom CA bundle. ``credentials`` None means
-    that requests are not signed.
+    that requests are not signed, or, with ``own_credentials``, that each process finds its own as boto3 does.
     """
 
     url: str
@@ -63,6 +67,50 @@ class Location:
     region: str | None = None
     ca_bundle: str | None = field(repr=False, default=None)
     credentials: Credentials | None = None
+    own_credentials: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """The distributions that a job sees, wherever it runs: those of the driver.
+
+    ``pins`` are distributions from an index: normalised name (PEP 503) -> version. ``roots`` are those of
+    them that no other one requires. ``python`` is (major, minor), ``platform`` such as ``linux-x86_64``.
+    ``indexes`` are uv's settings that say where they come from (UV_INDEX, …), as environment variables;
+    they may hold passwords, so they are never shown.
+    """
+
+    python: tuple[int, int]
+    platform: str
+    pins: Mapping[str, str]
+    roots: tuple[str, ...] = ()
+    indexes: Mapping[str, str] = field(repr=False, default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The user's own code, in the store as one tree, and how a worker imports from it.
+
+    All paths are relative to the tree, with forward slashes: ``sys_path`` in the driver's order;
+    ``packages`` are import names whose directory or file stands on no path (editable installs);
+    ``cwd`` is what stands for the driver's working directory, None where that lies outside of the code.
+    """
+
+    content: Content
+    sys_path: tuple[str, ...]
+    packages: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What a job needs on a machine that is not the driver's; the same for all jobs of a run.
+
+    ``requirements`` None: the node's packages are left as they are. ``code`` None: no code travels.
+    """
+
+    requirements: Requirements | None
+    code: Code | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +195,7 @@ class Out:
 class Job:
     """One job as it travels: ``payload`` is the pickled ``(args, kwargs)``.
 
-    ``cwd`` and ``sys_path`` are the driver's; the worker takes over what of them exists on its side.
+    ``cwd`` and ``sys_path`` are the driver's, for workers that stand where it does.
     """
 
     id: str
@@ -155,7 +203,6 @@ class Job:
     payload: bytes = field(repr=False)
     deps: tuple[Dep, ...]
     outs: tuple[Out, ...]
-    store: Location
     cwd: str
     sys_path: tuple[str, ...]
 
@@ -173,7 +220,8 @@ class Failure:
 class Receipt:
     """What came of a job. ``value`` is the pickled return value; ``outs`` are keyed by index in the job.
 
-    ``missing`` are digests that the store should have held: the job has not run then.
+    ``missing`` are digests that the store should have held: the job has not run then. Nor has it where
+    ``unprepared`` says that its node needs a bundle, or ``fatal`` that the failure is not this job's alone.
     ``unwritten`` are the keys of outs that the job never wrote. ``sent`` and ``received`` are the
     worker's own transfers in bytes, ``seconds`` the run time of the function alone.
     """
@@ -187,6 +235,8 @@ class Receipt:
     sent: int = 0
     received: int = 0
     node: str = ""
+    unprepared: bool = False
+    fatal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ class Settings:
     ``ray://host:port``. ``store_url`` is ``s3://…`` or ``file:///…``; ``store_is_default`` says that it is
     the directory in the user's cache which only this machine can see. ``max_concurrent`` is how many
     jobs may be in flight at once, None for as many as the cluster takes.
+
+    Of jobs on other machines: ``packages`` is ``auto`` (the driver's) or ``none`` (left as they are),
+    ``code`` is ``auto`` (the project's) or ``none``, ``credentials`` the ``driver``'s or the ``worker``'s.
     """
 
     ray_address: str
@@ -27,6 +30,12 @@ class Settings:
     ray_init_kwargs: Mapping[str, Any] = field(default_factory=dict)
     ray_remote_kwargs: Mapping[str, Any] = field(default_factory=dict)
     max_concurrent: int | None = None
+    packages: str = "auto"
+    code: str = "auto"
+    credentials: str = "driver"
+
+
+_CHOICES = {"packages": ("auto", "none"), "code": ("auto", "none"), "credentials": ("driver", "worker")}
 
 
 def resolve(
@@ -36,12 +45,20 @@ def resolve(
     ray_init_kwargs: Mapping[str, Any] | None = None,
     ray_remote_kwargs: Mapping[str, Any] | None = None,
     max_concurrent: int | None = None,
+    packages: str | None = None,
+    code: str | None = None,
+    credentials: str | None = None,
 ) -> Settings:
-    """Settings from a front door's arguments; RAY_ADDRESS and RAY_S3_BASE_PATH stand in for absent ones.
+    """Settings from a front door's arguments; RAY_ADDRESS, RAY_S3_BASE_PATH, RAY_S3_PACKAGES, RAY_S3_CODE and
+    RAY_S3_CREDENTIALS stand in for absent ones.
 
     Raises InputError, naming every problem, for a Ray elsewhere without a store that it can reach,
-    for an address of no known form, and for a ``max_concurrent`` below 1.
+    for an address of no known form, for a ``max_concurrent`` below 1, and for a value that is no choice.
     """
+    chosen = {
+        name: value or os.environ.get(f"RAY_S3_{name.upper()}") or _CHOICES[name][0]
+        for name, value in (("packages", packages), ("code", code), ("credentials", credentials))
+    }
     address = ray_address or os.environ.get("RAY_ADDRESS") or "local"
     url = s3_base_path or os.environ.get("RAY_S3_BASE_PATH") or None
     problems = [
@@ -52,6 +69,7 @@ def resolve(
             if _below_one(max_concurrent)
             else []
         ),
+        *_choice_problems(chosen),
     ]
     if problems:
         raise InputError(tuple(problems))
@@ -62,6 +80,7 @@ def resolve(
         ray_init_kwargs=dict(ray_init_kwargs or {}),
         ray_remote_kwargs=dict(ray_remote_kwargs or {}),
         max_concurrent=max_concurrent,
+        **chosen,
     )
 
 
@@ -89,6 +108,14 @@ def _reach_problems(address: str, url: str | None) -> list[str]:
     return [
         f"ray_address is {address!r}, but there is no s3_base_path: workers on other machines cannot see "
         "this machine's disk. Set s3_base_path (or RAY_S3_BASE_PATH) to s3://bucket/prefix"
+    ]
+
+
+def _choice_problems(chosen: Mapping[str, str]) -> list[str]:
+    return [
+        f"{name} is {value!r}; expected {' or '.join(_CHOICES[name])}"
+        for name, value in chosen.items()
+        if value not in _CHOICES[name]
     ]
 
 

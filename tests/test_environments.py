@@ -1,0 +1,468 @@
+"""A node's Python and the driver's packages: real uv, real environments, a small index on 127.0.0.1."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ray_decorator.environments import platform_name
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+_HERE = [sys.version_info[0], sys.version_info[1]]
+
+
+def make_wheel(directory: Path, name: str, version: str, requires: tuple[str, ...] = ()) -> Path:
+    """A wheel with one module of the same name, whose ``version`` says which one was imported."""
+    info = f"{name}-{version}.dist-info"
+    needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
+    files = {
+        f"{name}.py": f"version = {version!r}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in (*files, f"{info}/RECORD"))
+    directory.mkdir(parents=True, exist_ok=True)
+    wheel = directory / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+    return wheel
+
+
+@dataclass
+class Index:
+    """A simple index (PEP 503) that serves a directory of wheels, to all or to one user."""
+
+    wheels: Path
+    password: str = ""
+    delay: float = 0.0
+    port: int = 0
+    asked: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/simple"
+
+    @property
+    def url_with_password(self) -> str:
+        return f"http://anna:{self.password}@127.0.0.1:{self.port}/simple"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def __init__(self, index: Index, *arguments: Any) -> None:
+        self._index = index
+        super().__init__(*arguments)
+
+    def do_GET(self) -> None:
+        self._index.asked.append(self.path)
+        wanted = "Basic " + base64.b64encode(f"anna:{self._index.password}".encode()).decode()
+        if self._index.password and self.headers.get("Authorization") != wanted:
+            self._answer(401, b"")
+            return
+        time.sleep(self._index.delay)
+        name = self.path.strip("/").rpartition("/")[2]
+        if name.endswith(".whl"):
+            self._answer(200, (self._index.wheels / name).read_bytes())
+            return
+        found = sorted(self._index.wheels.glob(f"{name.replace('-', '_')}-*.whl"))
+        links = "".join(f'<a href="/files/{wheel.name}">{wheel.name}</a>' for wheel in found)
+        self._answer(200 if found else 404, f"<html><body>{links}</body></html>".encode())
+
+    do_HEAD = do_GET
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        if status == 401:
+            self.send_header("WWW-Authenticate", 'Basic realm="index"')
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:  # a client that was killed
+        pass
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    """alpha 1.0, 2.0 (needs beta), beta 1.0, gamma 1.0, and what tests add."""
+    wheels = tmp_path / "wheels"
+    make_wheel(wheels, "alpha", "1.0")
+    make_wheel(wheels, "alpha", "2.0", ("beta",))
+    make_wheel(wheels, "beta", "1.0")
+    make_wheel(wheels, "gamma", "1.0")
+    yield from serve(Index(wheels))
+
+
+def serve(index: Index) -> Iterator[Index]:
+    with _Server(("127.0.0.1", 0), functools.partial(_Handler, index)) as server:
+        index.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield index
+        server.shutdown()
+        thread.join()
+
+
+def make_venv(path: Path, *wheels: Path) -> Path:
+    """A bare virtual environment with these wheels; its Python."""
+    subprocess.run(["uv", "venv", "-q", "--python", sys.executable, path], check=True)
+    python = path / "bin" / "python"
+    if wheels:
+        command = ["uv", "pip", "install", "-q", "--offline", "--no-index", "--no-deps", "--python", python]
+        subprocess.run([*command, *wheels], check=True)
+    return python
+
+
+@dataclass
+class Node:
+    """A machine of a cluster: a Python of its own that knows nothing of the driver's."""
+
+    python: Path
+    root: Path
+    home: Path
+    uv: bool = True
+
+    def environ(self, **more: str) -> dict[str, str]:
+        path = os.path.dirname(shutil.which("uv") or "") if self.uv else "/nowhere"
+        # settings of images that must not lead uv astray
+        astray = {"UV_SYSTEM_PYTHON": "1", "VIRTUAL_ENV": "/nowhere", "UV_EXCLUDE_NEWER": "2001-01-01"}
+        return {"PATH": path, "HOME": str(self.home), "PYTHONPATH": str(_REPOSITORY), **astray, **more}
+
+    def start(self, code: str, **more: str) -> subprocess.Popen[str]:
+        code = (
+            f"import json\nfrom ray_decorator import environments\nfrom ray_decorator.model import *\n{code}"
+        )
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [self.python, "-c", code], env=self.environ(**more), stdout=pipe, stderr=pipe, text=True
+        )
+
+    def ask(self, code: str, **more: str) -> Any:
+        with self.start(code, **more) as process:
+            out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        return json.loads(out)
+
+    def interpreter(self, wanted: Mapping[str, Any], **more: str) -> Answer:
+        with self.start(asking(wanted, self.root), **more) as process:
+            return answer(process)
+
+
+@dataclass
+class Answer:
+    python: str
+    error: str
+    stderr: str
+
+    @property
+    def builds(self) -> int:
+        return self.stderr.count("ray-s3: building an environment")
+
+
+def asking(wanted: Mapping[str, Any], root: Path) -> str:
+    return f"""
+from ray_decorator.errors import PackagesError
+from pathlib import Path
+answer = {{"python": "", "error": ""}}
+try:
+    answer["python"] = environments.interpreter(Requirements(**{dict(wanted)!r}), Path({str(root)!r}))
+except PackagesError as exc:
+    answer["error"] = str(exc)
+print(json.dumps(answer))
+"""
+
+
+def answer(process: subprocess.Popen[str]) -> Answer:
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return Answer(**json.loads(out), stderr=err)
+
+
+def wanted(index: Index, **pins: str) -> dict[str, Any]:
+    return {
+        "python": tuple(_HERE),
+        "platform": platform_name(),
+        "pins": pins,
+        "indexes": {"UV_DEFAULT_INDEX": index.url},
+    }
+
+
+@pytest.fixture
+def node(tmp_path: Path, index: Index) -> Node:
+    """Has alpha 1.0 and beta 1.0."""
+    wheels = [index.wheels / f"{name}-1.0-py3-none-any.whl" for name in ("alpha", "beta")]
+    (tmp_path / "home").mkdir()
+    return Node(make_venv(tmp_path / "cluster", *wheels), tmp_path / "root", tmp_path / "home")
+
+
+def listing(directory: Path) -> list[str]:
+    return sorted(str(path) for path in directory.rglob("*") if "__pycache__" not in path.parts)
+
+
+def imported(python: str, name: str) -> list[str]:
+    """The version by its module, the version by its metadata, and where it comes from."""
+    code = (
+        f"import {name}, importlib.metadata as m; print({name}.version, m.version('{name}'), {name}.__file__)"
+    )
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, env={})
+    return done.stdout.split()
+
+
+def test_what_the_node_has_in_that_version_needs_no_environment(node: Node, index: Index) -> None:
+    node.uv = False
+    found = node.interpreter(wanted(index, alpha="1.0.0", beta="1.0"))
+    assert (found.python, found.stderr) == (str(node.python), "")
+    assert not node.root.exists()
+    assert node.ask("print(json.dumps(environments.interpreter(None, None)))") == str(node.python)
+
+
+def test_an_environment_lies_over_the_clusters_own_and_leaves_it_as_it_is(node: Node, index: Index) -> None:
+    before = listing(node.python.parents[1])
+    found = node.interpreter(wanted(index, alpha="2.0", beta="1.0", gamma="1.0"))
+    assert found.error == ""
+    environment = Path(found.python).parents[1]
+    assert environment.parent == node.root / "envs"
+    assert imported(found.python, "alpha")[:2] == ["2.0", "2.0"]
+    assert imported(found.python, "gamma")[2].startswith(str(environment))
+    assert imported(found.python, "beta")[2].startswith(str(node.python.parents[1]))
+    assert listing(node.python.parents[1]) == before
+    assert "building an environment with 2 packages on " in found.stderr
+    assert f"ray-s3: built {environment} in " in found.stderr
+
+    node.uv = False  # what is there is found without
+    again = node.interpreter(wanted(index, alpha="2.0", beta="1.0", gamma="1.0"))
+    assert (again.python, again.stderr) == (found.python, "")
+
+
+def test_the_clusters_python_may_be_no_virtual_environment(node: Node, index: Index) -> None:
+    base = getattr(sys, "_base_executable", sys.executable)
+    node.python = Path(base)
+    sites = node.ask("print(json.dumps(environments.site_directories()))")
+    before = [sorted(os.listdir(site)) for site in sites]
+    found = node.interpreter(wanted(index, gamma="1.0"))
+    assert found.error == ""
+    assert imported(found.python, "gamma")[0] == "1.0"
+    node.python = Path(found.python)
+    own, *others = node.ask("print(json.dumps(environments.site_directories()))")
+    assert (own.startswith(str(node.root)), others) == (True, sites)
+    assert [sorted(os.listdir(site)) for site in sites] == before
+
+
+def test_two_jobs_at_once_build_one_environment(node: Node, index: Index) -> None:
+    index.delay = 0.4
+    code = asking(wanted(index, alpha="2.0", gamma="1.0"), node.root)
+    with node.start(code) as one, node.start(code) as other:
+        answers = [answer(one), answer(other)]
+    assert answers[0].python == answers[1].python != ""
+    assert sorted(each.builds for each in answers) == [0, 1]
+
+
+def test_what_a_crashed_build_left_is_built_anew(node: Node, index: Index) -> None:
+    found = node.interpreter(wanted(index, gamma="1.0"))
+    environment = Path(found.python).parents[1]
+    (environment / "complete").unlink()
+    (environment / "rubbish").write_text("")
+    again = node.interpreter(wanted(index, gamma="1.0"))
+    assert (again.python, again.builds) == (found.python, 1)
+    assert not (environment / "rubbish").exists()
+
+
+def test_a_killed_build_is_taken_over_when_its_uv_is_done(node: Node, index: Index) -> None:
+    index.delay = 0.7
+    with node.start(asking(wanted(index, gamma="1.0"), node.root)) as process:
+        while not any(path.startswith("/simple") for path in index.asked):
+            time.sleep(0.01)
+        process.kill()
+    found = node.interpreter(wanted(index, gamma="1.0"))
+    assert found.builds == 1
+    assert imported(found.python, "gamma")[0] == "1.0"
+
+
+def test_a_failed_build_says_what_uv_says_and_is_believed_for_a_minute(node: Node, index: Index) -> None:
+    request = wanted(index, gamma="9.9")
+    found = node.interpreter(request)
+    assert "1 package(s) (gamma==9.9)" in found.error
+    assert "there is no version of gamma==9.9" in found.error
+    assert os.uname().nodename in found.error
+    assert "packages: none" in found.error
+    envs = node.root / "envs"
+    assert not [path for path in envs.iterdir() if path.is_dir()]
+
+    again = node.interpreter(request)
+    assert again.builds == 0
+    assert again.error.startswith(found.error) and "s ago" in again.error
+
+    # other indexes are another question
+    assert node.interpreter({**request, "indexes": {"UV_INDEX": index.url, "UV_NO_INDEX": "1"}}).builds == 1
+    (failed,) = envs.glob("*.failed")
+    os.utime(failed, (time.time() - 61, time.time() - 61))
+    make_wheel(index.wheels, "gamma", "9.9")
+    assert imported(node.interpreter(request).python, "gamma")[0] == "9.9"
+
+
+def test_an_index_that_does_not_answer_fails_soon_and_keeps_its_password(node: Node, index: Index) -> None:
+    index.password = "hunter2secret"
+    url = index.url_with_password.replace(str(index.port), "9")  # discard: nobody listens
+    started = time.monotonic()
+    found = node.interpreter({**wanted(index, gamma="1.0"), "indexes": {"UV_DEFAULT_INDEX": url}})
+    assert time.monotonic() - started < 60
+    assert "127.0.0.1:9/simple" in found.error
+    # uv repeats what it cannot read
+    broken = node.interpreter(wanted(index, gamma=f"@ {url.replace('127.0.0.1', '/')}"))
+    assert "http://***@/:9/simple" in broken.error
+    assert "hunter2secret" not in found.error + found.stderr + broken.error + broken.stderr
+    assert not _files_with(node.root, "hunter2secret")
+
+
+def test_passwords_of_indexes_reach_uv_and_no_file(node: Node, index: Index, tmp_path: Path) -> None:
+    index.password = "hunter2secret"
+    (further,) = [Index(tmp_path / "private", "hunter3secret")]
+    make_wheel(further.wheels, "delta", "1.0")
+    node.home.rmdir()  # so that uv's cache lies below the root, too
+    for served in serve(further):
+        request = wanted(index, gamma="1.0", delta="1.0")
+        request["indexes"] = {
+            "UV_DEFAULT_INDEX": index.url_with_password,
+            "UV_INDEX": f"private={served.url}",
+            "UV_INDEX_PRIVATE_USERNAME": "anna",
+            "UV_INDEX_PRIVATE_PASSWORD": "hunter3secret",
+            "UV_INDEX_STRATEGY": "unsafe-best-match",
+        }
+        found = node.interpreter(request)
+        assert found.error == ""
+    assert imported(found.python, "delta")[0] == imported(found.python, "gamma")[0] == "1.0"
+    assert list((node.root / "uv-cache").iterdir())
+    assert "secret" not in found.stderr
+    for secret in ("hunter2secret", "hunter3secret"):
+        assert not _files_with(node.root, secret)
+
+
+def _files_with(directory: Path, text: str) -> list[Path]:
+    files = (path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
+    return [path for path in files if text.encode() in path.read_bytes()]
+
+
+def test_an_archive_from_a_url_is_compared_by_name(node: Node, index: Index) -> None:
+    url = f"@ http://127.0.0.1:{index.port}/files/gamma-1.0-py3-none-any.whl"
+    found = node.interpreter(wanted(index, gamma=url, alpha="@ http://127.0.0.1:9/alpha-7-py3-none-any.whl"))
+    assert imported(found.python, "gamma")[0] == "1.0"
+    assert imported(found.python, "alpha")[0] == "1.0"
+
+
+def test_another_platform_gets_its_own_dependencies_at_the_drivers_versions(node: Node, index: Index) -> None:
+    make_wheel(
+        index.wheels, "delta", "1.0", ("here; sys_platform == 'linux'", "there; sys_platform == 'plan9'")
+    )
+    make_wheel(index.wheels, "here", "1.0")
+    make_wheel(index.wheels, "gamma", "2.0")
+    request = wanted(index, alpha="2.0", beta="1.0", gamma="1.0", delta="1.0", there="1.0")
+    request |= {"platform": "plan9-mips", "roots": ("alpha", "delta", "gamma")}
+    found = node.interpreter(request)
+    assert found.error == ""
+    for name, version in {"alpha": "2.0", "gamma": "1.0", "delta": "1.0", "here": "1.0"}.items():
+        assert imported(found.python, name)[0] == version
+    assert subprocess.run([found.python, "-c", "import there"], capture_output=True).returncode == 1
+
+
+def test_no_uv_is_an_error_that_says_what_differs(node: Node, index: Index) -> None:
+    node.uv = False
+    pins = {f"package{number}": f"{number}.0" for number in range(1, 8)}
+    found = node.interpreter(wanted(index, alpha="1.0", **pins))
+    assert (
+        "lacks 7 package(s) (package1==1.0, package2==2.0, package3==3.0, package4==4.0, package5==5.0, …)"
+        in (found.error)
+    )
+    assert "pip install uv" in found.error and "packages: none" in found.error
+    beside = node.python.parent / "uv"
+    beside.symlink_to(shutil.which("uv") or "")
+    assert node.ask("print(json.dumps(environments.find_uv()))") == str(beside)
+
+
+def test_another_minor_version_of_python_is_an_error_that_names_both(node: Node, index: Index) -> None:
+    found = node.interpreter({**wanted(index), "python": (3, 99)})
+    here = ".".join(map(str, _HERE))
+    assert (
+        f"The driver runs Python 3.99, the cluster's node {os.uname().nodename} Python {here}" in found.error
+    )
+    assert f"start the driver with Python {here}, or the cluster with Python 3.99" in found.error
+
+
+def test_environments_that_nobody_used_for_a_month_go_when_another_is_built(node: Node, index: Index) -> None:
+    old, kept = (
+        Path(node.interpreter(wanted(index, **pin)).python) for pin in ({"gamma": "1.0"}, {"alpha": "2.0"})
+    )
+    month_ago = time.time() - 31 * 86400
+    for python in (old, kept):
+        os.utime(python.parents[1] / "complete", (month_ago, month_ago))
+    node.interpreter(wanted(index, alpha="2.0"))  # used again
+    node.interpreter(wanted(index, alpha="2.0", gamma="1.0"))
+    assert not old.exists() and kept.exists()
+
+
+def test_a_root_that_cannot_be_written_is_an_error_that_says_so(node: Node, index: Index) -> None:
+    node.root.write_text("a file")
+    assert "set RAY_S3_NODE_DIR on the nodes" in node.interpreter(wanted(index, gamma="1.0")).error
+
+
+def test_a_survey_tells_what_stands_on_a_node(node: Node) -> None:
+    found = node.ask("print(json.dumps(environments.survey()))")
+    assert found["python"] == list(sys.version_info[:3])
+    assert found["executable"] == str(node.python)
+    assert found["distributions"] == {"alpha": "1.0", "beta": "1.0"}
+    assert found["uv"] == shutil.which("uv")
+
+
+def test_the_node_side_imports_the_standard_library_alone(node: Node) -> None:
+    code = """
+import sys, sysconfig
+roots = tuple({sysconfig.get_path(p, vars={}) for p in ("stdlib", "platstdlib")})
+files = {n: getattr(m, "__file__", None) for n, m in sys.modules.items()}
+foreign = [n for n, f in files.items() if f and (not f.startswith(roots) or "site-packages" in f)]
+print(json.dumps(sorted(n for n in foreign if n not in ("_virtualenv", "__main__"))))
+"""
+    expected = [f"ray_decorator{name}" for name in ("", ".environments", ".errors", ".model")]
+    assert node.ask(code) == expected
+
+
+@pytest.mark.parametrize(
+    ("driver", "node_has", "same"),
+    [
+        ("1.0", "1.0.0", True),
+        ("2024.08.01", "2024.8.1", True),
+        ("1.0rc1", "1.0-RC1", True),
+        ("1!1.0", "1.0", False),
+        ("1.0", "1.0.post1", False),
+        ("2.5.1+cpu", "2.5.1", False),
+        ("2.5.1+cpu", "2.5.1+cu121", False),
+        ("10", "1", False),
+        ("@ https://example.org/a-1-py3-none-any.whl", "1", True),
+    ],
+)
+def test_versions_that_mean_the_same(driver: str, node_has: str, same: bool) -> None:
+    from ray_decorator.environments import _has
+
+    assert _has({"a": node_has}, "a", driver) is same
