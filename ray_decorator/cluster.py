@@ -1,163 +1,82 @@
-"""Ray: connect to it, hand it jobs, and say in our own words what went wrong with it.
+"""A connected Ray: hand it jobs, and say in our own words what went wrong with them.
 
-The only module that imports ray, and only inside functions: every Hydra app on a machine imports the
-plugin, and Ray takes a second to import.
+Imports ray inside functions only: every Hydra app on a machine imports the plugin, and Ray takes a second
+to import.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
+import pickle
 import socket
-import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
-from .errors import ClusterError, InputError, JobCancelledError, JobError
-from .model import Job, Receipt
+from . import entry, pickling
+from .capacity import check_feasible
+from .errors import InputError, JobCancelledError, JobError
+from .model import Bundle, Job, Location, Receipt
 from .settings import Settings
-from .worker import rescue, run_job
 
 log = logging.getLogger(__name__)
 
-_CONNECT_SECONDS = 25.0
-_PROBE_SECONDS = 5.0
-_PRIVATE: Mapping[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
 _OURS = {"num_returns", "name"}
-_ONE_AT_A_TIME = threading.Lock()
-
-
-class Connection:
-    """A connection to Ray that is being made in the background, while its caller has other work.
-
-    In a process that is connected already, it is there at once.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._error: BaseException | None = None
-        self._done = threading.Event()
-        if is_connected():
-            self._done.set()
-        else:
-            threading.Thread(target=self._run, name="ray-connect", daemon=True).start()
-
-    def wait(self) -> Cluster:
-        """The cluster, once connected. Raises ClusterError if nobody answers in time."""
-        address = self._settings.ray_address
-        if not self._done.wait(None if address == "local" else _CONNECT_SECONDS):
-            raise ClusterError(
-                f"Ray at {address} took the connection but did not answer within "
-                f"{_CONNECT_SECONDS:.0f} s. {_check_address(address)}"
-            )
-        if self._error is not None:
-            raise self._error
-        return Cluster(self._settings)
-
-    def _run(self) -> None:
-        try:
-            _connect(self._settings)
-        except BaseException as exc:  # raised again by wait(), in the thread that asked
-            self._error = exc
-        self._done.set()
-        # Ray's processes ask Linux to be killed with their parent (PR_SET_PDEATHSIG), and to Linux the
-        # parent is the thread that started them: this one has to stay for as long as the process does
-        threading.Event().wait()
-
-
-def is_connected() -> bool:
-    """Whether this process is connected to a Ray, by us or by its own code."""
-    ray = sys.modules.get("ray")
-    return ray is not None and bool(ray.is_initialized())
-
-
-def _connect(settings: Settings) -> None:
-    # Ray reads these when it is imported: folded lines lose jobs' output, and nothing phones home
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if not sys.stderr.isatty():
-        os.environ.setdefault("RAY_COLOR_PREFIX", "0")
-    import ray
-
-    with _ONE_AT_A_TIME:
-        if not ray.is_initialized():
-            logging.getLogger("ray").setLevel(logging.ERROR)  # its banner comes before its logging_level
-            _init(settings)
-
-
-def _init(settings: Settings) -> None:
-    import ray
-
-    address = settings.ray_address
-    if address not in ("local", "auto"):
-        _probe(address)
-    with _translated(address):
-        try:
-            ray.init(address=address, **_init_arguments(settings, address))
-        except ConnectionError:
-            if address != "auto":
-                raise
-            log.warning("No Ray runs on this machine (ray_address is 'auto'): starting a private one")
-            ray.init(address="local", **_init_arguments(settings, "local"))
-
-
-def _init_arguments(settings: Settings, address: str) -> dict[str, Any]:
-    defaults = {"logging_level": logging.ERROR, **(_PRIVATE if address == "local" else {})}
-    return {**defaults, **settings.ray_init_kwargs}
-
-
-def _probe(address: str) -> None:
-    """Ray itself waits long for an address where nobody listens; a bare TCP connection tells at once."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_SECONDS).close()
-    except OSError as exc:
-        raise ClusterError(
-            f"Nobody answers at ray_address {address} ({exc}). {_check_address(address)}"
-        ) from exc
-
-
-def _check_address(address: str) -> str:
-    port = "Ray Client's, 10001 by default" if address.startswith("ray://") else "the GCS's, 6379 by default"
-    return (
-        f"Check host and port ({port}), that the head node is up (`ray status` there), and that no firewall "
-        "stands between; if the cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN. "
-        "Leave ray_address unset to run on this machine."
-    )
-
-
-@contextlib.contextmanager
-def _translated(address: str) -> Iterator[None]:
-    try:
-        yield
-    except (ConnectionError, TimeoutError, RuntimeError) as exc:
-        if "keyword argument" in str(exc):
-            raise InputError(f"ray_init_kwargs are not accepted by ray.init: {exc}") from exc
-        raise ClusterError(f"Cannot connect to Ray at {address}: {exc}. {_check_address(address)}") from exc
-    except (TypeError, ValueError) as exc:
-        raise InputError(f"ray_init_kwargs are not accepted by ray.init: {exc}") from exc
 
 
 class Cluster:
     """A connected Ray, with the options that each job of this run gets."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, locate: Callable[[], Location], places: Sequence[str], broker: Any = None
+    ) -> None:
+        """``locate`` gives the store as a job that starts now needs it, ``broker`` new credentials later.
+
+        ``places`` are local directories that a worker must see to be at home.
+        """
         import ray
+        import ray.cloudpickle
 
         options = {"max_retries": 0, **settings.ray_remote_kwargs}
         if refused := sorted(_OURS & set(options)):
             raise InputError(f"ray_remote_kwargs may not set {', '.join(refused)}: each job has its own")
         try:
-            self._run_job = ray.remote(**options)(run_job)
+            ray.cloudpickle.register_pickle_by_value(entry)  # type: ignore[no-untyped-call]
+            self._enter = ray.remote(**options)(entry.enter)
         except (TypeError, ValueError) as exc:
             raise InputError(f"ray_remote_kwargs are not accepted by ray.remote: {exc}") from exc
-        self._options = options
+        nodes = living_nodes()
+        self._others = sorted({node["NodeManagerHostname"] for node in nodes} - {socket.gethostname()})
         self._check_store_is_shared(settings)
-        self._check_feasible()
+        check_feasible(options, nodes)
+        self._locate = locate
+        self._broker = broker
+        self._common: dict[str, Any] = {
+            "home": entry.home(places),
+            "runtime": b"",
+            "bundle": None,
+            "store": pickle.dumps(replace(locate(), credentials=None)),
+        }
+        self._reference: Any = ray.put(self._common)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether jobs may run on machines that are not the driver's."""
+        return self._common["bundle"] is not None
+
+    def prepare(self, bundle: Bundle, runtime: bytes) -> None:
+        """Let jobs that are submitted from now on run on other machines as well."""
+        import ray
+
+        self._common |= {"bundle": pickling.dumps(bundle, "what the jobs need"), "runtime": runtime}
+        self._reference = ray.put(self._common)
+
+    @property
+    def reaches_out(self) -> bool:
+        """Whether there are nodes that are surely not the driver's machine."""
+        return bool(self._others)
 
     def put(self, data: bytes) -> Any:
         """A reference to bytes that travel once, however many jobs use them."""
@@ -167,20 +86,29 @@ class Cluster:
 
     def submit(self, func: Any, job: Job) -> Future[Receipt]:
         """Start a job; its future's exception is in the family of ours."""
-        reference = self._run_job.options(name=job.name).remote(func, job)
+        data = pickling.dumps(job, f"the job {job.name}")
+        reference = self._enter.options(name=job.name).remote(
+            self._reference, "run", func, data, self._credentials(), self._broker
+        )
         return _Pending(reference, job)
 
-    def lend_cpus(self, pending: Iterable[Future[Receipt]]) -> None:
-        """Inside a Ray task: wait for the jobs, and let others have this task's CPUs meanwhile.
+    def _credentials(self) -> bytes:
+        # apart from all else, and small: Ray keeps such an argument in memory, and writes it nowhere
+        return pickle.dumps(self._locate().credentials)
+
+    def lend_cpus(self, pending: Iterable[Future[Receipt]]) -> bool:
+        """Inside a Ray task: wait for these jobs, and let others have this task's CPUs meanwhile.
 
         Ray does so only for a task that waits by Ray's own means. Without it, tasks that hold all CPUs would
-        wait for ever for jobs of theirs that need one. Elsewhere this returns at once.
+        wait for ever for jobs of theirs that need one. Elsewhere this returns False at once.
         """
         import ray
 
-        if ray.get_runtime_context().worker.mode == ray.WORKER_MODE:
-            references = [job.reference for job in pending if isinstance(job, _Pending)]
+        if ray.get_runtime_context().worker.mode != ray.WORKER_MODE:
+            return False
+        if references := [job.reference for job in pending if isinstance(job, _Pending)]:
             ray.wait(references, num_returns=len(references), fetch_local=False)
+        return True
 
     def cancel(self, pending: Future[Receipt], *, force: bool) -> None:
         """Ask a job to stop; with ``force``, kill its process."""
@@ -195,57 +123,41 @@ class Cluster:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        task = ray.remote(num_cpus=0, max_retries=0)(rescue)
+        task = ray.remote(num_cpus=0, max_retries=0)(entry.enter)
+        data = pickling.dumps(job, f"the job {job.name}")
         found = [
             task.options(
                 name=f"{job.name} (rescue)",
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
-            ).remote(job)
-            for node in self.nodes()
+            ).remote(self._reference, "rescue", b"", data, self._credentials(), self._broker)
+            for node in living_nodes()
         ]
         for reference in found:
             try:
-                receipt: Receipt | None = ray.get(reference, timeout=60)
+                receipt = _receipt(ray.get(reference, timeout=60))
             except ray.exceptions.RayError as exc:
                 log.warning("%s: could not look for what it left on a node: %s", job.name, exc)
                 continue
-            if receipt is not None:
+            if receipt is not None and receipt.failure is not None:
+                log.warning("%s: could not look for what it left: %s", job.name, receipt.failure.summary)
+            elif receipt is not None and not receipt.unprepared:
                 return receipt
         return None
 
-    def nodes(self) -> list[Mapping[str, Any]]:
-        """The living nodes, as ``ray.nodes()`` describes them."""
-        import ray
-
-        nodes: list[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-        return [node for node in nodes if node["Alive"]]
-
     def _check_store_is_shared(self, settings: Settings) -> None:
-        if not settings.store_is_default:
-            return
-        here = socket.gethostname()
-        if others := sorted({n["NodeManagerHostname"] for n in self.nodes()} - {here}):
+        if settings.store_is_default and self._others:
             raise InputError(
-                f"Ray has nodes on other machines ({', '.join(others[:3])}), which cannot see this machine's "
-                "disk. Set s3_base_path (or RAY_S3_BASE_PATH) to s3://bucket/prefix"
+                f"Ray has nodes on other machines ({', '.join(self._others[:3])}), which cannot see this "
+                "machine's disk. Set s3_base_path (or RAY_S3_BASE_PATH) to s3://bucket/prefix"
             )
 
-    def _check_feasible(self) -> None:
-        wanted, labels = _resources(self._options), self._options.get("label_selector") or {}
-        nodes = self.nodes()
-        if not nodes or any(_fits(wanted, node["Resources"]) and _labelled(labels, node) for node in nodes):
-            return
-        if labels and not any(_labelled(labels, node) for node in nodes):
-            raise ClusterError(
-                f"No node can ever serve a job: none has the labels {labels} of ray_remote_kwargs."
-                "label_selector. Correct them, or start a node that has them."
-            )
-        lacking = {k: v for k, v in wanted.items() if all(n["Resources"].get(k, 0) < v for n in nodes)}
-        most = {k: max(n["Resources"].get(k, 0) for n in nodes) for k in (lacking or wanted)}
-        raise ClusterError(
-            f"No node can ever serve {_shown(lacking or wanted)} for a job: the most that one node has is "
-            f"{_shown(most)}. Ask for less in ray_remote_kwargs, or start a node that has it."
-        )
+
+def living_nodes() -> list[Mapping[str, Any]]:
+    """The living nodes of the connected Ray, as ``ray.nodes()`` describes them."""
+    import ray
+
+    nodes: list[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in nodes if node["Alive"]]
 
 
 class _Pending(Future[Receipt]):
@@ -259,9 +171,16 @@ class _Pending(Future[Receipt]):
     def _settle(self, done: Future[Any], job: Job) -> None:
         error = done.exception()
         if error is None:
-            self.set_result(done.result())
+            self.set_result(_receipt(done.result()) or Receipt())
         else:
             self.set_exception(_job_error(error, job))
+
+
+def _receipt(reply: bytes) -> Receipt | None:
+    if reply == entry.UNPREPARED:
+        return Receipt(unprepared=True)
+    receipt: Receipt | None = pickle.loads(reply)
+    return receipt
 
 
 def _job_error(error: BaseException, job: Job) -> BaseException:
@@ -286,29 +205,3 @@ def _job_error(error: BaseException, job: Job) -> BaseException:
     made = JobError(f"{job.name} {text}")
     made.__cause__ = error
     return made
-
-
-def _resources(options: Mapping[str, Any]) -> dict[str, float]:
-    """The resources that a job asks for, under the names of ``ray.nodes()``; one CPU unless told."""
-    named = {
-        "CPU": options.get("num_cpus", 1),
-        "GPU": options.get("num_gpus"),
-        "memory": options.get("memory"),
-    }
-    if accelerator := options.get("accelerator_type"):
-        named[f"accelerator_type:{accelerator}"] = 0.001  # how Ray itself asks for it
-    return {k: float(v) for k, v in {**named, **(options.get("resources") or {})}.items() if v}
-
-
-def _labelled(labels: Mapping[str, str], node: Mapping[str, Any]) -> bool:
-    """Whether a node has the labels; `in(…)`, `!…` and the like are left for Ray to judge."""
-    plain = {key: value for key, value in labels.items() if not value.startswith(("!", "in("))}
-    return all(node.get("Labels", {}).get(key) == value for key, value in plain.items())
-
-
-def _fits(wanted: Mapping[str, float], held: Mapping[str, float]) -> bool:
-    return all(held.get(name, 0) >= amount for name, amount in wanted.items())
-
-
-def _shown(resources: Mapping[str, float]) -> str:
-    return ", ".join(f"{name}={amount:g}" for name, amount in resources.items())
