@@ -19,7 +19,8 @@ from pathlib import Path
 
 from .model import Content
 
-_WORTH_IT = 100  # files; fewer are put down anew as fast
+_WORTH_IT = 100  # files; fewer are put down anew as fast,
+_WORTH_BYTES = 64 * 1024 * 1024  # unless they are copied and as large as this
 _KEPT_FOR = 3600.0  # seconds since a job last had it
 _KEPT = 2 * (os.cpu_count() or 1)  # of one content: as many as jobs that read it side by side
 _TICK = 0.02  # seconds; stamps of the usual local file systems are no coarser
@@ -36,7 +37,7 @@ class Checkouts:
 
     def take(self, content: Content, destination: Path) -> str | None:
         """Move one to ``destination``, which must not exist; returns its seal, None if there is none."""
-        if content.files < _WORTH_IT or not content.is_tree:
+        if not _is_worth_it(content):
             return None
         for idle in self._idle(content):
             with contextlib.suppress(OSError):  # another job was faster
@@ -49,7 +50,7 @@ class Checkouts:
 
     def made(self, content: Content, path: Path) -> str | None:
         """The seal of a checkout that was just made and no job has seen; None if it is not worth keeping."""
-        if content.files < _WORTH_IT or not content.is_tree:
+        if not _is_worth_it(content):
             return None
         sealed = seal(path)
         time.sleep(_TICK)  # whatever a job does to it now shows in a stamp
@@ -83,6 +84,10 @@ class Checkouts:
                     gone = Path(tempfile.mkdtemp(prefix=".gone-", dir=self._root))
                     os.rename(folder, gone / "folder")
                     shutil.rmtree(gone)
+
+
+def _is_worth_it(content: Content) -> bool:
+    return content.is_tree and (content.files >= _WORTH_IT or content.size >= _WORTH_BYTES)
 
 
 def seal(root: Path) -> str:

@@ -7,33 +7,38 @@ in the end:          outcomes in the order of the calls
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import sys
-import sysconfig
 import threading
+import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, InvalidStateError, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import pickling
+from . import bundle, driver, pickling
+from .broker import Broker
 from .claims import Claims
-from .cluster import Cluster, Connection
-from .errors import InputError, JobCancelledError, JobError, RayS3Error, RemoteTraceback
+from .cluster import Cluster
+from .connecting import Connection
+from .errors import ClusterError, InputError, JobCancelledError, JobError, RayS3Error, RemoteTraceback
 from .model import Call, Dep, Failure, Job, Out, Outcome, PathSlot, Receipt
+from .places import place_of
 from .progress import Progress
 from .settings import Settings
 from .staging import Staging
-from .worker import place_of
+from .watch import Watch
 
 log = logging.getLogger(__name__)
 
 _LANDING_THREADS = 4
 _MAX_HEALINGS = 2
 _CANCEL_SECONDS = 3.0
+_LANDING_SECONDS = 30.0
+_TICK = 0.05
 
 Landed = Callable[[int, Outcome], None]
 
@@ -44,23 +49,26 @@ def run_many(
     connection: Connection,
     progress: Progress,
     landed: Landed = lambda index, outcome: None,
+    left_out: Collection[Path] = (),
 ) -> list[Outcome]:
     """Run the calls, and return an outcome for each, in their order.
 
     A sequence is checked as a whole before anything starts; from a generator, calls are checked and
     started one by one as it makes them. ``landed`` hears of each call once it is done, from any thread.
+    ``left_out`` are local paths, besides those of the calls, that are not part of the code.
     Raises InputError for what is wrong with deps and outs, StoreError and ClusterError for what is
     wrong with the surroundings. What goes wrong in one call alone is the error of its outcome.
     """
     claims = Claims()
-    staging = Staging(settings.store_url, progress)
+    staging = Staging(settings.store_url, progress, settings.credentials)
     staging.store.check()  # one request, before gigabytes are hashed for a bucket that is not there
     if isinstance(calls, Sequence):
         _claim(claims, calls)
         staging.hash_all(calls)
-        return _Flight(settings, staging, connection, progress, landed).run(calls)
-    checked = _checked(claims, calls)
-    return _Flight(settings, staging, connection, progress, landed).run(checked)
+        left_out = [*left_out, *(path.value for call in calls for path in (*call.deps, *call.targets))]
+    else:
+        calls = _checked(claims, calls)
+    return _Flight(settings, staging, connection, progress, landed, left_out).run(calls)
 
 
 def _claim(claims: Claims, calls: Sequence[Call]) -> None:
@@ -98,21 +106,32 @@ class _Flight:
     """The calls of one run, from the first submission to the last landing."""
 
     def __init__(
-        self, settings: Settings, staging: Staging, connection: Connection, progress: Progress, landed: Landed
+        self,
+        settings: Settings,
+        staging: Staging,
+        connection: Connection,
+        progress: Progress,
+        landed: Landed,
+        left_out: Collection[Path],
     ) -> None:
         self._settings = settings
         self._staging = staging
         self._connection = connection
         self._progress = progress
         self._landed = landed
+        self._left_out = left_out
+        self._preparing = threading.Lock()
         self._cluster: Cluster | None = None
+        self._broker: Broker | None = None
+        self._watch: Watch | None = None
+        self._error: BaseException | None = None  # what ends the run, whatever its calls are doing
         self._functions: dict[int, tuple[Any, Any]] = {}  # id -> the function, kept alive, its reference
         self._pending: dict[int, Future[Receipt]] = {}
         self._outcomes: dict[int, Future[Outcome]] = {}
         self._names: dict[int, str] = {}
         self._places = threading.Semaphore(settings.max_concurrent or 2**30)
         self._cwd = os.getcwd()
-        self._sys_path = project_paths()
+        self._sys_path = driver.project_paths()
         self._left = False  # nobody waits for the rest any more
         self._pool = ThreadPoolExecutor(_LANDING_THREADS, thread_name_prefix="landing")
 
@@ -120,18 +139,42 @@ class _Flight:
         try:
             for index, call in enumerate(calls):
                 self._places.acquire()
+                if self._error is not None:
+                    raise self._error
                 self._outcomes[index], self._names[index] = Future(), call.name
                 self._launch(index, call)
-            if self._cluster is not None:
-                self._cluster.lend_cpus(list(self._pending.values()))
-            wait(self._outcomes.values())
+            self._wait()
         except BaseException:
             self._stop()
             raise
         finally:
             self._left = True
             self._pool.shutdown(wait=False, cancel_futures=True)
+            if self._watch is not None:
+                self._watch.close()
+            if self._broker is not None and self._cluster is not None:
+                self._broker.close()
         return [self._outcomes[index].result() for index in sorted(self._outcomes)]
+
+    def _wait(self) -> None:
+        """Until all calls have landed, or one met what stops them all."""
+        while self._cluster is not None and any(not outcome.done() for outcome in self._outcomes.values()):
+            if not self._cluster.lend_cpus(list(self._pending.values())):
+                break
+            time.sleep(_TICK)  # the last ones are landing, or start anew
+        wait(self._outcomes.values(), return_when=FIRST_EXCEPTION)
+        for outcome in self._outcomes.values():
+            if outcome.done():
+                outcome.result()
+
+    def _lost(self, error: ClusterError) -> None:
+        """There is no cluster any more: nothing can be asked of it, and nothing will come."""
+        self._cluster, self._left, self._error = None, True, error
+        for index, pending in list(self._pending.items()):
+            if not pending.done():
+                with contextlib.suppress(InvalidStateError):
+                    self._outcomes[index].set_exception(error)
+                self._places.release()
 
     def _launch(self, index: int, call: Call) -> None:
         function = self._function(call)
@@ -155,9 +198,26 @@ class _Flight:
         return self._functions[id(call.func)][1]
 
     def _ready(self) -> Cluster:
+        if self._error is not None:
+            raise self._error
         if self._cluster is None:
-            self._cluster = self._connection.wait()
+            self._connection.wait()
+            if self._staging.expires is not None:
+                self._broker = Broker(self._staging.fresh)
+            handle = self._broker.handle if self._broker else None
+            self._cluster = Cluster(self._settings, lambda: self._staging.location, [self._cwd], handle)
+            self._watch = Watch(self._settings.ray_address, self._lost)
+            if self._cluster.reaches_out:
+                self._prepare()
         return self._cluster
+
+    def _prepare(self) -> None:
+        """Jobs may go to machines that are not this one: what they need there is found out once."""
+        assert self._cluster is not None
+        with self._preparing:
+            if not self._cluster.prepared:
+                made = bundle.make_bundle(self._settings, self._staging, self._left_out)
+                self._cluster.prepare(made, bundle.runtime())
 
     def _job(self, call: Call) -> tuple[Job, int]:
         payload = pickling.dumps(
@@ -175,7 +235,6 @@ class _Flight:
             payload=payload,
             deps=tuple(deps),
             outs=tuple(self._out(call, targets, position) for position in range(len(targets))),
-            store=self._staging.location,
             cwd=self._cwd,
             sys_path=self._sys_path,
         )
@@ -211,6 +270,12 @@ class _Flight:
         """Runs in the pool: a receipt, or the news that there will be none, becomes an outcome."""
         try:
             outcome = self._outcome(sent, done)
+        except _Fatal as exc:
+            self._error = exc.error
+            with contextlib.suppress(InvalidStateError):
+                self._outcomes[sent.index].set_exception(exc.error)
+            self._places.release()
+            return
         except Exception as exc:  # whatever it is, it is this call's, and the others go on
             outcome = Outcome(sent.call.name, error=exc)
         if outcome is not None:
@@ -223,7 +288,8 @@ class _Flight:
             self._landed(index, outcome)
         finally:
             self._progress.advance("running", 1)
-            self._outcomes[index].set_result(outcome)
+            with contextlib.suppress(InvalidStateError):  # the cluster was lost meanwhile
+                self._outcomes[index].set_result(outcome)
 
     def _outcome(self, sent: _Sent, done: Future[Receipt]) -> Outcome | None:
         error = done.exception()
@@ -231,6 +297,12 @@ class _Flight:
             receipt = done.result()
         else:
             receipt = Receipt() if isinstance(error, JobCancelledError) else self._rescued(sent)
+        if receipt.unprepared:
+            self._prepare()
+            self._submit(sent)
+            return None
+        if receipt.fatal and receipt.failure is not None:
+            raise _Fatal(rebuilt(receipt.failure))
         if receipt.missing:
             self._again(sent, receipt)
             return None
@@ -260,8 +332,8 @@ class _Flight:
 
     def _rescued(self, sent: _Sent) -> Receipt:
         """A job that crashed has sent nothing; its node may still have what comes home in any case."""
-        assert self._cluster is not None
-        return self._cluster.rescue(sent.job) or Receipt()
+        cluster = self._cluster
+        return (cluster.rescue(sent.job) if cluster is not None else None) or Receipt()
 
     def _again(self, sent: _Sent, receipt: Receipt) -> None:
         if sent.healings >= _MAX_HEALINGS:
@@ -273,22 +345,38 @@ class _Flight:
         since = self._staging.healings(dep.value for dep in sent.call.deps)
         self._submit(replace(sent, since=since, healings=sent.healings + 1))
 
-    def _stop(self) -> None:
-        """Cancel what runs, kill what does not heed it; what has finished meanwhile still lands."""
-        if self._cluster is None:
-            return
+    def _cancel(self, cluster: Cluster) -> None:
         for force in (False, True):
             waiting = dict(self._pending)
             for pending in waiting.values():
-                self._cluster.cancel(pending, force=force)
+                cluster.cancel(pending, force=force)
             wait([self._outcomes[index] for index in waiting], timeout=_CANCEL_SECONDS)
+
+    def _stop(self) -> None:
+        """Cancel what runs, kill what does not heed it; what has finished meanwhile still lands."""
+        cluster = self._cluster
+        if cluster is not None:
+            self._cancel(cluster)
+        else:  # lost: what it had still sent comes home
+            landing = [self._outcomes[i] for i, pending in list(self._pending.items()) if pending.done()]
+            wait(landing, timeout=_LANDING_SECONDS)
         unfinished = [name for index, name in self._names.items() if not _finished(self._outcomes[index])]
         if unfinished:
             log.warning("Stopped. These did not finish: %s", ", ".join(unfinished))
 
 
+class _Fatal(Exception):
+    """What one job met, and every other one would."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
 def _finished(outcome: Future[Outcome]) -> bool:
-    return outcome.done() and not isinstance(outcome.result().error, JobCancelledError)
+    if not outcome.done() or outcome.exception() is not None:
+        return False
+    return not isinstance(outcome.result().error, JobCancelledError)
 
 
 def _inside(path: Path, outs: Sequence[PathSlot]) -> tuple[int, str] | None:
@@ -309,16 +397,3 @@ def rebuilt(failure: Failure) -> BaseException:
         error = JobError(failure.summary)
     error.__cause__ = RemoteTraceback(failure.traceback)
     return error
-
-
-def project_paths() -> tuple[str, ...]:
-    """The entries of sys.path that are the user's own: neither Python's library nor installed packages."""
-    known = {os.path.realpath(path) for path in sysconfig.get_paths().values()}
-    entries = dict.fromkeys(os.path.realpath(entry) for entry in sys.path)
-    return tuple(
-        e
-        for e in entries
-        if not any(e == path or e.startswith(path + os.sep) for path in known - {e})
-        and e not in known
-        and not e.endswith(".zip")
-    )

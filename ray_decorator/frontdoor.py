@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +11,8 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from . import engine, mainmodule, settings, slots
-from .cluster import Connection, is_connected
+from . import driver, engine, mainmodule, settings, slots
+from .connecting import Connection, is_connected
 from .errors import InputError
 from .model import Call, Outcome, PathSlot, Slot
 from .progress import make_progress
@@ -91,7 +89,7 @@ def _announce(where: settings.Settings) -> None:
 
 
 def _calls(task: Task, requests: Sequence[Request], terms: Terms) -> list[Call]:
-    start = _start()
+    start = driver.started_at()
     calls: list[Call] = []
     problems: dict[str, list[str]] = {}
     for request in requests:
@@ -141,7 +139,7 @@ def _call(task: Task, request: Request, deps: Sequence[PathSlot], outs: Sequence
 
 def _task(function: Callable[..., Any], requests: Sequence[Request]) -> Task:
     configs = [config for request in requests for config in _configs((request.args, dict(request.kwargs)))]
-    if not configs and _hydra_config() is None:
+    if not configs and driver.hydra_config() is None:
         return Task(function, None, {})
     from . import hydrastate  # lazy: Hydra takes a while to import, and plain functions need none
 
@@ -160,21 +158,3 @@ def _configs(value: Any) -> Iterator[DictConfig | ListConfig]:
             yield from _configs(part)
     elif isinstance(value, partial):
         yield from _configs((value.args, value.keywords))
-
-
-def _start() -> Path:
-    """Where relative paths start: here, or where a Hydra app was started that moved us to its output."""
-    here = os.getcwd()
-    hydra = _hydra_config()
-    # Hydra's config may be left over from an app that has ended in this process
-    output = hydra and OmegaConf.select(hydra, "runtime.output_dir")
-    moved = bool(output) and os.path.realpath(output) == here
-    return Path(hydra.runtime.cwd if moved else here)
-
-
-def _hydra_config() -> Any:
-    """Hydra's own config where one of its apps runs in this process; None without importing Hydra."""
-    module = sys.modules.get("hydra.core.hydra_config")
-    if module is None or not module.HydraConfig.initialized():
-        return None
-    return module.HydraConfig.get()

@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
+from omegaconf import read_write
 from omegaconf.basecontainer import BaseContainer
 
 from . import pickling
+from .places import stand_in
 
 State = bytes
 """Pickled, since what it holds may not be made before Hydra has looked for its plugins: that executes
@@ -38,6 +41,16 @@ def installed(state: State) -> Iterator[None]:
         loaded = pickling.loads(state)
         Singleton.set_state({**loaded, "instances": {**loaded["instances"], Plugins: plugins}})
         setup_globals()
+        _start_here()
         yield
     finally:
         Singleton._instances, BaseContainer._resolvers = instances, resolvers
+
+
+def _start_here() -> None:
+    """On another machine the app was started where its code is: ``get_original_cwd()`` leads there."""
+    start, config = stand_in(), HydraConfig.instance().cfg
+    if start is not None and config is not None:
+        runtime = config.hydra.runtime  # type: ignore[attr-defined]  # cfg holds the whole config
+        with read_write(runtime):
+            runtime.cwd = str(start)

@@ -11,26 +11,45 @@ from pathlib import Path
 
 from .errors import InputError
 from .hashcache import HashCache, default_path
-from .model import Call, Content
+from .identity import identify
+from .model import Call, Content, Credentials, Location
 from .progress import Progress
-from .store import locate, open_store
+from .snapshots import snapshot_of
+from .store import open_store
 from .transfer import Snapshot, pull, push, snapshot
 
 log = logging.getLogger(__name__)
+
+_CODE = ""  # a key that no path has
 
 
 class Staging:
     """The driver's side of a store, for one run. Safe to use from several threads."""
 
-    def __init__(self, store_url: str, progress: Progress) -> None:
-        self.location = locate(store_url)
-        self.store = open_store(self.location)
+    def __init__(self, store_url: str, progress: Progress, credentials: str = "driver") -> None:
+        self._identity = identify(store_url, credentials=credentials)
+        self.store = open_store(self._identity.here, self._identity.fresh)
         self._hashes = HashCache(default_path())
         self._progress = progress
         self._snapshots: dict[str, Snapshot] = {}
         self._pushed: set[str] = set()
         self._healed: Counter[str] = Counter()
         self._lock = threading.RLock()
+
+    @property
+    def location(self) -> Location:
+        """The store as it travels with a job that starts now."""
+        return self._identity.location
+
+    @property
+    def expires(self) -> float | None:
+        """When the credentials that travel end, in seconds since 1970; None for never, or where none do."""
+        credentials = self.location.credentials
+        return credentials.expires if credentials else None
+
+    def fresh(self) -> Credentials | None:
+        """The driver's newest credentials; raises StoreDeniedError where they cannot be had any more."""
+        return self._identity.fresh()
 
     def hash_all(self, calls: Iterable[Call]) -> None:
         """Hash every dep of every call; raises InputError with all that is wrong with any of them."""
@@ -61,14 +80,24 @@ class Staging:
             self._pushed.add(taken.content.digest)
             return taken.content, sent
 
+    def push_code(self, files: Sequence[tuple[str, str]]) -> tuple[Content, int]:
+        """The content of these files as one tree, once the store holds it, and how many bytes that took.
+
+        ``files`` are pairs of a path in the tree and an absolute one.
+        """
+        with self._lock:
+            taken = self._snapshots[_CODE] = snapshot_of(files, self._hashes, self._progress)
+            return taken.content, push(taken, self.store, self._hashes, self._progress)
+
     def pull(self, content: Content, destination: Path) -> int:
         """Bring an out home; returns the bytes that came."""
         return pull(content, destination, self.store, self._hashes, self._progress)
 
     def healings(self, paths: Iterable[Path]) -> Mapping[str, int]:
-        """How often each path has been pushed anew: what a job that starts now may rely on."""
+        """How often each path, and the code, has been pushed anew: what a job that starts now relies on."""
         with self._lock:
-            return {_key(path): self._healed[_key(path)] for path in paths}
+            keys = [*(_key(path) for path in paths), *([_CODE] if _CODE in self._snapshots else [])]
+            return {key: self._healed[key] for key in keys}
 
     def heal(self, since: Mapping[str, int], missing: Sequence[str]) -> None:
         """The store lost objects that a job started with: push again, unless that was done meanwhile."""

@@ -1,6 +1,6 @@
 """The worker side: one job, read top to bottom.
 
-    run_job(func, job):  scratch directory -> deps down -> paths filled in -> func -> outs up -> Receipt
+    run_job(func, job, store):  scratch directory -> deps down -> paths filled in -> func -> outs up
 
 A worker process serves many jobs one after another: whatever a job changes of it is put back.
 """
@@ -8,70 +8,87 @@ A worker process serves many jobs one after another: whatever a job changes of i
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import glob
+import functools
 import logging
 import os
 import pickle
 import shutil
 import socket
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import cloudpickle
 
-from .checkouts import Checkouts
+from .broker import ask
 from .errors import MissingObjectError, PicklingError, text_of
 from .hashcache import HashCache
-from .model import Content, Failure, Job, Place, Receipt
+from .model import Content, Failure, Job, Location, Receipt
 from .nodecache import NodeCache
+from .places import is_here, node_root, stand_in
 from .progress import NoProgress
+from .renewal import Renew
+from .scratch import Scratch, attempts, job_root, open_scratch
 from .slots import fill
 from .store import Store, open_store
 from .transfer import push, snapshot
 
 log = logging.getLogger(__name__)
 
-_ABANDONED_AFTER = 3600.0  # seconds; long enough for the driver to rescue what a crashed job left
+
+def serve(
+    verb: str, func: bytes, job: bytes, store: bytes, credentials: bytes, broker: Any, node: str
+) -> bytes:
+    """Do ``verb`` in this process, for the Ray task `entry.enter`; the pickled Receipt.
+
+    ``node`` is what the user sees of this one. ``broker`` has fresh credentials, None if these last.
+    """
+    renew = None if broker is None else functools.partial(ask, broker)
+    receipt = serve_job(verb, func, job, location(store, credentials), renew, node)
+    return pickle.dumps(receipt)
 
 
-def run_job(func: bytes, job: Job) -> Receipt:
-    """Run the pickled ``func`` for ``job`` and say what came of it.
+def location(store: bytes, credentials: bytes) -> Location:
+    """Where the store is, with the credentials for it, which travel apart from it."""
+    place: Location = pickle.loads(store)
+    return replace(place, credentials=pickle.loads(credentials))
+
+
+def serve_job(
+    verb: str, func: bytes, job: bytes, store: Location, renew: Renew | None, node: str
+) -> Receipt | None:
+    """Do ``verb``, ``run`` or ``rescue``, for the pickled job and say what came of it.
 
     Never raises for what the job does (an exception, ``sys.exit``): that is data in the receipt.
     """
     try:
-        return _run(func, job)
+        opened = open_store(store, renew)
+        loaded: Job = pickle.loads(job)
+        receipt = run_job(func, loaded, opened) if verb == "run" else rescue(loaded, opened)
     except MissingObjectError as exc:
-        return Receipt(missing=exc.digests, node=socket.gethostname())
+        receipt = Receipt(missing=exc.digests)
     except BaseException as exc:
-        return Receipt(failure=_failure(exc), node=socket.gethostname())
+        receipt = Receipt(failure=failure_of(exc))
+    return replace(receipt, node=node) if receipt else None
 
 
-def rescue(job: Job) -> Receipt | None:
+def rescue(job: Job, store: Store) -> Receipt | None:
     """What a crashed job left on this node: its outs that come home in any case; None if nothing."""
-    attempts = sorted(_attempts(job.id), key=lambda path: path.stat().st_mtime)
-    if not attempts:
+    left = sorted(attempts(job.id), key=lambda path: path.stat().st_mtime)
+    if not left:
         return None
-    outs, sent = _send_outs(job, _out_paths(job, attempts[-1]), open_store(job.store), failed=True)
-    shutil.rmtree(_job_root(job.id), ignore_errors=True)
-    return Receipt(outs=outs, sent=sent, node=socket.gethostname())
+    outs, sent = _send_outs(job, _out_paths(job, left[-1]), store, failed=True)
+    shutil.rmtree(job_root(job.id), ignore_errors=True)
+    return Receipt(outs=outs, sent=sent)
 
 
-def node_root() -> Path:
-    """Where this node keeps its cache and the jobs' scratch directories; RAY_S3_NODE_DIR moves it."""
-    named = os.environ.get("RAY_S3_NODE_DIR")
-    return Path(named) if named else Path(tempfile.gettempdir()) / f"ray_s3_{os.getuid()}"
-
-
-def _run(func: bytes, job: Job) -> Receipt:
-    store = open_store(job.store)
-    with _scratch(job.id) as scratch:
+def run_job(func: bytes, job: Job, store: Store) -> Receipt:
+    """Run the pickled ``func`` for ``job``: deps down, the call, outs up."""
+    with open_scratch(job.id) as scratch:
         outs = _out_paths(job, scratch.path)
         _make_out_parents(job, outs)
         dep_paths, received = _stage_deps(job, outs, scratch, store)
@@ -92,87 +109,7 @@ def _run(func: bytes, job: Job) -> Receipt:
         seconds=seconds,
         sent=sent,
         received=received,
-        node=socket.gethostname(),
     )
-
-
-class _Scratch:
-    """One attempt's own directory; its lock tells the living from the abandoned."""
-
-    def __init__(self, path: Path, lock: TextIO) -> None:
-        self.path = path
-        self.kept = False
-        self._lock = lock
-        self._checkouts = Checkouts(node_root() / "idle")
-        self._borrowed: list[tuple[Content, Path, str]] = []
-
-    def keep(self) -> None:
-        self.kept = True
-
-    def borrow(self, content: Content, path: Path, cache: NodeCache, store: Store) -> int:
-        """Put content down at ``path`` for reading: an idle checkout if there is one, else a new one."""
-        received, sealed = 0, self._checkouts.take(content, path)
-        if sealed is None:
-            received = cache.checkout(content, path, store, writable=False)
-            sealed = self._checkouts.made(content, path)
-        if sealed is not None:
-            self._borrowed.append((content, path, sealed))
-        return received
-
-    def close(self) -> None:
-        if not self.kept:
-            for content, path, sealed in self._borrowed:
-                self._checkouts.give(content, path, sealed)
-            shutil.rmtree(self.path, ignore_errors=True)
-            for lock in _locks(self.path.parent.name):  # of attempts that crashed before
-                _remove_unless_alive(lock)
-            with contextlib.suppress(OSError):  # another attempt of the same job is still there
-                self.path.parent.rmdir()
-        self._lock.close()
-
-
-@contextlib.contextmanager
-def _scratch(job_id: str) -> Iterator[_Scratch]:
-    _clear_abandoned()
-    root = _job_root(job_id)
-    root.mkdir(parents=True, exist_ok=True)
-    path = Path(tempfile.mkdtemp(prefix="attempt-", dir=root))
-    lock = open(path / ".lock", "w")  # noqa: SIM115 (held for as long as the attempt lives)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    scratch = _Scratch(path, lock)
-    try:
-        yield scratch
-    finally:
-        scratch.close()
-
-
-def _job_root(job_id: str) -> Path:
-    return node_root() / "jobs" / job_id
-
-
-def _attempts(job_id: str) -> list[Path]:
-    root = _job_root(job_id)
-    return [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
-
-
-def _clear_abandoned() -> None:
-    """What crashed jobs left, once it is too old for the driver to ask for it."""
-    for lock in _locks("*"):
-        with contextlib.suppress(OSError):  # gone while we looked
-            if time.time() - lock.stat().st_mtime >= _ABANDONED_AFTER:
-                _remove_unless_alive(lock)
-
-
-def _locks(job_id: str) -> list[Path]:
-    # not Path.glob, which fails where a directory vanishes while it looks: other jobs come and go
-    jobs = glob.escape(str(node_root() / "jobs"))
-    return [Path(name) for name in glob.glob(os.path.join(jobs, job_id, "attempt-*", ".lock"))]
-
-
-def _remove_unless_alive(lock: Path) -> None:
-    with contextlib.suppress(OSError), open(lock) as held:  # a living attempt holds its lock
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _out_paths(job: Job, root: Path) -> list[Path]:
@@ -187,38 +124,12 @@ def _out_paths(job: Job, root: Path) -> list[Path]:
     return paths
 
 
-def place_of(path: Path) -> Place | None:
-    """The mark by which a worker recognises the directory ``path``; None where the system has no boot id."""
-    boot_id = _boot_id()
-    if boot_id is None:
-        return None
-    stat = path.stat()
-    return Place(str(path), boot_id, stat.st_dev, stat.st_ino)
-
-
-def is_here(place: Place) -> bool:
-    """Whether this process stands before the very directory that ``place`` marks, and may write to it."""
-    try:
-        stat = os.stat(place.path)
-    except OSError:
-        return False
-    same = (stat.st_dev, stat.st_ino) == (place.device, place.inode) and _boot_id() == place.boot_id
-    return same and os.access(place.path, os.W_OK)
-
-
-def _boot_id() -> str | None:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
-
-
 def _make_out_parents(job: Job, paths: list[Path]) -> None:
     for out, path in zip(job.outs, paths, strict=True):
         (path if out.directory else path.parent).mkdir(parents=True, exist_ok=True)
 
 
-def _stage_deps(job: Job, outs: list[Path], scratch: _Scratch, store: Store) -> tuple[list[Path], int]:
+def _stage_deps(job: Job, outs: list[Path], scratch: Scratch, store: Store) -> tuple[list[Path], int]:
     cache = NodeCache(node_root() / "cache")
     paths, received = [], 0
     for index, dep in enumerate(job.deps):
@@ -250,7 +161,7 @@ def _call(
         seconds = time.monotonic() - started
         return _dump_value(value), None, seconds
     except BaseException as exc:
-        return None, _failure(exc), time.monotonic() - started
+        return None, failure_of(exc), time.monotonic() - started
 
 
 def _filled(job: Job, deps: list[Path], outs: list[Path]) -> Iterator[tuple[tuple[str | int, ...], Path]]:
@@ -284,7 +195,8 @@ def _send_outs(job: Job, paths: list[Path], store: Store, *, failed: bool) -> tu
     return contents, sent
 
 
-def _failure(exc: BaseException) -> Failure:
+def failure_of(exc: BaseException) -> Failure:
+    """An exception as data that travels."""
     text = "".join(traceback.format_exception(_without_our_frames(exc)))
     try:
         pickled: bytes | None = cloudpickle.dumps(exc)
@@ -302,7 +214,7 @@ def _without_our_frames(exc: BaseException) -> BaseException:
 
 
 @contextlib.contextmanager
-def _process_restored(job: Job, scratch: _Scratch) -> Iterator[None]:
+def _process_restored(job: Job, scratch: Scratch) -> Iterator[None]:
     """The driver's working directory and import paths where they exist here; all as before afterwards."""
     cwd, environ, path = os.getcwd(), dict(os.environ), list(sys.path)
     umask = os.umask(0o022)
@@ -310,9 +222,12 @@ def _process_restored(job: Job, scratch: _Scratch) -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:
-        os.chdir(job.cwd if os.path.isdir(job.cwd) else scratch.path)
-        here = [entry for entry in job.sys_path if os.path.exists(entry)]
-        sys.path[:] = here + [entry for entry in sys.path if entry not in here]
+        if (start := stand_in()) is not None:
+            os.chdir(start)
+        else:
+            os.chdir(job.cwd if os.path.isdir(job.cwd) else scratch.path)
+            here = [entry for entry in job.sys_path if os.path.exists(entry)]
+            sys.path[:] = here + [entry for entry in sys.path if entry not in here]
         yield
     finally:
         os.chdir(cwd)

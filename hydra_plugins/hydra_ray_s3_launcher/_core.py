@@ -14,7 +14,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import HydraContext
 
 from ray_decorator import engine, hydrastate, settings
-from ray_decorator.cluster import Connection
+from ray_decorator.connecting import Connection
 from ray_decorator.errors import InputError, JobCancelledError, JobError, RayS3Error, text_of
 from ray_decorator.model import Call, Outcome
 from ray_decorator.progress import make_progress
@@ -48,6 +48,9 @@ def prepare(launcher: RayS3Launcher) -> Session:
             ray_init_kwargs=terms.ray_init_kwargs,
             ray_remote_kwargs=terms.ray_remote_kwargs,
             max_concurrent=launcher.max_concurrent,
+            packages=launcher.packages,
+            code=launcher.code,
+            credentials=launcher.credentials,
         )
     except RayS3Error as exc:
         raise _compact(exc) from exc
@@ -129,7 +132,12 @@ class _Batch:
         try:
             with make_progress() as progress:
                 outcomes = engine.run_many(
-                    calls, session.settings, session.connection, progress, landed=self._landed
+                    calls,
+                    session.settings,
+                    session.connection,
+                    progress,
+                    landed=self._landed,
+                    left_out=[Path(str(self._launcher.config.hydra.sweep.dir)).absolute()],
                 )
         finally:
             show([self._rows[index] for index in sorted(self._rows)])

@@ -14,7 +14,7 @@ from hydra.core.utils import JobStatus, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from ray_decorator import hydrastate, mainmodule, pickling, slots
+from ray_decorator import hydrastate, mainmodule, pickling, places, slots
 from ray_decorator.model import Slot
 from ray_decorator.terms import as_task
 
@@ -76,13 +76,18 @@ def _with_paths(
 
 
 def _move(config: DictConfig, directory: str) -> DictConfig | None:
-    """Let the job's directory be ``directory``; Hydra's config as it was, if it was another one."""
-    sweep = config.hydra.sweep
-    if os.path.abspath(os.path.join(sweep.dir, str(sweep.subdir))) == directory:
+    """Let the job's directory be ``directory``, and the app have been started where this machine's code is.
+
+    Returns Hydra's config as it was, if that was anything else.
+    """
+    sweep, start = config.hydra.sweep, places.stand_in()
+    if start is None and os.path.abspath(os.path.join(sweep.dir, str(sweep.subdir))) == directory:
         return None
     at_home = OmegaConf.masked_copy(config, "hydra")
-    with read_write(config.hydra), open_dict(config.hydra):
+    with read_write(config.hydra), read_write(config.hydra.runtime), open_dict(config.hydra):
         config.hydra.sweep.dir, config.hydra.sweep.subdir = os.path.split(directory)
+        if start is not None:
+            config.hydra.runtime.cwd = str(start)
     return at_home
 
 

@@ -45,6 +45,17 @@ class RayS3LauncherConf:
     # Jobs in flight at once. null: as many as the cluster allows.
     max_concurrent: int | None = None
 
+    # On other machines. packages: auto (the driver's versions, built once a node where they are not there) or
+    # none (left as they are). null: RAY_S3_PACKAGES, else auto.
+    packages: str | None = None
+
+    # code: auto (the project's files that are not ignored by git) or none. null: RAY_S3_CODE, else auto.
+    code: str | None = None
+
+    # Who a worker is to S3: driver (as the driver, whose credentials travel with a job and are refreshed) or
+    # worker (as the node itself is). null: RAY_S3_CREDENTIALS, else driver.
+    credentials: str | None = None
+
     # What hydra.mode is unless something else sets it. Hydra calls launchers in MULTIRUN mode only; so with
     # this a single run is a sweep of one job, without -m. null: as with other launchers, only with -m.
     hydra_mode: RunMode | None = RunMode.MULTIRUN

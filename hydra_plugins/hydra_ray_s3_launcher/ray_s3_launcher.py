@@ -27,6 +27,9 @@ class RayS3Launcher(Launcher):
         ray_init_kwargs: Mapping[str, Any] | None = None,
         ray_remote_kwargs: Mapping[str, Any] | None = None,
         max_concurrent: int | None = None,
+        packages: str | None = None,
+        code: str | None = None,
+        credentials: str | None = None,
         hydra_mode: RunMode | None = None,
     ) -> None:
         del hydra_mode  # Hydra has acted on it before it made a launcher: see config.py
@@ -37,6 +40,9 @@ class RayS3Launcher(Launcher):
         self.ray_init_kwargs = dict(ray_init_kwargs or {})
         self.ray_remote_kwargs = dict(ray_remote_kwargs or {})
         self.max_concurrent = max_concurrent
+        self.packages = packages
+        self.code = code
+        self.credentials = credentials
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra hands over, and let Ray start while the sweeper validates the jobs."""

@@ -1,0 +1,43 @@
+"""The driver's own process: what was started, where, and which import paths are the user's own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from .roots import installed, is_in
+
+
+def main_script() -> Path | None:
+    """The file that was started; None in an interactive session."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return Path(file).resolve() if file else None
+
+
+def project_paths() -> tuple[str, ...]:
+    """Entries of sys.path that hold neither Python's library nor installed packages; real paths, in order."""
+    known = installed()
+    entries = dict.fromkeys(os.path.realpath(entry) for entry in sys.path)
+    return tuple(
+        e for e in entries if not e.endswith(".zip") and not any(is_in(e, folder) for folder in known)
+    )
+
+
+def started_at() -> Path:
+    """Where relative paths start: here, or where a Hydra app was started that moved us to its output."""
+    here = os.getcwd()
+    hydra = hydra_config()
+    # Hydra's config may be left over from an app that has ended in this process
+    output = getattr(getattr(hydra, "runtime", None), "output_dir", None)
+    moved = output is not None and os.path.realpath(output) == here
+    return Path(hydra.runtime.cwd if moved else here)
+
+
+def hydra_config() -> Any:
+    """Hydra's own config where one of its apps runs in this process; None without importing Hydra."""
+    module = sys.modules.get("hydra.core.hydra_config")
+    if module is None or not module.HydraConfig.initialized():
+        return None
+    return module.HydraConfig.get()

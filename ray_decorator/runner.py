@@ -1,0 +1,177 @@
+"""The process in which jobs run on a node that is not the driver's machine: see supervisor.py.
+
+Its code is put down once and stays where it is for as long as the process lives: modules keep their
+``__file__``. Its jobs share the working directory, as the jobs of a local sweep do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from . import places
+from .errors import MissingObjectError
+from .model import Bundle, Code, Credentials, Receipt
+from .nodecache import NodeCache
+from .scratch import Scratch, open_scratch
+from .store import Store, open_store
+from .worker import failure_of, location, serve_job
+
+_ENVIRON = (
+    "PYTHONPATH",
+    "PATH",
+    "RAY_ADDRESS",
+    "RAY_RUNTIME_ENV_HOOK",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
+    "RAY_S3_NODE_ID",
+)
+"""What the supervisor set for this process; everything else is the Ray worker's, which may change."""
+
+_line: _Line | None = None
+
+
+def main() -> None:
+    """Serve requests until the pipe ends; its number is the only argument."""
+    global _line
+    _line = line = _Line(Connection(int(sys.argv[1])))
+    bundle: Bundle = pickle.loads(line.first)
+    sys.path[:] = [entry for entry in sys.path if entry not in ("", os.getcwd())]
+    with contextlib.ExitStack() as stack:
+        prepared = False
+        while (request := line.requests.get()) is not None:
+            verb, func, job, place, credentials, environ, node, renewable = request
+            _take_over(environ)
+            store, renew = location(place, credentials), line.fresh_credentials if renewable else None
+            receipt: Receipt | None
+            try:
+                if not prepared:
+                    stack.enter_context(_workplace(bundle.code, open_store(store, renew)))
+                    prepared = True
+                receipt = serve_job(verb, func, job, store, renew, node)
+            except MissingObjectError as exc:  # of the code; what a job lacks is in its receipt
+                receipt = Receipt(missing=exc.digests, node=node)
+            except BaseException as exc:
+                receipt = Receipt(failure=failure_of(exc), node=node)
+            _leave_ray()
+            line.send("receipt", pickle.dumps(receipt))
+
+
+def ray_begins(runtime_env: dict[str, Any] | None) -> dict[str, Any]:
+    """Ray calls this before it connects (RAY_RUNTIME_ENV_HOOK): a job here is about to use it.
+
+    Functions of the user's code then travel by value: other nodes need not have the code.
+    """
+    import ray._private.services as services
+    import ray.cloudpickle
+
+    if hasattr(services, "find_node_ids"):  # Ray's own search takes the head, where that is on this machine
+        services.find_node_ids = lambda: [os.environ["RAY_S3_NODE_ID"]]
+    if _line is not None:
+        _line.send("nested", None)
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if "." not in name and file and places.is_code(file):
+                ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+    return dict(runtime_env or {})
+
+
+class _Line:
+    """The pipe to the supervisor. Its end ends this process, whatever runs."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        self._credentials: queue.Queue[Credentials | None] = queue.Queue()
+        self.requests: queue.Queue[Any] = queue.Queue()
+        self.idle = True
+        self.first = connection.recv_bytes()
+        threading.Thread(target=self._listen, name="ray-s3-line", daemon=True).start()
+
+    def send(self, kind: str, data: Any) -> None:
+        with self._lock:
+            if kind == "receipt":
+                self.idle = True
+            self._connection.send_bytes(pickle.dumps((kind, data)))
+
+    def fresh_credentials(self) -> Credentials | None:
+        with self._asking:
+            self.send("credentials", None)
+            return self._credentials.get()
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                message = pickle.loads(self._connection.recv_bytes())
+                if message[0] == "credentials":
+                    self._credentials.put(message[1])
+                else:
+                    self.idle = False
+                    self.requests.put(message)
+        except (EOFError, OSError):
+            if self.idle:
+                self.requests.put(None)
+            else:  # nobody waits for the job any more: with it goes all that it has started
+                os.killpg(0, signal.SIGKILL)
+
+
+def _take_over(environ: dict[str, str]) -> None:
+    """The Ray worker's environment of this moment: CUDA_VISIBLE_DEVICES, say, is a job's own."""
+    ours = {name: os.environ[name] for name in _ENVIRON if name in os.environ}
+    wanted = {**environ, **ours}
+    if dict(os.environ) != wanted:
+        os.environ.clear()
+        os.environ.update(wanted)
+
+
+@contextlib.contextmanager
+def _workplace(code: Code | None, store: Store) -> Iterator[None]:
+    """The code in its place, importable, and a directory that stands for the driver's own."""
+    with open_scratch(f"code-{uuid.uuid4().hex}") as scratch:
+        if code is None:
+            _stand(scratch.path / "cwd")
+        else:
+            _put_down(code, scratch, store)
+        yield
+
+
+def _put_down(code: Code, scratch: Scratch, store: Store) -> None:
+    root = scratch.path / "code"
+    cache = NodeCache(places.node_root() / "cache")
+    scratch.borrow(code.content, root, cache, store)
+    links = scratch.path / "links"
+    links.mkdir()
+    for package, path in code.packages.items():
+        *parents, name = package.split(".")
+        folder = links.joinpath(*parents)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / (name + Path(path).suffix)).symlink_to(root / path)
+    entries = [str(root / entry) for entry in code.sys_path] + ([str(links)] if code.packages else [])
+    sys.path[:0] = entries
+    # for what a job starts as a process of its own
+    os.environ["PYTHONPATH"] = os.pathsep.join([*entries, os.environ["PYTHONPATH"]])
+    sys.pycache_prefix = str(scratch.path / "pycache")  # the code stays as it is, for others to use
+    places.code_is_at(root)
+    _stand(root / code.cwd if code.cwd is not None else scratch.path / "cwd")
+
+
+def _stand(cwd: Path) -> None:
+    cwd.mkdir(parents=True, exist_ok=True)
+    os.chdir(cwd)
+    places.start_is_at(cwd)
+
+
+def _leave_ray() -> None:
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        ray.shutdown()
