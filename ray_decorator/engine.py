@@ -12,7 +12,6 @@ import logging
 import os
 import threading
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, InvalidStateError, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -24,9 +23,10 @@ from .broker import Broker
 from .claims import Claims
 from .cluster import Cluster
 from .connecting import Connection
-from .errors import ClusterError, InputError, JobCancelledError, JobError, RayS3Error, RemoteTraceback
-from .model import Call, Dep, Failure, Job, Out, Outcome, PathSlot, Receipt
-from .places import place_of
+from .errors import ClusterError, InputError, JobCancelledError, JobError, RayS3Error
+from .failures import rebuilt
+from .jobs import JobMaker
+from .model import Call, Job, Outcome, Receipt
 from .progress import Progress
 from .settings import Settings
 from .staging import Staging
@@ -131,7 +131,10 @@ class _Flight:
         self._names: dict[int, str] = {}
         self._places = threading.Semaphore(settings.max_concurrent or 2**30)
         self._cwd = os.getcwd()
-        self._sys_path = driver.project_paths()
+        # a second attempt must not find the first one's files: no directory of the driver's then
+        in_place = not settings.ray_remote_kwargs.get("max_retries")
+        self._jobs = JobMaker(staging, self._cwd, driver.project_paths(), in_place)
+        self._stopping = False  # what runs is being cancelled, and nothing is started any more
         self._left = False  # nobody waits for the rest any more
         self._pool = ThreadPoolExecutor(_LANDING_THREADS, thread_name_prefix="landing")
 
@@ -180,7 +183,7 @@ class _Flight:
         function = self._function(call)
         self._progress.expect("running", 1)
         try:
-            job, sent = self._job(call)
+            job, sent = self._jobs.make(call)
         except RayS3Error as exc:
             if index == 0:
                 raise  # nothing runs yet: this is the run's own error
@@ -219,42 +222,6 @@ class _Flight:
                 made = bundle.make_bundle(self._settings, self._staging, self._left_out)
                 self._cluster.prepare(made, bundle.runtime())
 
-    def _job(self, call: Call) -> tuple[Job, int]:
-        payload = pickling.dumps(
-            {"args": call.args, "kwargs": dict(call.kwargs)}, f"an argument of {call.name}"
-        )
-        targets = call.targets
-        deps, sent = [], 0
-        for dep in call.deps:
-            content, bytes_sent = self._staging.push(dep.value)
-            deps.append(Dep(dep.slot, dep.key, dep.value.name or "dep", content, _inside(dep.value, targets)))
-            sent += bytes_sent
-        job = Job(
-            id=uuid.uuid4().hex,
-            name=call.name,
-            payload=payload,
-            deps=tuple(deps),
-            outs=tuple(self._out(call, targets, position) for position in range(len(targets))),
-            cwd=self._cwd,
-            sys_path=self._sys_path,
-        )
-        return job, sent
-
-    def _out(self, call: Call, targets: Sequence[PathSlot], position: int) -> Out:
-        target = targets[position]
-        is_workspace = target is call.workspace
-        # a second attempt must not find the first one's files: no directory of the driver's then
-        in_place = is_workspace and not self._settings.ray_remote_kwargs.get("max_retries")
-        return Out(
-            slot=target.slot,
-            key=target.key,
-            name=target.value.name or "out",
-            inside=_inside(target.value, targets[:position]),
-            place=place_of(target.value) if in_place else None,
-            directory=target.value.is_dir(),
-            on_failure=is_workspace,
-        )
-
     def _submit(self, sent: _Sent) -> None:
         assert self._cluster is not None
         pending = self._cluster.submit(sent.func, sent.job)
@@ -292,22 +259,15 @@ class _Flight:
                 self._outcomes[index].set_result(outcome)
 
     def _outcome(self, sent: _Sent, done: Future[Receipt]) -> Outcome | None:
-        error = done.exception()
-        if error is None:
-            receipt = done.result()
-        else:
-            receipt = Receipt() if isinstance(error, JobCancelledError) else self._rescued(sent)
-        if receipt.unprepared:
-            self._prepare()
-            self._submit(sent)
+        """None where the job was started anew."""
+        receipt, error = self._received(sent, done)
+        if receipt.fatal and error is not None:
+            raise _Fatal(error)
+        if receipt.unprepared or receipt.missing:
+            if self._stopping:
+                return Outcome(sent.call.name, error=_cancelled(sent, None), node=receipt.node)
+            self._start_anew(sent, receipt)
             return None
-        if receipt.fatal and receipt.failure is not None:
-            raise _Fatal(rebuilt(receipt.failure))
-        if receipt.missing:
-            self._again(sent, receipt)
-            return None
-        if error is None and receipt.failure is not None:
-            error = rebuilt(receipt.failure)
         received = self._bring_home(sent, receipt, error)
         for key in receipt.unwritten:
             log.warning("%s: its out %r was not written", sent.call.name, key)
@@ -315,6 +275,21 @@ class _Flight:
         if error is None and receipt.value is not None:
             value = pickling.loads(receipt.value)
         return Outcome(sent.call.name, value, error, receipt.seconds, sent.sent, received, receipt.node)
+
+    def _received(self, sent: _Sent, done: Future[Receipt]) -> tuple[Receipt, BaseException | None]:
+        """What came of the job, and its exception. What we stop ourselves is cancelled, however it ends."""
+        error = done.exception()
+        if error is None:
+            receipt = done.result()
+            error = rebuilt(receipt.failure) if receipt.failure is not None else None
+            if self._stopping and isinstance(error, KeyboardInterrupt):  # so Ray cancels what runs
+                error = _cancelled(sent, error)
+            return receipt, error
+        if isinstance(error, JobCancelledError):
+            return Receipt(), error
+        if self._stopping:  # we have killed its process
+            return Receipt(), _cancelled(sent, error)
+        return self._rescued(sent), error
 
     def _bring_home(self, sent: _Sent, receipt: Receipt, error: BaseException | None) -> int:
         try:
@@ -335,7 +310,12 @@ class _Flight:
         cluster = self._cluster
         return (cluster.rescue(sent.job) if cluster is not None else None) or Receipt()
 
-    def _again(self, sent: _Sent, receipt: Receipt) -> None:
+    def _start_anew(self, sent: _Sent, receipt: Receipt) -> None:
+        """Give the job's node, or the store, what it lacked."""
+        if receipt.unprepared:
+            self._prepare()
+            self._submit(sent)
+            return
         if sent.healings >= _MAX_HEALINGS:
             raise JobError(
                 f"{sent.call.name}: {self._staging.store.url} lost objects again right after they were "
@@ -354,6 +334,7 @@ class _Flight:
 
     def _stop(self) -> None:
         """Cancel what runs, kill what does not heed it; what has finished meanwhile still lands."""
+        self._stopping = True
         cluster = self._cluster
         if cluster is not None:
             self._cancel(cluster)
@@ -373,27 +354,13 @@ class _Fatal(Exception):
         super().__init__(str(error))
 
 
+def _cancelled(sent: _Sent, cause: BaseException | None) -> JobCancelledError:
+    error = JobCancelledError(f"{sent.call.name} was cancelled")
+    error.__cause__ = cause
+    return error
+
+
 def _finished(outcome: Future[Outcome]) -> bool:
     if not outcome.done() or outcome.exception() is not None:
         return False
     return not isinstance(outcome.result().error, JobCancelledError)
-
-
-def _inside(path: Path, outs: Sequence[PathSlot]) -> tuple[int, str] | None:
-    real = Path(os.path.realpath(path))
-    for index, out in enumerate(outs):
-        other = Path(os.path.realpath(out.value))
-        if real == other or other in real.parents:
-            return index, os.path.relpath(real, other)
-    return None
-
-
-def rebuilt(failure: Failure) -> BaseException:
-    """The exception that a worker met, with its traceback there as the cause."""
-    error: BaseException
-    try:
-        error = pickling.loads(failure.pickled) if failure.pickled else JobError(failure.summary)
-    except Exception:  # its class may not exist, or not be buildable, in this process
-        error = JobError(failure.summary)
-    error.__cause__ = RemoteTraceback(failure.traceback)
-    return error

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 
 _log = logging.getLogger(__name__)
 
-_PYPI = "https://pypi.org/simple"
+_UVS_OWN = re.compile(r"https://pypi\.\w+/simple/?")  # what uv asks unless told
 _TORCH_BUILD = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
 
 
@@ -97,8 +97,8 @@ class _Indexes:
             self._default = index
 
     def _add(self, index: str) -> None:
-        known = {_plain(_PYPI), *(_plain(one) for one in (self._default, *self._further))}
-        if _is_remote(index) and _plain(index) not in known:
+        known = {_plain(one) for one in (self._default, *self._further)}
+        if _is_remote(index) and not _UVS_OWN.fullmatch(_plain(index)) and _plain(index) not in known:
             self._further.append(index)
 
     def _add_link(self, link: str) -> None:

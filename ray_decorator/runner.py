@@ -21,11 +21,12 @@ from typing import Any
 
 from . import places
 from .errors import MissingObjectError
+from .failures import failure_of
 from .model import Bundle, Code, Credentials, Receipt
 from .nodecache import NodeCache
 from .scratch import Scratch, open_scratch
 from .store import Store, open_store
-from .worker import failure_of, location, serve_job
+from .worker import location, serve_job
 
 _ENVIRON = (
     "PYTHONPATH",

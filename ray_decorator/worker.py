@@ -16,7 +16,6 @@ import shutil
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,8 @@ from typing import Any
 import cloudpickle
 
 from .broker import ask
-from .errors import MissingObjectError, PicklingError, text_of
+from .errors import MissingObjectError, PicklingError
+from .failures import failure_of
 from .hashcache import HashCache
 from .model import Content, Failure, Job, Location, Receipt
 from .nodecache import NodeCache
@@ -193,24 +193,6 @@ def _send_outs(job: Job, paths: list[Path], store: Store, *, failed: bool) -> tu
         sent += push(taken, store, hashes, NoProgress())
         contents[index] = taken.content
     return contents, sent
-
-
-def failure_of(exc: BaseException) -> Failure:
-    """An exception as data that travels."""
-    text = "".join(traceback.format_exception(_without_our_frames(exc)))
-    try:
-        pickled: bytes | None = cloudpickle.dumps(exc)
-        pickle.loads(pickled or b"")
-    except Exception:  # an exception may hold anything; its text travels in any case
-        pickled = None
-    return Failure(pickled, f"{type(exc).__name__}: {text_of(exc)}", text)
-
-
-def _without_our_frames(exc: BaseException) -> BaseException:
-    tb = exc.__traceback__
-    while tb is not None and tb.tb_next is not None and tb.tb_frame.f_code.co_filename == __file__:
-        tb = tb.tb_next
-    return exc.with_traceback(tb)
 
 
 @contextlib.contextmanager

@@ -50,12 +50,24 @@ def start(app: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+        # a test run that was put in the background ignores it, and so would what it starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
+
+
+def ended(process: subprocess.Popen[str], seconds: float) -> str:
+    """What it printed, once it has ended; where it has not by then, what its threads were at."""
+    try:
+        return process.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        pytest.fail(f"still there after {seconds} s:\n{process.communicate()[0]}")
 
 
 def run(app: Path, *arguments: str, code: int = 0) -> str:
     with start(app, *arguments) as process:
-        output, _ = process.communicate(timeout=120)
+        output = ended(process, 120)
     assert process.returncode == code, output
     return output
 
@@ -148,6 +160,8 @@ def test_ctrl_c_stops_the_jobs_and_keeps_what_is_done(tmp_path: Path) -> None:
     body = """Path(cfg.mark, f'{cfg.x}.started').write_text(str(os.getpid()))
     Path(cfg.out).parent.mkdir(exist_ok=True)
     Path(cfg.out).write_text('done')
+    while cfg.x == 2:  # heeds an interrupt; the others do not
+        time.sleep(0.05)
     time.sleep(0 if cfg.x == 1 else 300)"""
     app = write_app(tmp_path, body)
     process = start(
@@ -160,7 +174,7 @@ def test_ctrl_c_stops_the_jobs_and_keeps_what_is_done(tmp_path: Path) -> None:
         time.sleep(0.1)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    output = ended(process, 60)
     assert process.returncode == 130, output
     assert (tmp_path / "outs/1.txt").read_text() == "done"
     assert re.search(r"^\s*0 .* COMPLETED", output, re.M), output

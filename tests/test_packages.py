@@ -340,7 +340,7 @@ def test_the_project_its_workspace_and_the_user_name_indexes(
         """
 [[package]]
 name = "a"
-source = { registry = "https://pypi.org/simple" }
+source = { registry = "https://pypi.example/simple" }
 [[package]]
 name = "b"
 source = { registry = "https://locked.example/simple" }
