@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -93,29 +92,16 @@ def _calls(task: Task, requests: Sequence[Request], terms: Terms) -> list[Call]:
     calls: list[Call] = []
     problems: dict[str, list[str]] = {}
     for request in requests:
-        found: list[str] = []
-        deps = _find(request, terms.deps, "deps", start, found)
-        outs = _find(request, terms.outs, "outs", start, found)
-        found += slots.absent(deps)
-        for problem in found:
+        deps, wrong_deps = slots.find(request.root, terms.deps, kind="deps", start=start)
+        outs, wrong_outs = slots.find(request.root, terms.outs, kind="outs", start=start)
+        wrong = [*wrong_deps, *wrong_outs, *slots.absent(deps)]
+        for problem in wrong:
             problems.setdefault(problem, []).append(request.name)
-        if not found:
+        if not wrong:
             calls.append(_call(task, request, deps, outs))
     if problems:
         raise InputError(tuple(f"{text} ({in_jobs(names)})" for text, names in problems.items()))
     return calls
-
-
-def _find(
-    request: Request, keys: Sequence[str], kind: str, start: Path, problems: list[str]
-) -> tuple[PathSlot, ...]:
-    found: dict[Slot, PathSlot] = {}
-    for key in keys:
-        try:
-            found |= {path.slot: path for path in slots.find(request.root, key, kind=kind, start=start)}
-        except InputError as exc:
-            problems += exc.problems
-    return tuple(found.values())
 
 
 def _call(task: Task, request: Request, deps: Sequence[PathSlot], outs: Sequence[PathSlot]) -> Call:

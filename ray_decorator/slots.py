@@ -24,22 +24,22 @@ from .model import PathSlot, Slot
 _NEAREST_FROM = 2000
 
 
-def find(root: Any, key: str, *, kind: str, start: Path, prefix: Slot = ()) -> tuple[PathSlot, ...]:
-    """The paths that ``key`` names in ``root``, made absolute from ``start``.
+def find(
+    root: Any, keys: Sequence[str], *, kind: str, start: Path
+) -> tuple[tuple[PathSlot, ...], tuple[str, ...]]:
+    """The paths that ``keys`` name in ``root``, each once, made absolute from ``start``; and the problems.
 
-    ``kind`` is "deps" or "outs", for messages. Raises InputError for a key that does not exist (showing
-    the nearest ones) and for a value that is not a path.
+    ``kind`` is "deps" or "outs", for messages. A problem is a key that does not exist (showing the nearest
+    ones), or a value that is not a path.
     """
-    if not isinstance(key, str) or not all(key.split(".")):
-        raise InputError(f"{kind} key {key!r} is not a dotted key such as 'data.path'")
-    matches = list(_walk(root, tuple(key.split(".")), ()))
-    if not matches:
-        raise InputError(f"{kind} key {key!r} does not exist.{_nearest(root, key)}")
-    return tuple(
-        PathSlot((*prefix, *slot), _dotted(slot), start / value)
-        for slot, node in matches
-        for slot, value in _leaves(node, slot, kind)
-    )
+    found: dict[Slot, PathSlot] = {}
+    problems: list[str] = []
+    for key in keys:
+        try:
+            found |= {path.slot: path for path in _find(root, key, kind, start)}
+        except InputError as exc:
+            problems += exc.problems
+    return tuple(found.values()), tuple(problems)
 
 
 def absent(deps: Iterable[PathSlot]) -> list[str]:
@@ -73,6 +73,17 @@ def fill(root: Any, slot: Slot, value: str) -> Any:
         return root
     object.__setattr__(root, str(head), fill(getattr(root, str(head)), rest, value))
     return root
+
+
+def _find(root: Any, key: str, kind: str, start: Path) -> Iterator[PathSlot]:
+    if not isinstance(key, str) or not all(key.split(".")):
+        raise InputError(f"{kind} key {key!r} is not a dotted key such as 'data.path'")
+    matches = list(_walk(root, tuple(key.split(".")), ()))
+    if not matches:
+        raise InputError(f"{kind} key {key!r} does not exist.{_nearest(root, key)}")
+    for slot, node in matches:
+        for leaf, value in _leaves(node, slot, kind):
+            yield PathSlot(leaf, _dotted(leaf), start / value)
 
 
 def _walk(node: Any, parts: tuple[str, ...], done: Slot) -> Iterator[tuple[Slot, Any]]:
@@ -174,7 +185,8 @@ def _as_path(value: str | os.PathLike[str], key: str, kind: str) -> Path:
             f"{kind} key {key!r} is the URL {text!r}; {kind} are local paths "
             "(the task itself can read a URL, without naming it here)"
         )
-    return Path(text)
+    # as a shell would have done, had the path stood alone
+    return Path(text).expanduser() if text == "~" or text.startswith("~/") else Path(text)
 
 
 def _nearest(root: Any, key: str) -> str:

@@ -82,6 +82,14 @@ def test_a_sweep_stages_deps_and_brings_outs_home_in_order(home: Path) -> None:
         assert not where["model"].startswith(str(home / "models"))
 
 
+def test_a_tilde_is_the_users_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(home))
+    config = {**DATA, "data": {"path": "~/data"}, "model": {"path": "~/model.txt"}}
+    [job] = sweep(config, count_bytes, [], deps=["data.path"], outs=["model.path"])
+    assert job.return_value == 9
+    assert (home / "model.txt").read_text() == "1:alphabeta"
+
+
 def test_returns_and_saved_configs_carry_the_paths_of_home(home: Path) -> None:
     [job] = sweep(DATA, count_bytes, [], deps=["data.path"], outs=["model.path"])
     assert job.cfg == OmegaConf.create(DATA)

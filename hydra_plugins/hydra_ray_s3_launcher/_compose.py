@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from ray_decorator import mainmodule, pickling, slots
 from ray_decorator.errors import InputError
-from ray_decorator.model import Call, PathSlot, Slot
+from ray_decorator.model import Call, PathSlot
 
 from ._task import HydraTask
 from .ray_s3_launcher import RayS3Launcher
@@ -111,12 +111,7 @@ def call(launcher: RayS3Launcher, job: ComposedJob, task: HydraTask) -> Call:
 
     Raises InputError with all that is wrong with its deps and outs.
     """
-    problems: list[str] = []
-    deps = _find(job, launcher.deps, "deps", problems)
-    outs = _find(job, launcher.outs, "outs", problems)
-    problems += slots.absent(deps)
-    if problems:
-        raise InputError(tuple(problems))
+    deps, outs = _paths(launcher, job)
     job.directory.mkdir(parents=True, exist_ok=True)
     paths = [*deps, *outs]
     listed = [PathSlot((*_PATHS, index), path.key, path.value) for index, path in enumerate(paths)]
@@ -137,6 +132,20 @@ def call(launcher: RayS3Launcher, job: ComposedJob, task: HydraTask) -> Call:
     )
 
 
+def _paths(launcher: RayS3Launcher, job: ComposedJob) -> tuple[tuple[PathSlot, ...], tuple[PathSlot, ...]]:
+    if not (launcher.deps or launcher.outs):
+        return (), ()
+    config: DictConfig = pickling.loads(job.pickled)
+    task_config = _task_config(config)
+    # hidden behind it, as Hydra does with its own: ${hydra.job.num} in a path is known before the task runs
+    task_config._set_parent(config)
+    deps, wrong_deps = slots.find(task_config, launcher.deps, kind="deps", start=job.start)
+    outs, wrong_outs = slots.find(task_config, launcher.outs, kind="outs", start=job.start)
+    if problems := (*wrong_deps, *wrong_outs, *slots.absent(deps)):
+        raise InputError(problems)
+    return deps, outs
+
+
 def _task_config(config: DictConfig) -> DictConfig:
     task_config = copy.deepcopy(config)
     with read_write(task_config), open_dict(task_config):
@@ -148,19 +157,3 @@ def _main_objects(job: ComposedJob) -> dict[str, Any]:
     if b"__main__." not in job.pickled:  # most jobs; to look through a config takes a while
         return {}
     return mainmodule.named_in(OmegaConf.to_container(job.configs()[0], resolve=False))
-
-
-def _find(job: ComposedJob, keys: Sequence[str], kind: str, problems: list[str]) -> tuple[PathSlot, ...]:
-    if not keys:
-        return ()
-    found: dict[Slot, PathSlot] = {}
-    config: DictConfig = pickling.loads(job.pickled)
-    task_config = _task_config(config)
-    # hidden behind it, as Hydra does with its own: ${hydra.job.num} in a path is known before the task runs
-    task_config._set_parent(config)
-    for key in keys:
-        try:
-            found |= {path.slot: path for path in slots.find(task_config, key, kind=kind, start=job.start)}
-        except InputError as exc:
-            problems += exc.problems
-    return tuple(found.values())
