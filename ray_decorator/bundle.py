@@ -41,7 +41,9 @@ def make_bundle(settings: Settings, staging: Staging, left_out: Collection[Path]
             human_size(content.size),
             human_size(sent),
         )
-    return Bundle(requirements, Code(content, found.sys_path, found.packages, found.cwd))
+    main = driver.main_script()
+    placed = next((place for place, path in found.files if main is not None and path == str(main)), None)
+    return Bundle(requirements, Code(content, found.sys_path, found.packages, found.cwd, placed))
 
 
 def needed(

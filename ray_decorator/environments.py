@@ -16,10 +16,12 @@ import contextlib
 import fcntl
 import hashlib
 import importlib
+import importlib.util
 import os
 import platform
 import re
 import shutil
+import site
 import subprocess
 import sys
 import time
@@ -31,10 +33,23 @@ from typing import Any, TextIO
 from .errors import PackagesError, without_passwords
 from .model import Requirements
 
+HYDRA_JOBS, DECORATED = "Hydra jobs", "decorated functions"
+
 _FAILURE_HOLDS = 60.0  # seconds: twenty jobs that start at once do not all wait for the same time-out
 _UNUSED_AFTER = 30 * 86400.0  # seconds
 _SHOWN_LINES = 30
 _INFO = re.compile(r"([^~].*?)-([^-]+)(?:-py[\d.]+.*)?\.(?:dist|egg)-info")
+
+_EVERY_JOB, _OWN_CREDENTIALS = "every job", "credentials: worker"
+_OURS = {
+    "cloudpickle": ("cloudpickle", _EVERY_JOB),
+    "obstore": ("obstore", _EVERY_JOB),
+    "omegaconf": ("omegaconf", _EVERY_JOB),
+    "hydra-core": ("hydra", HYDRA_JOBS),
+    "pathspec": ("pathspec", DECORATED),
+    "boto3": ("botocore", _OWN_CREDENTIALS),
+}
+"""What this project itself needs where jobs run: distribution -> the module that is imported, for what."""
 
 # a node's own settings that would change what exact pins mean, or where they are installed
 _FOREIGN_SETTINGS = (
@@ -72,14 +87,34 @@ def lacking(requirements: Requirements) -> dict[str, str]:
     return {name: version for name, version in requirements.pins.items() if not _has(here, name, version)}
 
 
+def absent(*, own_credentials: bool = True) -> dict[str, str]:
+    """What this project itself needs where jobs run, and this interpreter cannot import -> what it is for.
+
+    With ``own_credentials`` also what finds a node's own, for ``credentials: worker``.
+    """
+    left_out = () if own_credentials else (_OWN_CREDENTIALS,)
+    wanted = {name: ours for name, ours in _OURS.items() if ours[1] not in left_out}
+    return {name: purpose for name, (module, purpose) in wanted.items() if not _importable(module)}
+
+
+def listed(missing: Mapping[str, str]) -> str:
+    """What is `absent`, such as ``cloudpickle, obstore (for every job), hydra-core (for Hydra jobs)``."""
+    names: dict[str, list[str]] = {}
+    for name, purpose in missing.items():
+        names.setdefault(purpose, []).append(name)
+    return ", ".join(f"{', '.join(group)} (for {purpose})" for purpose, group in names.items())
+
+
 def interpreter(requirements: Requirements | None, root: Path) -> str:
     """The path of a Python executable that has them, built below ``root`` where this one has not.
 
     None stands for "leave the packages as they are". Waits for another process that builds the same one.
 
-    :raises PackagesError: another Python minor, no uv, or uv cannot install what is asked for.
+    :raises PackagesError: another Python minor, no uv, or uv cannot install what is asked for; with None,
+        this one lacks what every job needs.
     """
     if requirements is None:
+        _check_ours()
         return sys.executable
     _check_python(requirements)
     needed = _needed(requirements)
@@ -91,6 +126,22 @@ def interpreter(requirements: Requirements | None, root: Path) -> str:
             if not environment.touch():
                 _build(environment, requirements, lock)
     return str(environment.python)
+
+
+def standing(requirements: Requirements, root: Path) -> int:
+    """How many packages the environment holds that `interpreter` would find below ``root``, 0 without one."""
+    needed = _needed(requirements)
+    return len(needed) if _environment(requirements, needed, root).complete() else 0
+
+
+def enter(python: str) -> None:
+    """Let this process, which runs in the cluster's own Python, import first what that environment holds."""
+    if python == sys.executable:
+        return
+    before = list(sys.path)
+    for own in Path(python).parent.parent.glob("lib/python*/site-packages"):
+        site.addsitedir(str(own))
+    sys.path[:] = [*(entry for entry in sys.path if entry not in before), *before]
 
 
 def platform_name() -> str:
@@ -150,13 +201,17 @@ class _Environment:
     def beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
 
+    def complete(self) -> bool:
+        # the cluster's own Python may have been removed since
+        return os.path.exists(self.marker) and os.path.exists(self.python)
+
     def touch(self) -> bool:
         """Whether it is complete; if so, it counts as used now."""
         try:
             os.utime(self.marker)
         except OSError:
             return False
-        return self.python.exists()  # the cluster's own Python may have been removed since
+        return self.complete()
 
 
 def _environment(requirements: Requirements, needed: Mapping[str, str], root: Path) -> _Environment:
@@ -170,6 +225,22 @@ def _environment(requirements: Requirements, needed: Mapping[str, str], root: Pa
         parts += sorted(f"{name} {version} among all" for name, version in requirements.pins.items())
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return _Environment(root / "envs" / key, needed, root)
+
+
+def _importable(module: str) -> bool:
+    # by the module, not by metadata: packages may also come from a PYTHONPATH or a runtime_env
+    found = importlib.util.find_spec(module)
+    return found is not None and found.origin is not None  # None: a mere directory of that name
+
+
+def _check_ours() -> None:
+    missing = absent()
+    if _EVERY_JOB in missing.values():
+        raise PackagesError(
+            f"The cluster's Python on {platform.node()} ({sys.executable}) lacks what this project itself "
+            f"needs there: {listed(missing)}. With `packages: none` nothing is installed: run `pip install "
+            f"{' '.join(missing)}` in the cluster's own environment, or set `packages: auto`."
+        )
 
 
 def _check_python(requirements: Requirements) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig
 
 from . import driver, engine, mainmodule, settings, slots
 from .connecting import Connection, is_connected
@@ -124,23 +124,19 @@ def _call(task: Task, request: Request, deps: Sequence[PathSlot], outs: Sequence
 
 
 def _task(function: Callable[..., Any], requests: Sequence[Request]) -> Task:
-    configs = [config for request in requests for config in _configs((request.args, dict(request.kwargs)))]
+    configs = any(_has_config((request.args, dict(request.kwargs))) for request in requests)
     if not configs and driver.hydra_config() is None:
-        return Task(function, None, {})
+        return Task(function, None, mainmodule.captured())
     from . import hydrastate  # lazy: Hydra takes a while to import, and plain functions need none
 
-    plain = [OmegaConf.to_container(config._get_root(), resolve=False) for config in configs]
-    return Task(function, hydrastate.captured(), mainmodule.named_in(plain))
+    return Task(function, hydrastate.captured(), mainmodule.captured())
 
 
-def _configs(value: Any) -> Iterator[DictConfig | ListConfig]:
+def _has_config(value: Any) -> bool:
     if isinstance(value, DictConfig | ListConfig):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _configs(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _configs(part)
-    elif isinstance(value, partial):
-        yield from _configs((value.args, value.keywords))
+        return True
+    if isinstance(value, dict):
+        return any(map(_has_config, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_config, value))
+    return isinstance(value, partial) and _has_config((value.args, value.keywords))

@@ -93,13 +93,15 @@ class Code:
 
     All paths are relative to the tree, with forward slashes: ``sys_path`` in the driver's order;
     ``packages`` are import names whose directory or file stands on no path (editable installs);
-    ``cwd`` is what stands for the driver's working directory, None where that lies outside of the code.
+    ``cwd`` is what stands for the driver's working directory, ``main`` the driver's script; None where that
+    lies outside of the code.
     """
 
     content: Content
     sys_path: tuple[str, ...]
     packages: Mapping[str, str] = field(default_factory=dict)
     cwd: str | None = None
+    main: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,35 @@
-"""Pickling by value, with an error that names what in it cannot travel."""
+"""Pickling by value, with an error that names what in it cannot travel.
+
+Two things differ from cloudpickle. Code keeps its file's name, for tracebacks and for who reads its source.
+And a function that its own decorator hides (`hydra.main`, `ray_decorator`) goes by reference where its module
+can be imported, so that its globals are that module's.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
+import io
+import operator
 import pickle
+import sys
+import types
+from collections import ChainMap
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
 
 from .errors import PicklingError
 
+_NAMELESS = "<dynamic-code>"  # what cloudpickle puts for the file's name
+
 
 def dumps(value: Any, what: str) -> bytes:
     """``value`` pickled by cloudpickle. Raises PicklingError that names ``what`` and the culprit in it."""
     try:
-        return bytes(cloudpickle.dumps(value))
+        return _pickled(value)
     except Exception as exc:
         culprit = _culprit(value, set())
         raise PicklingError(
@@ -25,9 +38,85 @@ def dumps(value: Any, what: str) -> bytes:
         ) from exc
 
 
+def travels(value: Any, most: int | None = None) -> bool:
+    """Whether ``value`` can be pickled, to at most so many bytes."""
+    try:
+        _dump(value, io.BytesIO() if most is None else _Limited(most))
+    except Exception:  # any failure is the answer asked for
+        return False
+    return True
+
+
 def loads(data: bytes) -> Any:
     """What :func:`dumps` made, or what a worker sent over Ray; never bytes from a store."""
     return pickle.loads(data)
+
+
+def _pickled(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    _dump(value, buffer)
+    return buffer.getvalue()
+
+
+def _dump(value: Any, file: Any) -> None:
+    _Pickler(file).dump(value)
+
+
+def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
+    kind, arguments, *rest = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
+    return kind, tuple(code.co_filename if part == _NAMELESS else part for part in arguments), *rest
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    dispatch_table: ClassVar[Any] = ChainMap(
+        {types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table
+    )
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, types.FunctionType) and (place := _hidden_at(obj)) is not None:
+            return _unhidden, place
+        return super().reducer_override(obj)
+
+
+class _Limited(io.RawIOBase):
+    """Takes so many bytes, and keeps none of them."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def write(self, data: Any) -> int:
+        self._left -= len(data)
+        if self._left < 0:
+            raise OverflowError
+        return len(data)
+
+
+def _hidden_at(function: types.FunctionType) -> tuple[str, str, int] | None:
+    """Module, name, and below how many wrappers with a ``__wrapped__`` it is; None where it is not hidden."""
+    name, path = function.__module__, function.__qualname__
+    module = sys.modules.get(name or "")
+    if module is None or name == "__main__" or "<" in path or module in _by_value():
+        return None
+    try:
+        found = operator.attrgetter(path)(module)
+    except AttributeError:
+        return None
+    depth = 0
+    while found is not function and (found := getattr(found, "__wrapped__", None)) is not None:
+        depth += 1
+    return (name, path, depth) if found is function and depth else None
+
+
+def _by_value() -> list[types.ModuleType]:
+    names = cloudpickle.cloudpickle.list_registry_pickle_by_value()
+    return [sys.modules[name] for name in names if name in sys.modules]
+
+
+def _unhidden(module: str, path: str, depth: int) -> Any:
+    found = operator.attrgetter(path)(importlib.import_module(module))
+    for _ in range(depth):
+        found = found.__wrapped__
+    return found
 
 
 def _culprit(value: Any, seen: set[int]) -> str | None:
@@ -36,18 +125,10 @@ def _culprit(value: Any, seen: set[int]) -> str | None:
         return None
     seen.add(id(value))
     for name, part in _parts(value):
-        if not _travels(part):
+        if not travels(part):
             inner = _culprit(part, seen)
             return inner or f"{name} is a {type(part).__module__}.{type(part).__qualname__}"
     return None
-
-
-def _travels(value: Any) -> bool:
-    try:
-        cloudpickle.dumps(value)
-    except Exception:  # any failure is the answer asked for
-        return False
-    return True
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:

@@ -46,6 +46,7 @@ def _boot_id() -> str | None:
 
 _start: Path | None = None
 _code: str | None = None
+_main: Path | None = None
 
 
 def start_is_at(directory: Path) -> None:
@@ -59,10 +60,15 @@ def stand_in() -> Path | None:
     return _start
 
 
-def code_is_at(directory: Path) -> None:
-    """In this process, the user's code lies below ``directory``."""
-    global _code
-    _code = f"{directory}{os.sep}"
+def code_is_at(directory: Path, main: Path | None) -> None:
+    """In this process, the user's code lies below ``directory``, and in it the driver's script ``main``."""
+    global _code, _main
+    _code, _main = f"{directory}{os.sep}", main
+
+
+def main_is_at() -> str | None:
+    """The driver's script, put down for this process; None where it is the very same, or not there."""
+    return None if _main is None else str(_main)
 
 
 def is_code(file: str) -> bool:

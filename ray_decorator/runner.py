@@ -22,7 +22,7 @@ from typing import Any
 from . import places
 from .errors import MissingObjectError
 from .failures import failure_of
-from .model import Bundle, Code, Credentials, Receipt
+from .model import Bundle, Code, Credentials, Receipt, Requirements
 from .nodecache import NodeCache
 from .scratch import Scratch, open_scratch
 from .store import Store, open_store
@@ -35,18 +35,22 @@ _ENVIRON = (
     "RAY_RUNTIME_ENV_HOOK",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
     "RAY_S3_NODE_ID",
+    "RAY_S3_WORKING_DIR",
 )
 """What the supervisor set for this process; everything else is the Ray worker's, which may change."""
 
 _line: _Line | None = None
+_requirements: Requirements | None = None
 
 
 def main() -> None:
     """Serve requests until the pipe ends; its number is the only argument."""
-    global _line
+    global _line, _requirements
     _line = line = _Line(Connection(int(sys.argv[1])))
     bundle: Bundle = pickle.loads(line.first)
-    sys.path[:] = [entry for entry in sys.path if entry not in ("", os.getcwd())]
+    _requirements = bundle.requirements
+    if sys.path[:1] == [os.getcwd()]:  # put there by `python -m`, and no place of the user's
+        del sys.path[0]
     with contextlib.ExitStack() as stack:
         prepared = False
         while (request := line.requests.get()) is not None:
@@ -67,23 +71,11 @@ def main() -> None:
             line.send("receipt", pickle.dumps(receipt))
 
 
-def ray_begins(runtime_env: dict[str, Any] | None) -> dict[str, Any]:
-    """Ray calls this before it connects (RAY_RUNTIME_ENV_HOOK): a job here is about to use it.
-
-    Functions of the user's code then travel by value: other nodes need not have the code.
-    """
-    import ray._private.services as services
-    import ray.cloudpickle
-
-    if hasattr(services, "find_node_ids"):  # Ray's own search takes the head, where that is on this machine
-        services.find_node_ids = lambda: [os.environ["RAY_S3_NODE_ID"]]
+def nested_ray_begins() -> Requirements | None:
+    """Let this process's Ray worker lend its CPUs; returns what the jobs' packages are."""
     if _line is not None:
         _line.send("nested", None)
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if "." not in name and file and places.is_code(file):
-                ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
-    return dict(runtime_env or {})
+    return _requirements
 
 
 class _Line:
@@ -137,10 +129,13 @@ def _take_over(environ: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def _workplace(code: Code | None, store: Store) -> Iterator[None]:
-    """The code in its place, importable, and a directory that stands for the driver's own."""
+    """The code in its place, importable, and a directory that stands for the driver's own.
+
+    Where the user's ``runtime_env`` has a ``working_dir``, that is the one.
+    """
     with open_scratch(f"code-{uuid.uuid4().hex}") as scratch:
         if code is None:
-            _stand(scratch.path / "cwd")
+            _stand(_working_dir() or scratch.path / "cwd")
         else:
             _put_down(code, scratch, store)
         yield
@@ -162,8 +157,13 @@ def _put_down(code: Code, scratch: Scratch, store: Store) -> None:
     # for what a job starts as a process of its own
     os.environ["PYTHONPATH"] = os.pathsep.join([*entries, os.environ["PYTHONPATH"]])
     sys.pycache_prefix = str(scratch.path / "pycache")  # the code stays as it is, for others to use
-    places.code_is_at(root)
-    _stand(root / code.cwd if code.cwd is not None else scratch.path / "cwd")
+    places.code_is_at(root, root / code.main if code.main is not None else None)
+    _stand(_working_dir() or (root / code.cwd if code.cwd is not None else scratch.path / "cwd"))
+
+
+def _working_dir() -> Path | None:
+    named = os.environ.get("RAY_S3_WORKING_DIR")
+    return Path(named) if named else None
 
 
 def _stand(cwd: Path) -> None:

@@ -1,15 +1,17 @@
 """What a local path holds, by content: its files, each with its md5, at one moment.
 
 As dvc does: links to files are read through, links to directories inside a tree are left out, and so are
-``.git``, ``.hg``, ``.dvc`` and empty directories. A path that is itself a link is followed.
+``.git``, ``.hg``, ``.dvc`` and empty directories. A path that is itself a link is followed. Unlike dvc, what
+is left out for being a link is told.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,9 +24,16 @@ from .parallel import each
 from .progress import Progress
 from .temporary import is_temporary
 
+log = logging.getLogger(__name__)
+
 _THREADS = min(8, (os.cpu_count() or 1) + 1)
 _CHUNK = 1024 * 1024
 _SKIPPED = {".git", ".hg", ".dvc"}
+_MOST_LINKS = 3
+_MOST_LEFT_OUT = 5
+
+_spoken_of: set[str] = set()
+"""Directories whose links were warned of in this process, which may take them again for each call."""
 
 
 class Entry(NamedTuple):
@@ -53,16 +62,25 @@ class _Found(NamedTuple):
     executable: bool
 
 
-def snapshot(path: Path, hashes: HashCache, progress: Progress) -> Snapshot:
+def snapshot(path: Path, hashes: HashCache, progress: Progress, *, lenient: bool = False) -> Snapshot:
     """Hash a file or a whole directory, but for what ``hashes`` has unchanged.
 
-    Raises InputError naming every entry that cannot be read or is neither file nor directory.
+    Raises InputError naming every entry that cannot be read or is neither file nor directory. With
+    ``lenient`` such entries of a directory are left out, with a warning: for what a job has written, and
+    cannot be asked to write again. Either way an entry that changes meanwhile is an error.
     """
     root = os.path.realpath(path)
     taken = time.time_ns()
-    found = _find(root, path)
-    md5s = hash_files([(file.path, file.stamp) for file in found], root, taken, hashes, progress, prune=True)
-    return _taken(root, found, md5s)
+    seen = _look(root, path)
+    if seen.bad and not lenient:
+        raise _error(seen.bad)
+    files = [(file.path, file.stamp) for file in seen.files]
+    unreadable = seen.bad if lenient else None
+    md5s = hash_files(files, root, taken, hashes, progress, prune=True, unreadable=unreadable)
+    if root in seen.bad:
+        raise _error(seen.bad)
+    _warn(path, root, seen)
+    return _taken(root, [file for file in seen.files if file.path in md5s], md5s)
 
 
 def snapshot_of(files: Sequence[tuple[str, str]], hashes: HashCache, progress: Progress) -> Snapshot:
@@ -105,10 +123,12 @@ def hash_files(
     progress: Progress,
     *,
     prune: bool = False,
+    unreadable: dict[str, str] | None = None,
 ) -> Mapping[str, str]:
     """Path -> md5 of these files at and below ``root``, whose stamps were taken at ``taken`` (ns) or later.
 
-    ``prune``: the files are all there are below ``root``. Raises InputError naming what cannot be read.
+    ``prune``: the files are all there are below ``root``. What cannot be read goes into ``unreadable``, path
+    -> why; where that is None, InputError names it. InputError also names what changes meanwhile.
     """
     recorded = hashes.recorded(root) if hashes else {}
     unknown = []
@@ -118,7 +138,7 @@ def hash_files(
             md5s[path] = known[1]
         else:
             unknown.append((path, stamp))
-    fresh = _hash(unknown, taken, progress)
+    fresh = _hash(unknown, taken, progress, unreadable)
     md5s.update((file.path, file.md5) for file in fresh)
     if hashes:
         hashes.record(fresh)
@@ -127,7 +147,9 @@ def hash_files(
     return md5s
 
 
-def _hash(files: list[tuple[str, Stamp]], taken: int, progress: Progress) -> list[Hashed]:
+def _hash(
+    files: list[tuple[str, Stamp]], taken: int, progress: Progress, unreadable: dict[str, str] | None
+) -> list[Hashed]:
     hashed: list[Hashed] = []
     problems: list[str] = []
     if files:
@@ -138,7 +160,10 @@ def _hash(files: list[tuple[str, Stamp]], taken: int, progress: Progress) -> lis
         try:
             hashed.append(Hashed(path, stamp, _md5(path, stamp, progress), stamp.is_fresh(taken)))
         except OSError as exc:
-            problems.append(f"{path}: cannot be read ({exc.strerror})")
+            if unreadable is None:
+                problems.append(f"{path}: {_cannot_be_read(exc)}")
+            else:
+                unreadable[path] = _cannot_be_read(exc)
         except InputError as exc:
             problems.extend(exc.problems)
 
@@ -176,65 +201,121 @@ def _chosen(relpath: str, path: str, problems: list[str]) -> _Found | None:
         problems.append(changed(path))
         return None
     except OSError as exc:
-        problems.append(f"{path}: cannot be read ({exc.strerror})")
+        problems.append(f"{path}: {_cannot_be_read(exc)}")
         return None
     if not stat.S_ISREG(status.st_mode):
         problems.append(changed(path))
         return None
-    return _Found(relpath, path, Stamp.of(status), bool(status.st_mode & 0o111))
+    return _found(relpath, path, status)
 
 
-def _find(root: str, named: Path) -> list[_Found]:
-    problems: list[str] = []
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is at and below a path.
+
+    ``links`` are those to directories, with where they lead; ``bad``: path -> why it cannot be taken.
+    """
+
+    files: list[_Found]
+    links: list[str]
+    bad: dict[str, str]
+
+
+def _look(root: str, named: Path) -> _Look:
     try:
         status = os.stat(root)
     except FileNotFoundError as exc:
-        raise InputError(f"{named}: there is no such file or directory") from exc
+        raise InputError(f"{named}: {_missing(root, named)}") from exc
     except OSError as exc:
-        raise InputError(f"{named}: cannot be read ({exc.strerror})") from exc
+        raise InputError(f"{named}: {_cannot_be_read(exc)}") from exc
     if stat.S_ISREG(status.st_mode):
-        return [_Found("", root, Stamp.of(status), bool(status.st_mode & 0o111))]
+        return _Look([_found("", root, status)], [], {})
     if not stat.S_ISDIR(status.st_mode):
-        raise InputError(f"{named}: is a {_kind(status.st_mode)}, not a file or directory")
-    found = list(_walk(root, problems))
-    if problems:
-        raise InputError(tuple(sorted(problems)))
-    return found
+        raise InputError(f"{named}: {_is_no_file(status)}")
+    return _walked(root)
 
 
-def _walk(root: str, problems: list[str]) -> Iterator[_Found]:
+def _walked(root: str) -> _Look:
+    seen = _Look([], [], {})
     pending = [""]
     while pending:
         folder = pending.pop()
         try:
             with os.scandir(os.path.join(root, folder)) as entries:
                 for entry in entries:
-                    if found := _entry(entry, folder, pending, problems):
-                        yield found
+                    _see(entry, folder, pending, seen)
         except OSError as exc:
-            problems.append(f"{os.path.join(root, folder)}: cannot be read ({exc.strerror})")
+            seen.bad[os.path.join(root, folder).rstrip("/")] = _cannot_be_read(exc)
+    return seen
 
 
-def _entry(entry: os.DirEntry[str], folder: str, pending: list[str], problems: list[str]) -> _Found | None:
+def _see(entry: os.DirEntry[str], folder: str, pending: list[str], seen: _Look) -> None:
     relpath = folder + entry.name
     try:
         status = entry.stat()
+        is_folder = stat.S_ISDIR(status.st_mode)
+        leads_to = os.readlink(entry.path) if is_folder and entry.is_symlink() else None
     except OSError as exc:
-        what = "a symlink that leads nowhere" if entry.is_symlink() else f"cannot be read ({exc.strerror})"
-        problems.append(f"{entry.path}: {what}")
-        return None
-    if stat.S_ISDIR(status.st_mode):
-        if not entry.is_symlink() and entry.name not in _SKIPPED:
-            pending.append(relpath + "/")
-        return None
-    if entry.name == ".git" or is_temporary(entry.name):
-        return None
-    if not stat.S_ISREG(status.st_mode):
-        problems.append(f"{entry.path}: is a {_kind(status.st_mode)}, not a file or directory")
-        return None
-    return _Found(relpath, entry.path, Stamp.of(status), bool(status.st_mode & 0o111))
+        leads_nowhere = "a symlink that leads nowhere"
+        seen.bad[entry.path] = leads_nowhere if entry.is_symlink() else _cannot_be_read(exc)
+        return
+    if _is_passed_over(entry.name, is_folder):
+        return
+    if leads_to is not None:
+        seen.links.append(f"{relpath} -> {leads_to}")
+    elif is_folder:
+        pending.append(relpath + "/")
+    elif stat.S_ISREG(status.st_mode):
+        seen.files.append(_found(relpath, entry.path, status))
+    else:
+        seen.bad[entry.path] = _is_no_file(status)
 
 
-def _kind(mode: int) -> str:
+def _is_passed_over(name: str, is_folder: bool) -> bool:
+    return name in _SKIPPED if is_folder else name == ".git" or is_temporary(name)
+
+
+def _found(relpath: str, path: str, status: os.stat_result) -> _Found:
+    return _Found(relpath, path, Stamp.of(status), bool(status.st_mode & 0o111))
+
+
+def _missing(root: str, named: Path) -> str:
+    if named.is_symlink():
+        return f"is a symlink to {root}, which does not exist; mend the link, or fetch what it leads to"
+    return "there is no such file or directory"
+
+
+def _cannot_be_read(exc: OSError) -> str:
+    return f"cannot be read ({exc.strerror})"
+
+
+def _is_no_file(status: os.stat_result) -> str:
     kinds = {stat.S_IFSOCK: "socket", stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
-    return kinds.get(stat.S_IFMT(mode), "special file")
+    return f"is a {kinds.get(stat.S_IFMT(status.st_mode), 'special file')}, not a file or directory"
+
+
+def _error(bad: Mapping[str, str]) -> InputError:
+    return InputError(tuple(sorted(f"{path}: {why}" for path, why in bad.items())))
+
+
+def _warn(named: Path, root: str, seen: _Look) -> None:
+    """Say what the snapshot of a directory goes without."""
+    if seen.bad:
+        left_out = [f"{os.path.relpath(path, root)}: {why}" for path, why in sorted(seen.bad.items())]
+        log.warning(
+            "%s: left out, since only files and directories that can be read are taken: %s",
+            named,
+            _some(left_out, _MOST_LEFT_OUT),
+        )
+    if seen.links and root not in _spoken_of:
+        _spoken_of.add(root)
+        log.warning(
+            "%s: links to directories are not followed, and so left out (%s). Name each path that is needed "
+            "in deps or outs itself, or put a copy in the link's place",
+            named,
+            _some(sorted(seen.links), _MOST_LINKS),
+        )
+
+
+def _some(texts: Sequence[str], most: int) -> str:
+    return "; ".join(texts[:most]) + (f"; … ({len(texts)} in all)" if len(texts) > most else "")

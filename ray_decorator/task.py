@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +17,18 @@ class Task:
     """A function with what its calls share; pickled once for all of them.
 
     ``hydra`` is the driver's state (``hydrastate.State``), None where neither configs nor a Hydra app are
-    involved. ``main`` are the objects of the driver's ``__main__`` that configs name.
+    involved. ``main`` is the driver's ``__main__``.
     """
 
     function: Callable[..., Any]
     hydra: bytes | None
-    main: Mapping[str, Any]
+    main: mainmodule.Main
 
     def __call__(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], slots: Sequence[Slot], paths: Sequence[str]
     ) -> Any:
         """Call the function with ``paths``, this machine's, in ``slots``."""
-        with self._hydra(), mainmodule.installed(self.main):
+        with self._hydra(), mainmodule.installed(self.main, self.function):
             arguments: Any = {"args": args, "kwargs": kwargs}
             # here rather than by the worker: an interpolation on the way may need Hydra's resolvers
             for slot, path in zip(slots, paths, strict=True):

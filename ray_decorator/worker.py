@@ -13,9 +13,12 @@ import logging
 import os
 import pickle
 import shutil
+import signal
 import socket
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -81,7 +84,9 @@ def rescue(job: Job, store: Store) -> Receipt | None:
     left = sorted(attempts(job.id), key=lambda path: path.stat().st_mtime)
     if not left:
         return None
-    outs, sent = _send_outs(job, _out_paths(job, left[-1]), store, failed=True)
+    outs, sent, error = _send_outs(job, _out_paths(job, left[-1]), store, failed=True)
+    if error is not None:
+        raise error
     shutil.rmtree(job_root(job.id), ignore_errors=True)
     return Receipt(outs=outs, sent=sent)
 
@@ -94,12 +99,11 @@ def run_job(func: bytes, job: Job, store: Store) -> Receipt:
         dep_paths, received = _stage_deps(job, outs, scratch, store)
         with _process_restored(job, scratch):
             value, failure, seconds = _call(func, job, dep_paths, outs)
-        try:
-            contents, sent = _send_outs(job, outs, store, failed=failure is not None)
-        except BaseException as exc:
+        contents, sent, unsent = _send_outs(job, outs, store, failed=failure is not None)
+        if unsent is not None:
             scratch.keep()
-            exc.add_note(f"The job's outs are kept on node {socket.gethostname()} at {scratch.path}")
-            raise
+            unsent.add_note(f"The job's outs are kept on node {socket.gethostname()} at {scratch.path}")
+            failure = failure or failure_of(unsent)
         unwritten = tuple(out.key for out, path in zip(job.outs, outs, strict=True) if not path.exists())
     return Receipt(
         value=value,
@@ -149,7 +153,7 @@ def _stage_deps(job: Job, outs: list[Path], scratch: Scratch, store: Store) -> t
 def _call(
     func: bytes, job: Job, deps: list[Path], outs: list[Path]
 ) -> tuple[bytes | None, Failure | None, float]:
-    started = time.monotonic()
+    started, process = time.monotonic(), os.getpid()
     try:
         function: Callable[..., Any] = pickle.loads(func)
         arguments: Any = pickle.loads(job.payload)
@@ -158,10 +162,27 @@ def _call(
         args, kwargs = arguments["args"], arguments["kwargs"]
         started = time.monotonic()
         value = function(*args, **kwargs)
+        _end_if_forked(process, None)
         seconds = time.monotonic() - started
         return _dump_value(value), None, seconds
     except BaseException as exc:
+        _end_if_forked(process, exc)
         return None, failure_of(exc), time.monotonic() - started
+
+
+def _end_if_forked(process: int, error: BaseException | None) -> None:
+    """A child that the job forked, and that has come out of it, ends as Python ends it: it is not the job."""
+    if os.getpid() == process:
+        return
+    code = 0 if error is None else 1
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        traceback.print_exception(error)
+    with contextlib.suppress(Exception):  # a closed stdout, say
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code & 0xFF)
 
 
 def _filled(job: Job, deps: list[Path], outs: list[Path]) -> Iterator[tuple[tuple[str | int, ...], Path]]:
@@ -180,19 +201,28 @@ def _dump_value(value: Any) -> bytes:
         ) from exc
 
 
-def _send_outs(job: Job, paths: list[Path], store: Store, *, failed: bool) -> tuple[dict[int, Content], int]:
-    """Push what the job wrote. A failed job's outs stay behind, but for those that come home in any case."""
+def _send_outs(
+    job: Job, paths: list[Path], store: Store, *, failed: bool
+) -> tuple[dict[int, Content], int, Exception | None]:
+    """Push what the job wrote. A failed job's outs stay behind, but for those that come home in any case.
+
+    An out that cannot be sent keeps none of the others: its error comes back.
+    """
     hashes = HashCache.in_memory()
     contents: dict[int, Content] = {}
-    sent = 0
+    sent, error = 0, None
     for index, (out, path) in enumerate(zip(job.outs, paths, strict=True)):
         in_place = out.place is not None and path == Path(out.place.path)
         if in_place or not path.exists() or (failed and not out.on_failure):
             continue
-        taken = snapshot(path, hashes, NoProgress())
-        sent += push(taken, store, hashes, NoProgress())
-        contents[index] = taken.content
-    return contents, sent
+        try:
+            taken = snapshot(path, hashes, NoProgress(), lenient=True)
+            sent += push(taken, store, hashes, NoProgress())
+            contents[index] = taken.content
+        except Exception as exc:
+            exc.add_note(f"{job.name} has run; this is of its out {out.key!r}")
+            error = error or exc
+    return contents, sent, error
 
 
 @contextlib.contextmanager
@@ -201,16 +231,15 @@ def _process_restored(job: Job, scratch: Scratch) -> Iterator[None]:
     cwd, environ, path = os.getcwd(), dict(os.environ), list(sys.path)
     umask = os.umask(0o022)
     os.umask(umask)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
     try:
-        if (start := stand_in()) is not None:
-            os.chdir(start)
-        else:
-            os.chdir(job.cwd if os.path.isdir(job.cwd) else scratch.path)
-            here = [entry for entry in job.sys_path if os.path.exists(entry)]
-            sys.path[:] = here + [entry for entry in sys.path if entry not in here]
-        yield
+        with _signals_restored(), _logging_restored():
+            if (start := stand_in()) is not None:
+                os.chdir(start)
+            else:
+                os.chdir(job.cwd if os.path.isdir(job.cwd) else scratch.path)
+                here = [entry for entry in job.sys_path if os.path.exists(entry)]
+                sys.path[:] = here + [entry for entry in sys.path if entry not in here]
+            yield
     finally:
         os.chdir(cwd)
         os.umask(umask)
@@ -218,6 +247,35 @@ def _process_restored(job: Job, scratch: Scratch) -> Iterator[None]:
         if dict(os.environ) != environ:
             os.environ.clear()
             os.environ.update(environ)
+
+
+@contextlib.contextmanager
+def _signals_restored() -> Iterator[None]:
+    """SIGTERM ends the process, as it does at home; afterwards all is handled as before.
+
+    Ray handles SIGTERM in Python. The children of a multiprocessing.Pool inherit that: one that is told to
+    end just before it waits for a lock only takes note of it, and is waited for for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set any
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _logging_restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
         for handler in [h for h in root.handlers if h not in handlers]:
             handler.close()
         root.handlers[:] = handlers

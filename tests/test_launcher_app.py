@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from script_app import RAISES, SCRIPT, TOLD
 
 APP = """
 import os, time
@@ -204,3 +205,66 @@ def test_optuna_finds_its_optimum(tmp_path: Path) -> None:
     found = yaml.safe_load((tmp_path / "sweep" / "optimization_results.yaml").read_text())
     assert found["best_value"] < 2
     assert len(list((tmp_path / "sweep").glob("*/app.log"))) == 20
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    (tmp_path / "beside.txt").write_text("beside")
+    app = tmp_path / "script.py"
+    app.write_text(SCRIPT)
+    return app
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_a_script_finds_its_own_names_as_at_home(script: Path) -> None:
+    run(script, "hydra.mode=RUN", "hydra.run.dir=here")
+    assert (script.parent / "here/told.txt").read_text().splitlines() == TOLD
+    output = run(script, "-m", "+forked=returns,no")
+    for number in range(2):
+        assert (script.parent / f"sweep/{number}/told.txt").read_text().splitlines() == TOLD
+    assert output.count("the job's") == 2 and "the child's" not in output
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_a_traceback_names_the_scripts_file_and_shows_its_line(script: Path) -> None:
+    output = run(script, "+raises=1", code=1)
+    number = 1 + SCRIPT[: SCRIPT.index(RAISES)].count("\n")
+    for text in (output, (script.parent / "sweep/0/script.log").read_text()):
+        assert f'File "{script}", line {number}, in main' in text
+        assert RAISES in text
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_a_script_need_not_guard_its_last_line(script: Path) -> None:
+    unguarded = SCRIPT.replace('if __name__ == "__main__":\n    main()', "main()")
+    script.write_text(unguarded.replace("in told(cfg)]", "in [1]]"))
+    assert "the job's" in run(script)
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_pools_end(tmp_path: Path) -> None:
+    """Told to end by SIGTERM, a pool's process may be about to wait for a lock: one in some tens is."""
+    body = """import multiprocessing
+    for _ in range(40):
+        with multiprocessing.get_context('fork').Pool(2) as pool:
+            pool.map(abs, range(4))"""
+    run(write_app(tmp_path, body), "+x=1,2")
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_a_function_that_hydra_main_hides_is_its_modules_own(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "shown.txt").write_text("shown")
+    (package / "inner.py").write_text(
+        "from pathlib import Path\nimport hydra\nSEEN = []\n"
+        "@hydra.main(version_base=None, config_path=None)\n"
+        "def main(cfg):\n"
+        "    from package import inner\n"
+        "    SEEN.append(1)\n"
+        "    return inner.SEEN == [1], (Path(__file__).parent / 'shown.txt').read_text()\n"
+    )
+    app = tmp_path / "app.py"
+    app.write_text("from package.inner import main\nmain()\n")
+    assert "(True, 'shown')" in run(app)

@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import filter_overrides
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from ray_decorator import mainmodule, pickling, slots
+from ray_decorator import pickling, slots
 from ray_decorator.errors import InputError
 from ray_decorator.model import Call, PathSlot
 
@@ -122,7 +122,6 @@ def call(launcher: RayS3Launcher, job: ComposedJob, task: HydraTask) -> Call:
             [path.slot for path in paths],
             [str(path.value) for path in paths],
             str(job.directory),
-            _main_objects(job),
         ),
         kwargs={},
         deps=tuple(listed[: len(deps)]),
@@ -151,9 +150,3 @@ def _task_config(config: DictConfig) -> DictConfig:
     with read_write(task_config), open_dict(task_config):
         del task_config["hydra"]
     return task_config
-
-
-def _main_objects(job: ComposedJob) -> dict[str, Any]:
-    if b"__main__." not in job.pickled:  # most jobs; to look through a config takes a while
-        return {}
-    return mainmodule.named_in(OmegaConf.to_container(job.configs()[0], resolve=False))

@@ -13,7 +13,7 @@ from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, fi
 from hydra.errors import CompactHydraException
 from hydra.types import HydraContext
 
-from ray_decorator import engine, hydrastate, settings
+from ray_decorator import engine, hydrastate, mainmodule, settings
 from ray_decorator.connecting import Connection
 from ray_decorator.errors import InputError, JobCancelledError, JobError, RayS3Error, text_of
 from ray_decorator.model import Call, Outcome
@@ -120,7 +120,9 @@ class _Batch:
     ) -> None:
         self._launcher = launcher
         self._overrides = list(enumerate(job_overrides, initial_job_idx))
-        self._task = HydraTask(launcher.task_function, launcher.session.context, hydrastate.captured())
+        self._task = HydraTask(
+            launcher.task_function, launcher.session.context, hydrastate.captured(), mainmodule.captured()
+        )
         self._jobs: list[ComposedJob] = []
         self._rows: dict[int, JobRow] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class HydraTask:
     task_function: TaskFunction
     hydra_context: HydraContext
     hydra: hydrastate.State
+    main: mainmodule.Main
 
     def __call__(
         self,
@@ -33,14 +34,13 @@ class HydraTask:
         places: Sequence[Slot],
         paths: Sequence[str],
         directory: str,
-        main: Mapping[str, Any],
     ) -> Any:
         """Run one job, and return what the task function returns.
 
         The config is the job's, with the paths of home: so it is saved in ``.hydra``. The task function
         sees ``paths``, this machine's, at their ``places`` in it; ``directory`` is the job's directory here.
         """
-        with hydrastate.installed(self.hydra), mainmodule.installed(main):
+        with hydrastate.installed(self.hydra), mainmodule.installed(self.main, self.task_function):
             config: DictConfig = pickling.loads(pickled_config)
             at_home = _move(config, directory)
             result = run_job(
