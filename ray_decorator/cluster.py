@@ -24,6 +24,29 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 
 _OURS = {"num_returns", "name"}
+_RESCUE_SECONDS = 60.0
+
+
+def check_options(settings: Settings) -> None:
+    """See that Ray accepts the options of each job. Needs no connection; raises InputError."""
+    _task(settings)
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    return {"max_retries": 0, **settings.ray_remote_kwargs}
+
+
+def _task(settings: Settings) -> Any:
+    import ray
+    import ray.cloudpickle
+
+    if refused := sorted(_OURS & set(settings.ray_remote_kwargs)):
+        raise InputError(f"ray_remote_kwargs may not set {', '.join(refused)}: each job has its own")
+    try:
+        ray.cloudpickle.register_pickle_by_value(entry)  # type: ignore[no-untyped-call]
+        return ray.remote(**_options(settings))(entry.enter)
+    except (TypeError, ValueError) as exc:
+        raise InputError(f"ray_remote_kwargs are not accepted by ray.remote: {exc}") from exc
 
 
 class Cluster:
@@ -37,20 +60,13 @@ class Cluster:
         ``places`` are local directories that a worker must see to be at home.
         """
         import ray
-        import ray.cloudpickle
 
-        options = {"max_retries": 0, **settings.ray_remote_kwargs}
-        if refused := sorted(_OURS & set(options)):
-            raise InputError(f"ray_remote_kwargs may not set {', '.join(refused)}: each job has its own")
-        try:
-            ray.cloudpickle.register_pickle_by_value(entry)  # type: ignore[no-untyped-call]
-            self._enter = ray.remote(**options)(entry.enter)
-        except (TypeError, ValueError) as exc:
-            raise InputError(f"ray_remote_kwargs are not accepted by ray.remote: {exc}") from exc
+        self._enter = _task(settings)
+        self._retries = int(_options(settings)["max_retries"] or 0)
         nodes = living_nodes()
         self._others = sorted({node["NodeManagerHostname"] for node in nodes} - {socket.gethostname()})
         self._check_store_is_shared(settings)
-        check_feasible(options, nodes)
+        check_feasible(_options(settings), nodes)
         self._locate = locate
         self._broker = broker
         self._common: dict[str, Any] = {
@@ -90,7 +106,7 @@ class Cluster:
         reference = self._enter.options(name=job.name).remote(
             self._reference, "run", func, data, self._credentials(), self._broker
         )
-        return _Pending(reference, job)
+        return _Pending(reference, job, self._retries)
 
     def _credentials(self) -> bytes:
         # apart from all else, and small: Ray keeps such an argument in memory, and writes it nowhere
@@ -129,12 +145,15 @@ class Cluster:
             task.options(
                 name=f"{job.name} (rescue)",
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
-            ).remote(self._reference, "rescue", b"", data, self._credentials(), self._broker)
+            ).remote(self._reference, "rescue", job.id.encode(), data, self._credentials(), self._broker)
             for node in living_nodes()
         ]
-        for reference in found:
+        answered, silent = ray.wait(found, num_returns=len(found), timeout=_RESCUE_SECONDS)
+        for reference in silent:
+            ray.cancel(reference, force=True)
+        for reference in answered:
             try:
-                receipt = _receipt(ray.get(reference, timeout=60))
+                receipt = _receipt(ray.get(reference))
             except ray.exceptions.RayError as exc:
                 log.warning("%s: could not look for what it left on a node: %s", job.name, exc)
                 continue
@@ -163,17 +182,17 @@ def living_nodes() -> list[Mapping[str, Any]]:
 class _Pending(Future[Receipt]):
     """A job in flight, and the reference by which it can be cancelled."""
 
-    def __init__(self, reference: Any, job: Job) -> None:
+    def __init__(self, reference: Any, job: Job, retries: int) -> None:
         super().__init__()
         self.reference = reference
-        reference.future().add_done_callback(lambda done: self._settle(done, job))
+        reference.future().add_done_callback(lambda done: self._settle(done, job, retries))
 
-    def _settle(self, done: Future[Any], job: Job) -> None:
+    def _settle(self, done: Future[Any], job: Job, retries: int) -> None:
         error = done.exception()
         if error is None:
             self.set_result(_receipt(done.result()) or Receipt())
         else:
-            self.set_exception(_job_error(error, job))
+            self.set_exception(_job_error(error, job, retries))
 
 
 def _receipt(reply: bytes) -> Receipt | None:
@@ -183,7 +202,7 @@ def _receipt(reply: bytes) -> Receipt | None:
     return receipt
 
 
-def _job_error(error: BaseException, job: Job) -> BaseException:
+def _job_error(error: BaseException, job: Job, retries: int) -> BaseException:
     import ray.exceptions as faults
 
     made: JobError
@@ -194,14 +213,20 @@ def _job_error(error: BaseException, job: Job) -> BaseException:
     if isinstance(error, faults.OutOfMemoryError):
         text = "ran out of memory: Ray killed it to save its node. Ask for more in ray_remote_kwargs.memory"
     elif isinstance(error, faults.NodeDiedError):
-        text = "lost its node. Set ray_remote_kwargs.max_retries to run it again elsewhere"
+        text = f"lost its node. {_about_retries(retries, 'to run it again elsewhere')}"
     elif isinstance(error, faults.WorkerCrashedError):
         text = (
             "crashed: its process ended without a word (killed, os._exit or a segmentation fault). "
-            "Set ray_remote_kwargs.max_retries to run it again"
+            f"{_about_retries(retries, 'to run it again')}"
         )
     else:
         text = f"failed on Ray: {error}"
     made = JobError(f"{job.name} {text}")
     made.__cause__ = error
     return made
+
+
+def _about_retries(retries: int, purpose: str) -> str:
+    if retries:
+        return f"It was run again as often as ray_remote_kwargs.max_retries ({retries}) says"
+    return f"Set ray_remote_kwargs.max_retries {purpose}"

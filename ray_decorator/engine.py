@@ -21,12 +21,12 @@ from typing import Any
 from . import bundle, driver, pickling
 from .broker import Broker
 from .claims import Claims
-from .cluster import Cluster
+from .cluster import Cluster, check_options
 from .connecting import Connection
 from .errors import ClusterError, InputError, JobCancelledError, JobError, RayS3Error
 from .failures import rebuilt
 from .jobs import JobMaker
-from .model import Call, Job, Outcome, Receipt
+from .model import Call, Content, Job, Outcome, PathSlot, Receipt
 from .progress import Progress
 from .settings import Settings
 from .staging import Staging
@@ -134,6 +134,7 @@ class _Flight:
         # a second attempt must not find the first one's files: no directory of the driver's then
         in_place = not settings.ray_remote_kwargs.get("max_retries")
         self._jobs = JobMaker(staging, self._cwd, driver.project_paths(), in_place)
+        self._started = False  # something has been submitted
         self._stopping = False  # what runs is being cancelled, and nothing is started any more
         self._left = False  # nobody waits for the rest any more
         self._pool = ThreadPoolExecutor(_LANDING_THREADS, thread_name_prefix="landing")
@@ -204,6 +205,7 @@ class _Flight:
         if self._error is not None:
             raise self._error
         if self._cluster is None:
+            check_options(self._settings)
             self._connection.wait()
             if self._staging.expires is not None:
                 self._broker = Broker(self._staging.fresh)
@@ -225,7 +227,7 @@ class _Flight:
     def _submit(self, sent: _Sent) -> None:
         assert self._cluster is not None
         pending = self._cluster.submit(sent.func, sent.job)
-        self._pending[sent.index] = pending
+        self._pending[sent.index], self._started = pending, True
         pending.add_done_callback(lambda done: self._arrived(sent, done))
 
     def _arrived(self, sent: _Sent, done: Future[Receipt]) -> None:
@@ -268,7 +270,7 @@ class _Flight:
                 return Outcome(sent.call.name, error=_cancelled(sent, None), node=receipt.node)
             self._start_anew(sent, receipt)
             return None
-        received = self._bring_home(sent, receipt, error)
+        received, error = self._bring_home(sent, receipt, error)
         for key in receipt.unwritten:
             log.warning("%s: its out %r was not written", sent.call.name, key)
         value = None
@@ -291,19 +293,28 @@ class _Flight:
             return Receipt(), _cancelled(sent, error)
         return self._rescued(sent), error
 
-    def _bring_home(self, sent: _Sent, receipt: Receipt, error: BaseException | None) -> int:
-        try:
-            return sum(
-                self._staging.pull(content, sent.call.targets[index].value)
-                for index, content in receipt.outs.items()
-            )
-        except Exception as exc:
-            if error is None:
-                raise
-            error.add_note(
-                f"What it had written could not be brought home: {exc}"
-            )  # the job's error matters more
-            return 0
+    def _bring_home(
+        self, sent: _Sent, receipt: Receipt, error: BaseException | None
+    ) -> tuple[int, BaseException | None]:
+        """Each out on its own: one that cannot come keeps none of the others. The job's error is first."""
+        received = 0
+        for index, content in receipt.outs.items():
+            target = sent.call.targets[index]
+            try:
+                received += self._staging.pull(content, target.value)
+            except Exception as exc:
+                problem = self._put_aside(target, content, exc)
+                if error is None:
+                    error = problem
+                else:
+                    error.add_note(f"What it had written could not be brought home: {problem}")
+        return received, error
+
+    def _put_aside(self, target: PathSlot, content: Content, problem: Exception) -> Exception:
+        if not isinstance(problem, InputError):  # of the store, then
+            return problem
+        aside = self._staging.pull_aside(content, target.value)
+        return InputError(f"outs key {target.key!r}: {problem}. What the job wrote is at {aside}")
 
     def _rescued(self, sent: _Sent) -> Receipt:
         """A job that crashed has sent nothing; its node may still have what comes home in any case."""
@@ -342,7 +353,7 @@ class _Flight:
             landing = [self._outcomes[i] for i, pending in list(self._pending.items()) if pending.done()]
             wait(landing, timeout=_LANDING_SECONDS)
         unfinished = [name for index, name in self._names.items() if not _finished(self._outcomes[index])]
-        if unfinished:
+        if unfinished and self._started:
             log.warning("Stopped. These did not finish: %s", ", ".join(unfinished))
 
 

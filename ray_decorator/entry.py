@@ -20,11 +20,18 @@ def enter(
 ) -> bytes:
     """Do ``verb`` for the pickled ``job`` and return the pickled Receipt, or UNPREPARED.
 
+    ``func`` is the pickled function to ``run``; to ``rescue`` a job, its id, for nodes that never saw it.
+
     ``common`` is the same for all jobs of a run: ``home`` (see :func:`home`), ``runtime`` (our source as a
     zip), ``bundle`` (pickled, None where none was needed so far) and ``store`` (pickled, without
     credentials). ``broker`` is where to ask for fresh credentials, None if these last.
     """
+    import os
+    import pickle
+
     node, at_home = node_name(), is_home(common["home"])
+    if verb == "rescue" and not os.path.isdir(os.path.join(_node_root(), "jobs", func.decode())):
+        return pickle.dumps(None)
     if not at_home and common["bundle"] is None:
         return UNPREPARED
     make_importable(common["home"], common["runtime"], at_home)
@@ -101,6 +108,14 @@ def make_importable(home: Mapping[str, Any], runtime: bytes, at_home: bool) -> N
         sys.path.append(home["source"])
 
 
+def _node_root() -> str:
+    """As `places.node_root`, which is not here yet."""
+    import os
+    import tempfile
+
+    return os.environ.get("RAY_S3_NODE_DIR") or f"{tempfile.gettempdir()}/ray_s3_{os.getuid()}"
+
+
 def _put_down(runtime: bytes) -> None:
     """Our source, once a node, and first on this process's path."""
     import hashlib
@@ -111,8 +126,7 @@ def _put_down(runtime: bytes) -> None:
     import tempfile
     import zipfile
 
-    root = os.environ.get("RAY_S3_NODE_DIR") or f"{tempfile.gettempdir()}/ray_s3_{os.getuid()}"
-    target = os.path.join(root, "runtime", hashlib.sha256(runtime).hexdigest()[:16])
+    target = os.path.join(_node_root(), "runtime", hashlib.sha256(runtime).hexdigest()[:16])
     if not os.path.isdir(target):
         os.makedirs(os.path.dirname(target), exist_ok=True, mode=0o700)
         unpacked = tempfile.mkdtemp(dir=os.path.dirname(target))

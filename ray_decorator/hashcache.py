@@ -108,24 +108,24 @@ class HashCache:
             with self._session() as db:
                 db.executemany("DELETE FROM hashes WHERE path = ?", rows)
 
-    def known(self, store_url: str, digests: Collection[str]) -> set[str]:
+    def known(self, store: str, digests: Collection[str]) -> set[str]:
         """Those of ``digests`` that the store was seen to hold."""
         query = "SELECT digest FROM held WHERE store = ? AND digest IN (SELECT value FROM json_each(?))"
         with self._session() as db:
-            rows = db.execute(query, (store_url, json.dumps(list(digests)))).fetchall()
+            rows = db.execute(query, (store, json.dumps(list(digests)))).fetchall()
             return {digest for (digest,) in rows}
         return set()
 
-    def remember(self, store_url: str, digests: Iterable[str]) -> None:
+    def remember(self, store: str, digests: Iterable[str]) -> None:
         """The store was just seen to hold these objects."""
         with self._session() as db:
-            rows = [(store_url, digest) for digest in digests]
+            rows = [(store, digest) for digest in digests]
             db.executemany("INSERT OR IGNORE INTO held VALUES (?, ?)", rows)
 
-    def forget(self, store_url: str, digests: Iterable[str]) -> None:
+    def forget(self, store: str, digests: Iterable[str]) -> None:
         """The store was found not to hold these objects any more."""
         with self._session() as db:
-            rows = [(store_url, digest) for digest in digests]
+            rows = [(store, digest) for digest in digests]
             db.executemany("DELETE FROM held WHERE store = ? AND digest = ?", rows)
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -93,6 +94,13 @@ class Staging:
         """Bring an out home; returns the bytes that came."""
         return pull(content, destination, self.store, self._hashes, self._progress)
 
+    def pull_aside(self, content: Content, destination: Path) -> Path:
+        """Bring an out home beside its place, where something is in the way of it there; says where."""
+        names = (f"{destination.name}.ray_s3{f'-{n}' if n else ''}" for n in itertools.count())
+        free = next(path for name in names if not os.path.lexists(path := destination.with_name(name)))
+        self.pull(content, free)
+        return free
+
     def healings(self, paths: Iterable[Path]) -> Mapping[str, int]:
         """How often each path, and the code, has been pushed anew: what a job that starts now relies on."""
         with self._lock:
@@ -110,7 +118,7 @@ class Staging:
                     self.store.url,
                     len(missing),
                 )
-            self._hashes.forget(self.store.url, missing)
+            self._hashes.forget(self.store.place, missing)
             for key in stale:
                 self._healed[key] += 1
                 push(self._snapshots[key], self.store, self._hashes, self._progress, trust=False)

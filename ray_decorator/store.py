@@ -117,7 +117,7 @@ class Store:
             except FileNotFoundError as exc:
                 if _code(exc) is None:
                     raise StoreUnreachableError(
-                        f"{self._there()} answers, but not as S3 does: {_first_line(exc)}"
+                        f"{self.place} answers, but not as S3 does: {_first_line(exc)}"
                     ) from exc
                 if _code(exc) == "NoSuchBucket":
                     raise
@@ -210,7 +210,9 @@ class Store:
     def _lapsed(self) -> str | None:
         return self._keys.lapsed() if self._keys else None
 
-    def _there(self) -> str:
+    @property
+    def place(self) -> str:
+        """What tells it from any other: its URL, and for S3 the server's."""
         return f"{self.url} at {self._location.endpoint}" if self._location.endpoint else self.url
 
     @contextlib.contextmanager
@@ -231,16 +233,16 @@ class Store:
         code = _code(exc) or "denied"
         if lapsed := self._lapsed():
             return (
-                f"{self._there()} does not accept the credentials ({code}): {lapsed}. Log in again (aws sso "
+                f"{self.place} does not accept the credentials ({code}): {lapsed}. Log in again (aws sso "
                 "login, or what you use for it), and run again"
             )
         if code in _UNKNOWN_IDENTITY:
             return (
-                f"{self._there()} does not accept the credentials ({code}): check AWS_PROFILE, "
+                f"{self.place} does not accept the credentials ({code}): check AWS_PROFILE, "
                 "AWS_ACCESS_KEY_ID and ~/.aws, or log in again (aws sso login)"
             )
         return (
-            f"{self._there()} does not allow this for {key} ({code}): the credentials need s3:GetObject, "
+            f"{self.place} does not allow this for {key} ({code}): the credentials need s3:GetObject, "
             "s3:PutObject and s3:ListBucket there"
         )
 
@@ -248,11 +250,11 @@ class Store:
         text = str(exc)
         if _code(exc) == "NoSuchBucket":
             return BucketNotFoundError(
-                f"the bucket of {self._there()} does not exist: create it, or correct s3_base_path"
+                f"the bucket of {self.place} does not exist: create it, or correct s3_base_path"
             )
         if "kind: Connect" in text or "kind: Timeout" in text:
             return StoreUnreachableError(
-                f"nobody answers for {self._there()} ({_first_line(exc)}): check AWS_ENDPOINT_URL, and that "
+                f"nobody answers for {self.place} ({_first_line(exc)}): check AWS_ENDPOINT_URL, and that "
                 "the server runs and can be reached from this machine"
             )
         if _code(exc) in {*_UNKNOWN_IDENTITY, "AccessDenied"} or self._lapsed():
@@ -260,10 +262,10 @@ class Store:
             return StoreDeniedError(self._denied(key, exc))
         if _code(exc) in _WRONG_REGION or "redirect" in text.lower():
             return StoreError(
-                f"{self._there()} is in another region than {self._location.region}: set AWS_REGION "
+                f"{self.place} is in another region than {self._location.region}: set AWS_REGION "
                 "to the bucket's"
             )
-        return StoreError(f"{self._there()} failed at {key or 'opening'}: {_first_line(exc)}")
+        return StoreError(f"{self.place} failed at {key or 'opening'}: {_first_line(exc)}")
 
 
 def _s3_config(place: Location, *, signed: bool) -> S3Config:

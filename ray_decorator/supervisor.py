@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import os
 import pickle
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,7 +31,7 @@ from typing import Any
 from . import broker as brokers
 from . import environments
 from .errors import PackagesError
-from .model import Bundle, Failure, Receipt
+from .model import Bundle, Failure, Job, Receipt
 from .places import node_root
 
 _TICK = 0.2  # seconds; Ray cancels by an exception in this thread, which no system call notices
@@ -107,6 +108,7 @@ class Runner:
             pass
         except BaseException:
             self._kill()
+            _clear(request)
             raise
         if exchange.receipt is None:
             self._crashed()
@@ -187,6 +189,12 @@ def _lend_cpus(done: threading.Event) -> None:
         done.wait()
 
 
+def _clear(request: tuple[Any, ...]) -> None:
+    """Remove what a cancelled job leaves: nobody will ask for it."""
+    job: Job = pickle.loads(request[2])
+    shutil.rmtree(node_root() / "jobs" / job.id, ignore_errors=True)
+
+
 def _joined(first: str, name: str) -> str:
     given = os.environ.get(name)
     return f"{first}{os.pathsep}{given}" if given else first
@@ -197,9 +205,11 @@ def _ray_environ() -> dict[str, str]:
     import ray
 
     here = ray.get_runtime_context()
+    users = {"RAY_S3_WORKING_DIR": os.getcwd()} if here.runtime_env.get("working_dir") else {}
     return {
+        **users,
         "RAY_ADDRESS": here.gcs_address,
         "RAY_S3_NODE_ID": here.get_node_id(),
-        "RAY_RUNTIME_ENV_HOOK": "ray_decorator.runner.ray_begins",
+        "RAY_RUNTIME_ENV_HOOK": "ray_decorator.nested.ray_begins",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     }

@@ -35,18 +35,18 @@ def push(taken: Snapshot, store: Store, hashes: HashCache, progress: Progress, *
     InputError where a file is not what it was when hashed, StoreError.
     """
     digest = taken.content.digest
-    if trust and hashes.known(store.url, [digest]):
+    if trust and hashes.known(store.place, [digest]):
         return 0
     entries = {entry.md5: entry for entry in taken.entries}
     if trust and taken.manifest is not None and store.head(object_key(digest)) == len(taken.manifest):
-        hashes.remember(store.url, [digest, *entries])
+        hashes.remember(store.place, [digest, *entries])
         return 0
-    known = hashes.known(store.url, entries.keys()) if trust else set()
+    known = hashes.known(store.place, entries.keys()) if trust else set()
     sent = _push_files([entry for md5, entry in entries.items() if md5 not in known], store, progress, trust)
     if taken.manifest is not None:
         store.put(object_key(digest), taken.manifest)
         sent += len(taken.manifest)
-    hashes.remember(store.url, [digest, *entries])
+    hashes.remember(store.place, [digest, *entries])
     return sent
 
 
@@ -78,7 +78,7 @@ def pull(
             _make_executable(target.path)
     if hashes is not None:
         hashes.record(fetched)
-        hashes.remember(store.url, {content.digest, *(row.md5 for row in rows)})
+        hashes.remember(store.place, {content.digest, *(row.md5 for row in rows)})
     return sum(file.stamp.size for file in fetched)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 import cluster_bed
 import far_project
 import pytest
+import script_app
 import servers
 
 LAUNCH = ("hydra/launcher=ray_s3", "hydra.launcher.deps=[data.path]", "hydra.launcher.outs=[out]")
@@ -117,10 +119,12 @@ def test_code_is_handed_on_to_the_next_driver_and_nothing_is_left(
 def test_a_task_that_uses_ray_itself_runs_on_the_same_cluster(
     driver: far_project.Driver, address: str
 ) -> None:
-    """Both workers' CPUs belong to the two jobs: their own tasks run on what these lend."""
+    """Both workers' CPUs belong to the two jobs: their tasks run on what these lend, with their packages."""
     (driver.project / "nested.py").write_text(far_project.NESTED)
     (driver.project / "shop").symlink_to("src/shop")
-    (driver.project / "src/shop/squares.py").write_text("def square(n):\n    return n * n\n")
+    (driver.project / "src/shop/squares.py").write_text(
+        "def square(n):\n    import omegaconf\n    return n * n * int(omegaconf.__name__ == 'omegaconf')\n"
+    )
     done = driver.run(
         "nested.py", "-m", "hydra/launcher=ray_s3", "+x=1,2",
         RAY_ADDRESS=address, PYTHONPATH=str(driver.project / "src"),
@@ -143,6 +147,26 @@ def test_what_a_crashed_job_left_comes_home_and_the_others_go_on(
     assert "ValueError: no good" in (driver.project / "swept/2/fates.log").read_text()
     for number in range(3):
         assert (driver.project / f"swept/{number}/left.txt").read_text() == "was here"
+
+
+def test_a_script_finds_its_own_names_as_at_home(driver: far_project.Driver, address: str) -> None:
+    (driver.project / "tool").mkdir()
+    (driver.project / "tool/script.py").write_text(script_app.SCRIPT)
+    (driver.project / "tool/beside.txt").write_text("beside")
+    done = driver.run(
+        "tool/script.py", "-m", "hydra/launcher=ray_s3", "+forked=returns,no", "hydra.sweep.dir=swept",
+        RAY_ADDRESS=address,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    for number in range(2):
+        told = (driver.project / f"swept/{number}/told.txt").read_text()
+        assert told.splitlines() == script_app.TOLD
+    assert done.stdout.count("the job's") == 2 and "the child's" not in done.stdout
+
+    done = driver.run("tool/script.py", "hydra/launcher=ray_s3", "+raises=1", "hydra.sweep.dir=raised")
+    log = (driver.project / "raised/0/script.log").read_text()
+    assert done.returncode == 1
+    assert f'File "{driver.project}/tool/script.py", line' in log and script_app.RAISES in log
 
 
 def test_max_retries_covers_a_crash_of_the_runner(driver: far_project.Driver, bed: cluster_bed.Bed) -> None:
@@ -207,11 +231,62 @@ def test_the_users_own_runtime_env_is_honoured(driver: far_project.Driver, addre
     assert told(driver, "swept", 1)[0]["colour"] == "green"
 
 
+@pytest.mark.parametrize("code", ["auto", "none"])
+def test_in_the_users_own_working_dir_a_job_stands_and_imports(
+    driver: far_project.Driver, address: str, code: str, tmp_path: Path
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "given.txt").write_text("from there")
+    (there / "given.py").write_text("NUMBER = 7")
+    (driver.project / "stands.py").write_text(
+        "import hydra\n@hydra.main(version_base=None, config_path=None)\ndef main(cfg):\n"
+        "    import given\n    return open('given.txt').read(), given.NUMBER\nmain()\n"
+    )
+    done = driver.run(
+        "stands.py", "hydra/launcher=ray_s3", f"hydra.launcher.code={code}",
+        f"+hydra.launcher.ray_init_kwargs.runtime_env.working_dir={there}", RAY_ADDRESS=address,
+    )  # fmt: skip
+    assert "('from there', 7)" in done.stdout, done.stdout
+
+
+def test_a_cancelled_job_leaves_nothing_on_its_node(driver: far_project.Driver, bed: cluster_bed.Bed) -> None:
+    (driver.project / "fates.py").write_text(
+        far_project.FATES.replace("time.sleep(300)", "[time.sleep(0.1) for _ in range(3000)]")
+    )
+
+    def at_work() -> set[Path]:
+        left = {path for node in bed.workers for path in node.tmp.glob("ray_s3_*/jobs/*")}
+        return {path for path in left if not path.name.startswith("code-")}  # cleared by the next runner
+
+    before = at_work()
+    process = subprocess.Popen(
+        [str(driver.python), "fates.py", "hydra/launcher=ray_s3", "+fate=sleeps"],
+        cwd=driver.project, env=dict(driver.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert any("fate: sleeps" in line for line in process.stdout)
+    assert at_work() - before
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, output
+    wait_for(lambda: not at_work() - before, 30)
+
+
 def test_packages_none_leaves_the_nodes_as_they_are(driver: far_project.Driver) -> None:
-    done = driver.run("train.py", *LAUNCH, "hydra.launcher.packages=none")
+    done = driver.run("train.py", "-m", *LAUNCH, "x=1,2,3", "hydra.launcher.packages=none")
     assert done.returncode == 1
     assert "building" not in done.stdout
-    assert "packages" in done.stdout and "none" in done.stdout
+    (said,) = re.findall(r"The cluster's Python on .*", done.stdout)
+    assert re.fullmatch(
+        r"The cluster's Python on \S+ \(/\S+/bin/python\S*\) lacks what this project itself needs there: "
+        r"cloudpickle, obstore, omegaconf \(for every job\), hydra-core \(for Hydra jobs\), .*"
+        r"run `pip install cloudpickle obstore omegaconf hydra-core pathspec boto3` in the cluster's own "
+        r"environment, or set `packages: auto`\.",
+        said,
+    )
+    assert "No module named" not in done.stdout and "crashed" not in done.stdout
 
 
 def test_a_cluster_that_dies_ends_the_sweep_with_what_had_finished(

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import stat
 import sys
 import time
 from pathlib import Path
@@ -450,3 +451,44 @@ def test_jobs_run_side_by_side(home: Path) -> None:
     sweep({"x": 1}, nap, ["x=1,2"])  # the worker processes are there now
     spans = [job.return_value for job in sweep({"x": 1}, nap, ["x=1,2"])]
     assert max(started for started, _ in spans) < min(ended for _, ended in spans)
+
+
+def writes_two(cfg: DictConfig) -> None:
+    Path(cfg.first).mkdir()
+    (Path(cfg.first) / "inside.txt").write_text("hours of work")
+    Path(cfg.second).write_text("more")
+    (Path(HydraConfig.get().runtime.output_dir) / "note.txt").write_text("from the job")
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_an_out_that_is_in_the_way_of_nothing_keeps_none_of_the_others(home: Path, retries: int) -> None:
+    (home / "first").write_text("a file of the user's")
+    (home / "first.ray_s3").write_text("another one")
+    config = {"first": "first", "second": "second"}
+    with pytest.raises(InputError, match=r"outs key 'first': .* is a file, and a directory is to be") as told:
+        sweep(config, writes_two, [], outs=["first", "second"], ray_remote_kwargs={"max_retries": retries})
+    assert f"What the job wrote is at {home / 'first.ray_s3-1'}" in str(told.value)
+    assert (home / "first").read_text() == "a file of the user's"
+    assert (home / "first.ray_s3").read_text() == "another one"
+    assert (home / "first.ray_s3-1/inside.txt").read_text() == "hours of work"
+    assert (home / "second").read_text() == "more"
+    assert (home / "sweep/0/note.txt").read_text() == "from the job"
+
+
+def writes_what_cannot_be_sent(cfg: DictConfig) -> None:
+    Path(cfg.first).mkdir()
+    os.mkfifo(Path(cfg.first) / "fifo")
+    (Path(cfg.first) / "weights.txt").write_text("hours of work")
+    os.mkfifo(cfg.second)
+    Path(cfg.third).write_text("more")
+
+
+def test_an_out_that_cannot_be_sent_keeps_none_of_the_others(home: Path) -> None:
+    config = {"first": "first", "second": "second", "third": "third"}
+    with pytest.raises(InputError, match="is a FIFO") as told:
+        sweep(config, writes_what_cannot_be_sent, [], outs=["first", "second", "third"])
+    assert (home / "first/weights.txt").read_text() == "hours of work"
+    assert (home / "third").read_text() == "more"
+    notes = " ".join(told.value.__notes__)
+    assert "its out 'second'" in notes
+    assert stat.S_ISFIFO(next(Path(notes.rpartition(" at ")[2]).rglob("second")).stat().st_mode)
