@@ -1,4 +1,4 @@
-"""Whether a cluster can ever serve what a job asks for."""
+"""What a job asks of a cluster, and whether that can ever serve it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,36 @@ _UNLISTED = ("memory", "object_store_memory")  # every node has some, though its
 _said: set[str] = set()
 
 
+def asked(options: Mapping[str, Any]) -> str:
+    """The resources that a job with these options of ``ray.remote`` asks for, such as ``CPU=1, GPU=2``."""
+    return _shown(_resources(options)) or "no resources"
+
+
 def check_feasible(options: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> None:
     """See that a node can serve a job with these options of ``ray.remote``.
 
-    ``nodes`` are the living ones, as ``ray.nodes()`` describes them. Where an autoscaler can add a node that
-    serves it, a warning says once what jobs wait for. Raises ClusterError where no node ever can.
+    Where it has to wait for one, a warning says so once. Otherwise as `awaited`.
+    """
+    waiting = awaited(options, nodes)
+    if waiting and waiting not in _said:
+        _said.add(waiting)
+        log.warning(waiting)
+
+
+def awaited(options: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> str | None:
+    """What jobs with these options of ``ray.remote`` wait for, as a sentence; None where a node serves them.
+
+    ``nodes`` are the living ones, as ``ray.nodes()`` describes them. Raises ClusterError where neither one
+    of them nor one that an autoscaler can add will ever serve them.
     """
     wanted, labels = _resources(options), options.get("label_selector") or {}
     if not nodes or any(_fits(wanted, node["Resources"]) and _labelled(labels, node) for node in nodes):
-        return
+        return None
     offered = node_types()
     fitting = [kind for kind in offered if _could_serve(kind, wanted, labels)]
-    if fitting:
-        _say_once(_waiting(wanted, labels, nodes, fitting))
-        return
-    raise ClusterError(_never(wanted, labels, nodes, offered))
+    if not fitting:
+        raise ClusterError(_never(wanted, labels, nodes, offered))
+    return _waiting(wanted, labels, nodes, fitting)
 
 
 def _waiting(
@@ -64,12 +79,6 @@ def _never(
         f"No node can ever serve {_shown(shown)} for a job: the most that one node has is "
         f"{_shown(most)}{scaling}. Ask for less in ray_remote_kwargs, or start a node that has it."
     )
-
-
-def _say_once(text: str) -> None:
-    if text not in _said:
-        _said.add(text)
-        log.warning(text)
 
 
 def _lacking(wanted: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """What stands between a user and a first job, checked from the driver: each check is a Finding.
 
-    credentials ── store          Ray ── packages          code
+    credentials ── store          Ray ── job resources          code
+                                   ├──── packages
                                    └──── credentials on the nodes
 
 A check that fails hides none of the others but those that build on it. Nothing is changed anywhere, but for
@@ -20,7 +21,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from . import bundle, doctorpackages, driver, packages, project
+from . import bundle, capacity, doctorpackages, driver, packages, project
+from .cluster import check_options, living_nodes
 from .connecting import Connection, is_connected
 from .errors import (
     BucketNotFoundError,
@@ -81,6 +83,10 @@ def _examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
     travels = places.travels if places else None
     finding, nodes = _guarded("Ray", lambda: _ray(settings, connection, requirements, travels))
     yield finding
+    if nodes is None:
+        yield _needs("job resources", "Ray")
+    else:
+        yield _guarded("job resources", lambda: _job_resources(settings))[0]
     if pinned.status == "wrong":
         yield pinned
     elif nodes is None:
@@ -88,7 +94,7 @@ def _examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
     else:
         yield doctorpackages.check(requirements, nodes)
     if travels is not None and travels.own_credentials and nodes is not None:
-        yield _credentials_on_nodes(nodes)
+        yield _credentials_on_nodes(settings, nodes)
     yield code
 
 
@@ -219,13 +225,7 @@ def _trouble_of(nodes: list[NodeFacts]) -> tuple[Status, str | None]:
             f"let {', '.join(blind[:3])} reach the store: an endpoint that other machines see in "
             "AWS_ENDPOINT_URL, a firewall that lets them through, a directory that all of them share"
         )
-    if cures:
-        return "wrong", "\n".join(cures)
-    if not any(node.resources.get("CPU") for node in nodes):
-        return "warning", (
-            "no node has a CPU: jobs wait until one joins, or set ray_remote_kwargs.num_cpus=0"
-        )
-    return "ok", None
+    return ("wrong", "\n".join(cures)) if cures else ("ok", None)
 
 
 def _described(node: NodeFacts) -> str:
@@ -241,24 +241,34 @@ def _described(node: NodeFacts) -> str:
     return f"{node.name}: {', '.join(parts)}"
 
 
-def _credentials_on_nodes(nodes: list[NodeFacts]) -> Finding:
+def _job_resources(settings: Settings) -> tuple[Finding, None]:
+    """``ray_remote_kwargs``: whether Ray takes them, and a node can serve them."""
+    check_options(settings)
+    waiting = capacity.awaited(settings.ray_remote_kwargs, living_nodes())
+    asked = capacity.asked(settings.ray_remote_kwargs)
+    facts = (f"each job asks for {asked}", waiting or "there is a node that can serve it")
+    return Finding("job resources", "warning" if waiting else "ok", facts), None
+
+
+def _credentials_on_nodes(settings: Settings, nodes: list[NodeFacts]) -> Finding:
     """``credentials: worker``: each node has to have its own."""
-    asked = [node for node in nodes if not node.error]
-    status = worst(*(_own(node)[0] for node in asked))
-    facts = tuple(f"{node.name}: {_own(node)[1]}" for node in asked[:_MOST_NODES])
+    bring = "" if settings.packages == "none" else " (jobs bring theirs)"
+    found = [(node.name, *_own(node, bring)) for node in nodes if not node.error]
+    status = worst(*(status for _, status, _ in found))
+    facts = tuple(f"{name}: {said}" for name, _, said in found[:_MOST_NODES])
     cure = "give the nodes an instance role or AWS_* variables, or set credentials=driver"
     return Finding("credentials on nodes", status, facts, None if status == "ok" else cure)
 
 
-def _own(node: NodeFacts) -> tuple[Status, str]:
+def _own(node: NodeFacts, bring: str) -> tuple[Status, str]:
     if node.provider:
         return "ok", f"boto3 finds some there: {node.provider}"
     if node.boto3:
         return "wrong", f"boto3 finds none there{''.join(f' ({hint})' for hint in node.hints)}"
     if node.hints:
-        return "ok", f"boto3 is not there to ask (jobs bring theirs), but there is {', '.join(node.hints)}"
+        return "ok", f"boto3 is not there to ask{bring}, but there is {', '.join(node.hints)}"
     return "warning", (
-        "boto3 is not there to ask (jobs bring theirs); no AWS_* variable and no ~/.aws is there, so only "
+        f"boto3 is not there to ask{bring}; no AWS_* variable and no ~/.aws is there, so only "
         "an instance role can give some"
     )
 

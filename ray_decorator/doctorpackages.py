@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
+from . import environments
 from .findings import Finding, Status, worst
 from .model import Requirements
 from .nodefacts import NodeFacts
@@ -33,7 +34,7 @@ def check(requirements: Requirements | None, nodes: Sequence[NodeFacts]) -> Find
 def _groups(nodes: Iterable[NodeFacts]) -> list[list[NodeFacts]]:
     groups: dict[object, list[NodeFacts]] = {}
     for node in nodes:
-        same = (node.home, node.python[:2], node.executable, node.platform, node.uv, node.missing)
+        same = (node.home, node.python[:2], node.executable, node.platform, node.uv, tuple(node.missing))
         groups.setdefault((same, tuple(sorted(node.lacking.items()))), []).append(node)
     return list(groups.values())
 
@@ -53,12 +54,27 @@ def _check(
     lines = [f"{names}: {len(node.lacking)} differ:", *_differing(requirements, node)]
     if node.platform != requirements.platform:
         lines.append(f"  the driver's platform is {requirements.platform}, the node's {node.platform}")
-    if node.uv is None:
-        lines.append("  there is no uv to install them with")
+    status, built, cure = _environment(group)
+    return status, lines + built, cure
+
+
+def _environment(group: Sequence[NodeFacts]) -> tuple[Status, list[str], str | None]:
+    """What stands already, and what is still to be built; the nodes are equal but for that."""
+    uv, executable = group[0].uv, group[0].executable
+    standing, others = [n for n in group if n.standing], [n for n in group if not n.standing]
+    lines = []
+    if standing:
+        where = f"on {_names(standing)}" if others else "there"
+        lines.append(f"  an environment with {standing[0].standing} packages stands {where} already")
+    if not others:
+        return "ok", lines, None
+    where = f"on {_names(others)}" if standing else "there"
+    if uv is None:
+        lines.append(f"  no uv is {where} to install them with")
         return "wrong", lines, "pip install uv in the cluster's own environment, or set packages=none"
     lines.append(
-        f"  would be built there, once a node, by {node.uv}: an environment with these, laid over "
-        f"{node.executable}, which stays as it is"
+        f"  would be built {where}, once a node, by {uv}: an environment with these, laid over "
+        f"{executable}, which stays as it is"
     )
     return "ok", lines, None
 
@@ -74,9 +90,12 @@ def _other_python(node: NodeFacts, names: str) -> tuple[Status, list[str], str]:
 def _left_alone(node: NodeFacts, names: str) -> tuple[Status, list[str], str | None]:
     if not node.missing:
         return "ok", [f"{names}: all that jobs need to run at all is there"], None
+    facts = [f"{names}: lacks what this project itself needs there: {environments.listed(node.missing)}"]
+    # where one of these two kinds of job cannot run, the other can
+    some = set(node.missing.values()) < {environments.HYDRA_JOBS, environments.DECORATED}
     needed = " ".join(node.missing)
-    facts = [f"{names}: lacks what this project itself needs there: {needed}"]
-    return "wrong", facts, f"pip install {needed} in the cluster's own environment, or set packages=auto"
+    cure = f"pip install {needed} in the cluster's own environment, or set packages=auto"
+    return "warning" if some else "wrong", facts, cure
 
 
 def _differing(requirements: Requirements, node: NodeFacts) -> list[str]:

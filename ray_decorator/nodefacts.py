@@ -18,7 +18,6 @@ from .entry import is_home, make_importable, node_name
 from .model import Location, Requirements
 
 _SECONDS = 30.0
-_OURS = ("obstore", "boto3", "cloudpickle", "hydra-core", "omegaconf", "rich")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +26,11 @@ class NodeFacts:
 
     ``home``: jobs run in place there, on the driver's own machine and interpreter. ``lacking``: the driver's
     distributions that are not there in the same version -> what is there (None: nothing). ``missing``: of
-    what this project needs itself, what is not there. ``uv`` is its path. ``unreachable``: why the store's
-    endpoint, or its directory, is not in sight from there. ``provider``: where boto3 found credentials of
-    the node's own; ``hints`` say what points to some, where boto3 is not there to ask.
+    what this project needs itself, what is not there -> what it is for. ``standing``: how many packages the
+    environment holds that jobs would use, where it stands already, else 0. ``uv`` is its path.
+    ``unreachable``: why the store's endpoint, or its directory, is not in sight from there. ``provider``:
+    where boto3 found credentials of the node's own; ``hints`` say what points to some, where boto3 is not
+    there to ask.
     """
 
     name: str
@@ -41,7 +42,8 @@ class NodeFacts:
     executable: str = ""
     platform: str = ""
     lacking: Mapping[str, str | None] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    standing: int = 0
     uv: str | None = None
     unreachable: str | None = None
     boto3: bool = False
@@ -80,7 +82,6 @@ def _request(
         "home": entry.home(places),
         "runtime": bundle.runtime(),
         "requirements": pickle.dumps(asked),
-        "ours": _OURS,
         "store": _whereabouts(store),
         "own_credentials": bool(store and store.own_credentials),
     }
@@ -138,11 +139,12 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
 
     home = is_home(request["home"])
     make_importable(request["home"], request["runtime"], home)
-    from ray_decorator import environments
+    from ray_decorator import environments, places
 
     found = environments.survey()
     there = found["distributions"]
     requirements = pickle.loads(request["requirements"])
+    lacking = environments.lacking(requirements) if requirements else {}
     return {
         "name": node_name(),
         "home": home,
@@ -150,10 +152,9 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
         "ray": ray.__version__,
         "executable": found["executable"],
         "platform": found["platform"],
-        "lacking": {
-            name: there.get(name) for name in (environments.lacking(requirements) if requirements else ())
-        },
-        "missing": tuple(name for name in request["ours"] if name not in there),
+        "lacking": {name: there.get(name) for name in lacking},
+        "missing": environments.absent(own_credentials=request["own_credentials"]),
+        "standing": environments.standing(requirements, places.node_root()) if lacking else 0,
         "uv": found["uv"],
         "unreachable": _unreachable(request["store"]),
         **(_own_credentials() if request["own_credentials"] else {}),

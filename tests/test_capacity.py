@@ -9,7 +9,7 @@ import cluster_bed
 import pytest
 
 from ray_decorator.autoscaler import NodeType
-from ray_decorator.capacity import _could_serve
+from ray_decorator.capacity import _could_serve, asked
 
 _CHECK = """
 import json, logging, sys, time
@@ -106,6 +106,12 @@ def test_without_an_autoscaler_it_fails_at_once(bed: cluster_bed.Bed, way: str, 
         "ray_remote_kwargs, or start a node that has it.",
         "feasible {'num_cpus': 1}",
     ], done.err
+
+
+def test_what_a_job_asks_for() -> None:
+    assert asked({}) == "CPU=1"
+    assert asked({"num_gpus": 2, "resources": {"lathe": 0.5}, "max_retries": 3}) == "CPU=1, GPU=2, lathe=0.5"
+    assert asked({"num_cpus": 0}) == "no resources"
 
 
 def test_what_is_not_known_of_a_node_type_may_fit() -> None:

@@ -6,18 +6,23 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cluster_bed
+import far_project
 import pytest
 import servers
 import terminal
 
+from ray_decorator import doctorpackages
 from ray_decorator.findings import Finding, show
+from ray_decorator.model import Requirements
+from ray_decorator.nodefacts import NodeFacts
 
-CHECKS = ["settings", "credentials", "store", "Ray", "packages", "code"]
+CHECKS = ["settings", "credentials", "store", "Ray", "job resources", "packages", "code"]
 _SCRIPT = str(Path(sys.executable).parent / "ray-s3")
 _NOBODY = "127.0.0.1:1"
 
@@ -78,6 +83,7 @@ def test_with_nothing_set_all_is_well_on_this_machine(project: Path) -> None:
     assert re.search(r"write \d+ ms, read \d+ ms, delete \d+ ms", said.found["store"][1])
     assert "a private Ray on this machine, started for this check" in said.found["Ray"][1]
     assert f"Python {sys.version.split()[0]}" in said.found["Ray"][1]
+    assert "each job asks for CPU=1" in said.found["job resources"][1]
     assert "runs in place" in said.found["packages"][1]
     assert not [path for path in store.rglob("doctor-*") if path.is_file()]
 
@@ -115,11 +121,125 @@ def test_packages_none_and_the_nodes_own_credentials(
     status, packages = said.found["packages"]
     assert status == "wrong"
     assert "left as they are (packages: none)" in packages
-    assert re.search(r"to mend it: pip install obstore boto3 cloudpickle .* or set packages=auto", packages)
+    assert "cloudpickle, obstore, omegaconf (for every job), hydra-core (for Hydra jobs)" in packages
+    assert re.search(
+        r"to mend it: pip install cloudpickle obstore .* boto3 .* or set packages=auto", packages
+    )
     status, own = said.found["credentials on nodes"]
     assert status == "warning"
-    assert "no AWS_* variable and no ~/.aws is there" in own and "set credentials=driver" in own
+    assert (
+        "jobs bring theirs" not in own
+        and "no AWS_* variable and no ~/.aws is there" in own
+        and "set credentials=driver" in own
+    )
     assert "none travels" in said.found["code"][1]
+
+
+def test_what_nodes_lack_for_some_jobs_alone() -> None:
+    node = NodeFacts("worker1/abc", {}, python=sys.version_info[:3], missing={"hydra-core": "Hydra jobs"})
+    found = doctorpackages.check(None, [node])
+    assert found.status == "warning"
+    assert "worker1/abc: lacks what this project itself needs there: hydra-core (for Hydra jobs)" in (
+        found.facts
+    )
+    assert found.cure == "pip install hydra-core in the cluster's own environment, or set packages=auto"
+    own = replace(node, missing={**node.missing, "boto3": "credentials: worker"})
+    assert doctorpackages.check(None, [own]).status == "wrong"
+    neither = replace(node, missing={**node.missing, "pathspec": "decorated functions"})
+    assert doctorpackages.check(None, [neither]).status == "wrong"
+    assert doctorpackages.check(None, [replace(node, missing={})]).status == "ok"
+
+
+def test_environments_that_stand_already(
+    bed: cluster_bed.Bed, rclone: servers.Server, tmp_path: Path
+) -> None:
+    environ = far_project.environment(bed, rclone, tmp_path / "home", uuid.uuid4().hex)
+    project = far_project.write(tmp_path / "project")
+    driver = far_project.Driver(project, far_project.venv() / "bin" / "python", environ)
+    ran = driver.run("train.py", "hydra/launcher=ray_s3", "hydra.launcher.deps=[data.path]")
+    assert ran.returncode == 0, ran.stdout
+    said = driver.run("-m", "ray_decorator", "doctor")
+    assert said.returncode == 0, said.stdout
+    stands = re.search(
+        r"an environment with (\d+) packages stands on worker\d/\w{6}.* already\n", said.stdout
+    )
+    assert stands and f": {stands[1]} differ:\n" in said.stdout
+    # on the head no job has run
+    assert re.search(rf"would be built on .*/\w{{6}}, once a node, by {bed.venv}/bin/uv", said.stdout)
+
+
+def test_where_an_environment_stands_uv_is_not_needed() -> None:
+    needs = Requirements(sys.version_info[:2], "linux", {"alpha": "2.0", "beta": "1.0"})
+    lacking = {"alpha": "1.0", "beta": None}
+    node = NodeFacts(
+        "worker1/abc", {}, python=sys.version_info[:3], platform="linux", lacking=lacking, standing=2
+    )
+    found = doctorpackages.check(needs, [node])
+    assert found.status == "ok" and found.cure is None
+    assert found.facts[-1] == "  an environment with 2 packages stands there already"
+    other = replace(node, name="worker2/def", standing=0)
+    found = doctorpackages.check(needs, [node, other])
+    assert found.status == "wrong"
+    assert found.facts[1:] == (
+        "worker1/abc, worker2/def: 2 differ:",
+        "  alpha: here 2.0, there 1.0",
+        "  beta: here 1.0, there absent",
+        "  an environment with 2 packages stands on worker1/abc already",
+        "  no uv is on worker2/def to install them with",
+    )
+
+
+def test_what_jobs_ask_for_and_no_node_has(
+    bed: cluster_bed.Bed, rclone: servers.Server, project: Path
+) -> None:
+    for address in (bed.address, bed.client_address):
+        said = doctor(
+            project, "+ray_remote_kwargs.num_gpus=8", env={**on(bed, rclone), "RAY_ADDRESS": address}
+        )
+        assert said.code == 1, said.out + said.err
+        assert said.statuses() == {**dict.fromkeys(CHECKS, "ok"), "job resources": "wrong"}
+        assert list(said.found) == CHECKS
+        assert (
+            "No node can ever serve GPU=8 for a job: the most that one node has is GPU=0. Ask for less in "
+            "ray_remote_kwargs, or start a node that has it."
+        ) in said.found["job resources"][1]
+        assert said.err == ""
+
+
+@pytest.mark.parametrize(
+    ("way", "option", "message"),
+    [
+        ("client_address", "num_gpu=1", "are not accepted by ray.remote: Invalid option keyword"),
+        ("address", "num_cpus=many", "are not accepted by ray.remote: "),
+        ("address", "name=mine", "may not set name: each job has its own"),
+    ],
+)
+def test_options_that_no_job_can_have(
+    bed: cluster_bed.Bed, rclone: servers.Server, project: Path, way: str, option: str, message: str
+) -> None:
+    env = {**on(bed, rclone), "RAY_ADDRESS": getattr(bed, way)}
+    said = doctor(project, f"+ray_remote_kwargs.{option}", "code=none", env=env)
+    assert said.code == 1, said.out + said.err
+    assert said.statuses() == {**dict.fromkeys(CHECKS, "ok"), "job resources": "wrong"}
+    assert f"ray_remote_kwargs {message}" in said.found["job resources"][1]
+
+
+def test_what_jobs_ask_for_and_an_autoscaler_can_add(rclone: servers.Server, project: Path) -> None:
+    types = {"gpu_worker": {"CPU": 2, "GPU": 1}}
+    with cluster_bed.start(workers=0, isolated=False, node_types=types) as scaling:
+        env = on(scaling, rclone)
+        said = doctor(project, "+ray_remote_kwargs.num_gpus=1", "code=none", env=env)
+        assert said.code == 0, said.out + said.err
+        assert said.found["Ray"][0] == "ok"
+        status, resources = said.found["job resources"]
+        assert status == "warning"
+        assert "each job asks for CPU=1, GPU=1" in resources
+        assert "jobs wait for the autoscaler to add one (node type gpu_worker)." in resources
+        assert said.err == ""
+        said = doctor(project, "+ray_remote_kwargs.num_gpus=3", "code=none", env=env)
+        assert said.code == 1
+        assert said.found["job resources"][0] == "wrong"
+        assert "nor can the autoscaler add one (gpu_worker: CPU=2, GPU=1)" in said.found["job resources"][1]
 
 
 def test_a_store_that_nodes_do_not_see(bed: cluster_bed.Bed, rclone: servers.Server, project: Path) -> None:
@@ -156,14 +276,15 @@ def test_no_credentials_no_bucket_and_no_ray(rclone: servers.Server, project: Pa
     said = doctor(project, env=env)
     assert said.code == 1
     assert said.statuses() == {
-        "settings": "ok", "credentials": "wrong", "store": "warning", "Ray": "wrong", "packages": "warning",
-        "code": "ok",
+        "settings": "ok", "credentials": "wrong", "store": "warning", "Ray": "wrong",
+        "job resources": "warning", "packages": "warning", "code": "ok",
     }  # fmt: skip
     assert "no AWS credentials were found for s3://missing/x" in said.found["credentials"][1]
     assert "to mend it: aws configure, or aws sso login" in said.found["credentials"][1]
     assert "not checked: it needs the credentials" in said.found["store"][1]
     assert f"Nobody answers at ray_address {_NOBODY}" in said.found["Ray"][1]
     assert "to mend it: ray start --head" in said.found["Ray"][1]
+    assert "not checked: it needs Ray" in said.found["job resources"][1]
     assert "not checked: it needs Ray" in said.found["packages"][1]
     assert "3 files" in said.found["code"][1]
 

@@ -15,6 +15,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,7 @@ class Node:
         assert process.returncode == 0, err
         return json.loads(out)
 
-    def interpreter(self, wanted: Mapping[str, Any], **more: str) -> Answer:
+    def interpreter(self, wanted: Mapping[str, Any] | None, **more: str) -> Answer:
         with self.start(asking(wanted, self.root), **more) as process:
             return answer(process)
 
@@ -183,13 +184,14 @@ class Answer:
         return self.stderr.count("ray-s3: building an environment")
 
 
-def asking(wanted: Mapping[str, Any], root: Path) -> str:
+def asking(wanted: Mapping[str, Any] | None, root: Path) -> str:
+    requirements = None if wanted is None else f"Requirements(**{dict(wanted)!r})"
     return f"""
 from ray_decorator.errors import PackagesError
 from pathlib import Path
 answer = {{"python": "", "error": ""}}
 try:
-    answer["python"] = environments.interpreter(Requirements(**{dict(wanted)!r}), Path({str(root)!r}))
+    answer["python"] = environments.interpreter({requirements}, Path({str(root)!r}))
 except PackagesError as exc:
     answer["error"] = str(exc)
 print(json.dumps(answer))
@@ -219,6 +221,16 @@ def node(tmp_path: Path, index: Index) -> Node:
     return Node(make_venv(tmp_path / "cluster", *wheels), tmp_path / "root", tmp_path / "home")
 
 
+def standing(node: Node, wanted: Mapping[str, Any]) -> int:
+    """How many packages an environment holds that stands there for them."""
+    code = f"""
+from pathlib import Path
+print(json.dumps(environments.standing(Requirements(**{dict(wanted)!r}), Path({str(node.root)!r}))))
+"""
+    found: int = node.ask(code)
+    return found
+
+
 def listing(directory: Path) -> list[str]:
     return sorted(str(path) for path in directory.rglob("*") if "__pycache__" not in path.parts)
 
@@ -237,7 +249,46 @@ def test_what_the_node_has_in_that_version_needs_no_environment(node: Node, inde
     found = node.interpreter(wanted(index, alpha="1.0.0", beta="1.0"))
     assert (found.python, found.stderr) == (str(node.python), "")
     assert not node.root.exists()
-    assert node.ask("print(json.dumps(environments.interpreter(None, None)))") == str(node.python)
+
+
+def test_packages_none_takes_the_nodes_python_if_it_has_what_every_job_needs(
+    node: Node, tmp_path: Path
+) -> None:
+    bare = node.interpreter(None)
+    assert bare.error == (
+        f"The cluster's Python on {os.uname().nodename} ({node.python}) lacks what this project itself needs "
+        "there: cloudpickle, obstore, omegaconf (for every job), hydra-core (for Hydra jobs), pathspec (for "
+        "decorated functions), boto3 (for credentials: worker). With `packages: none` nothing is installed: "
+        "run `pip install cloudpickle obstore omegaconf hydra-core pathspec boto3` in the cluster's own "
+        "environment, or set `packages: auto`."
+    )
+    needed = [make_wheel(tmp_path / "ours", name, "1.0") for name in ("cloudpickle", "obstore", "omegaconf")]
+    node.python = make_venv(tmp_path / "enough", *needed[:2])
+    assert "needs there: omegaconf (for every job), hydra-core" in node.interpreter(None).error
+    # a PYTHONPATH or a runtime_env may bring them without any metadata
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "omegaconf.py").write_text("")
+    library = f"{_REPOSITORY}{os.pathsep}{tmp_path / 'lib'}"
+    assert node.interpreter(None, PYTHONPATH=library).python == str(node.python)
+    node.python = make_venv(tmp_path / "all", *needed)
+    found = node.interpreter(None)
+    assert (found.python, found.error, found.stderr) == (str(node.python), "", "")
+    assert not node.root.exists()
+
+
+def test_what_jobs_need_is_what_the_nodes_side_imports(node: Node) -> None:
+    def lacks(*names: str, module: str) -> list[str]:
+        pins = [f"{name}=={metadata.version(name)}" for name in names]
+        environ = {k: v for k, v in os.environ.items() if k != "XDG_CACHE_HOME"}  # uv's cache is the user's
+        install = ["uv", "pip", "install", "-q", "--python", str(node.python), *pins]
+        subprocess.run(install, check=True, env=environ)
+        found: list[str] = node.ask(f"import {module}; print(json.dumps(list(environments.absent())))")
+        return found
+
+    runner = lacks("cloudpickle", "obstore", "omegaconf", module="ray_decorator.runner")
+    assert runner == ["hydra-core", "pathspec", "boto3"]
+    assert lacks("pathspec", module="ray_decorator.decorator") == ["hydra-core", "boto3"]
+    assert lacks("hydra-core", module="hydra_plugins.hydra_ray_s3_launcher._task") == ["boto3"]
 
 
 def test_an_environment_lies_over_the_clusters_own_and_leaves_it_as_it_is(node: Node, index: Index) -> None:
@@ -254,6 +305,7 @@ def test_an_environment_lies_over_the_clusters_own_and_leaves_it_as_it_is(node: 
     assert f"ray-s3: built {environment} in " in found.stderr
 
     node.uv = False  # what is there is found without
+    assert standing(node, wanted(index, alpha="2.0", beta="1.0", gamma="1.0")) == 2
     again = node.interpreter(wanted(index, alpha="2.0", beta="1.0", gamma="1.0"))
     assert (again.python, again.stderr) == (found.python, "")
 
@@ -284,8 +336,10 @@ def test_two_jobs_at_once_build_one_environment(node: Node, index: Index) -> Non
 def test_what_a_crashed_build_left_is_built_anew(node: Node, index: Index) -> None:
     found = node.interpreter(wanted(index, gamma="1.0"))
     environment = Path(found.python).parents[1]
+    assert standing(node, wanted(index, gamma="1.0")) == 1
     (environment / "complete").unlink()
     (environment / "rubbish").write_text("")
+    assert standing(node, wanted(index, gamma="1.0")) == 0
     again = node.interpreter(wanted(index, gamma="1.0"))
     assert (again.python, again.builds) == (found.python, 1)
     assert not (environment / "rubbish").exists()
@@ -412,12 +466,14 @@ def test_another_minor_version_of_python_is_an_error_that_names_both(node: Node,
 
 
 def test_environments_that_nobody_used_for_a_month_go_when_another_is_built(node: Node, index: Index) -> None:
+    assert standing(node, wanted(index, gamma="1.0")) == standing(node, wanted(index, alpha="1.0")) == 0
     old, kept = (
         Path(node.interpreter(wanted(index, **pin)).python) for pin in ({"gamma": "1.0"}, {"alpha": "2.0"})
     )
     month_ago = time.time() - 31 * 86400
     for python in (old, kept):
         os.utime(python.parents[1] / "complete", (month_ago, month_ago))
+    assert standing(node, wanted(index, gamma="1.0")) == 1  # to ask is no use of it
     node.interpreter(wanted(index, alpha="2.0"))  # used again
     node.interpreter(wanted(index, alpha="2.0", gamma="1.0"))
     assert not old.exists() and kept.exists()
