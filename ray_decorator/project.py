@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from . import roots as rooting
 from .errors import InputError
 from .roots import Roots, is_in
-from .sourcefiles import Limits, Walk, imported
+from .sourcefiles import HYDRAS_FOLDERS, Imported, Limits, Walk, imported
 
 if TYPE_CHECKING:
     from .packages import Local
@@ -65,9 +65,16 @@ def collect(
     script, here = rooting.script_folder(main), os.path.realpath(cwd)
     entries = rooting.user_folders(sys_path)
     roots = rooting.find(script, here, entries, local)
-    left = frozenset(os.path.realpath(path) for path in left_out)
-    beside = [*roots.folders, here, *([script] if script else [])]
-    sizes = _walk(roots, entries, Limits(left, _closed(beside), rooting.never_whole()))
+    # a folder that Python imports from is code, also where it lies in one that git ignores
+    starts = list(dict.fromkeys([*entries, *roots.sources, *filter(os.path.isdir, roots.packages.values())]))
+    loaded = imported(tuple(os.path.join(path, "") for path in rooting.installed()))
+    limits = Limits(
+        left_out=frozenset(os.path.realpath(path) for path in left_out),
+        closed=_closed([*roots.folders, here, *([script] if script else [])], loaded),
+        never_whole=rooting.never_whole(),
+        in_use=_with_all_above([*loaded.files, *loaded.links, *starts, here]),
+    )
+    sizes = _walk(roots, starts, loaded, limits)
     files = {placed: path for path in sizes if (placed := roots.place(path))}
     files.update(_local_files(local))
     packages = _packages(roots, files)
@@ -104,13 +111,10 @@ def describe(project: Project, n: int = 10) -> list[tuple[str, int]]:
     return [(_shown(path, project.roots), size) for size, path in largest]
 
 
-def _walk(roots: Roots, entries: Sequence[str], limits: Limits) -> dict[str, int]:
+def _walk(roots: Roots, starts: Sequence[str], loaded: Imported, limits: Limits) -> dict[str, int]:
     """Absolute path -> size of all that travels of the roots."""
     problems: list[str] = []
     sizes: dict[str, int] = {}
-    loaded = imported(tuple(os.path.join(path, "") for path in rooting.installed()))
-    # a folder that Python imports from is code, also where it lies in one that git ignores
-    starts = dict.fromkeys([*entries, *roots.sources, *filter(os.path.isdir, roots.packages.values())])
     elsewhere = [*roots.folders, *([roots.skipped] if roots.skipped else [])]
     for root in roots.folders:
         walk = Walk(root, limits, problems)
@@ -124,12 +128,22 @@ def _walk(roots: Roots, entries: Sequence[str], limits: Limits) -> dict[str, int
     return sizes
 
 
-def _closed(beside: Iterable[str]) -> frozenset[str]:
+def _closed(beside: Iterable[str], loaded: Imported) -> frozenset[str]:
     """Folders that hold no code of the user's. Hydra's own stand ``beside`` what it was started from."""
-    hydras = {os.path.join(folder, name) for folder in beside for name in ("outputs", "multirun")}
+    hydras = {os.path.join(folder, name) for folder in beside for name in HYDRAS_FOLDERS}
     packages = {path for path in hydras if os.path.isfile(os.path.join(path, "__init__.py"))}
+    packages.update(map(os.path.dirname, loaded.files))
     others = {os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, tempfile.gettempdir())}
     return rooting.installed() | (hydras - packages) | others
+
+
+def _with_all_above(paths: Iterable[str]) -> frozenset[str]:
+    found: set[str] = set()
+    for path in paths:
+        while path not in found:
+            found.add(path)
+            path = os.path.dirname(path)
+    return frozenset(found)
 
 
 def _local_files(local: Sequence[Local]) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -14,7 +15,7 @@ import sysconfig
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,32 @@ def names(project: Project) -> list[str]:
     assert all(os.path.isabs(path) and os.path.isfile(path) for _, path in project.files)
     assert project.size == sum(os.path.getsize(path) for _, path in project.files)
     return [relpath for relpath, _ in project.files]
+
+
+@contextlib.contextmanager
+def importing(entry: Path, *modules: str) -> Iterator[None]:
+    """As an app whose sys.path has ``entry`` and which has imported ``modules``."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(entry))
+    importlib.invalidate_caches()
+    try:
+        for module in modules:
+            importlib.import_module(module)
+        yield
+    finally:
+        sys.path.remove(str(entry))
+        for module in set(sys.modules) - before:
+            del sys.modules[module]
+
+
+def on_a_worker(project: Project, there: Path, code: str) -> str:
+    """What ``code`` prints where nothing but the project's tree is."""
+    for name, path in project.files:
+        (there / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, there / name)
+    entries = [str(there / entry) for entry in project.sys_path]
+    command = [sys.executable, "-I", "-c", f"import sys; sys.path[:0] = {entries}\n{code}"]
+    return subprocess.run(command, cwd=there, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def editable(source: Path, **packages: Path) -> Local:
@@ -410,6 +437,8 @@ NEVER = [
     "__pycache__/a.py pkg/a.pyc .mypy_cache/a .ruff_cache/a .pytest_cache/a .ipynb_checkpoints/a.ipynb",
     ".tox/a .nox/a web/node_modules/a.js .env pkg/.env .env.local .env/a.py outputs/a/b multirun/a/b",
     "conf/key.pem id_rsa id_rsa.pub .aws/credentials scripts/outputs/x scripts/multirun/x",
+    "id_ed25519 keys/id_ed25519.pub id_ed25519_sk id_ecdsa id_ecdsa_sk.pub id_dsa conf/.netrc .pypirc",
+    ".ssh/config deep/.ssh/known_hosts .aws/config .gnupg/pubring.kbx conf/client.p12 conf/client.pfx",
 ]
 
 
@@ -433,17 +462,94 @@ def test_what_only_looks_like_it_travels(tmp_path: Path) -> None:
     make(
         root, "outputs/__init__.py", "id_rsa_tools.py", "credentials", "src/deep/multirun/x.yaml", "data.dvc"
     )
+    make(root, "id_ed25519_tools.py", "measured.key", "netrc", "ssh/config")
     assert names(collected(root / "train.py")) == [
         "0/.env.example",
         "0/credentials",
         "0/data.dvc",
+        "0/id_ed25519_tools.py",
         "0/id_rsa_tools.py",
+        "0/measured.key",
+        "0/netrc",
         "0/outputs/__init__.py",
         "0/pyproject.toml",
         "0/src/deep/multirun/x.yaml",
         "0/src/outputs/__init__.py",
+        "0/ssh/config",
         "0/train.py",
     ]
+
+
+RUNS = [
+    "runs/1/multirun.yaml runs/1/0/.hydra/hydra.yaml runs/1/0/model.pkl runs/1/1/crashed.log",
+    "runs/named/multirun.yaml runs/named/lr=1/.hydra/hydra.yaml runs/named/lr=2/crashed.log",
+    "runs/solo/.hydra/hydra.yaml runs/solo/train.log runs/solo/deep/weights.pt runs/solo/copied.py",
+    "src/app/outputs/2026-01-02/03-04-05/train.log src/app/outputs/last.txt",
+    "deep/multirun/2026-01-02/03-04-05/0/train.log deep/multirun/2026-01-03/.gitkeep",
+]
+
+
+@pytest.mark.parametrize("runs", RUNS)
+def test_what_earlier_runs_have_left_does_not_travel(tmp_path: Path, runs: str) -> None:
+    root = make(tmp_path / "app", "pyproject.toml", "scripts/train.py", "runs/README.md", *runs.split())
+    assert names(collected(root / "scripts/train.py")) == [
+        "0/pyproject.toml",
+        "0/runs/README.md",
+        "0/scripts/train.py",
+    ]
+
+
+def test_what_only_looks_like_an_earlier_run_s_travels(tmp_path: Path) -> None:
+    root = make(tmp_path / "app", "pyproject.toml", "scripts/train.py", "src/multirun/2026.py")
+    make(root, "conf/mode/multirun.yaml", "conf/mode/single.yaml", "conf/1/a.yaml", "conf/.hydra/x.yaml")
+    make(root, "daily/outputs/2026-01-02/table.csv", "outputs-2026/2026-01-02/03-04-05/x")
+    make(root, "src/outputs/__init__.py", "src/outputs/2026-01-02/03-04-05/.hydra/hydra.yaml")
+    assert names(collected(root / "scripts/train.py")) == [
+        "0/conf/.hydra/x.yaml",
+        "0/conf/1/a.yaml",
+        "0/conf/mode/multirun.yaml",
+        "0/conf/mode/single.yaml",
+        "0/daily/outputs/2026-01-02/table.csv",
+        "0/outputs-2026/2026-01-02/03-04-05/x",
+        "0/pyproject.toml",
+        "0/scripts/train.py",
+        "0/src/multirun/2026.py",
+        "0/src/outputs/__init__.py",
+    ]
+
+
+@pytest.mark.parametrize("kept_by", ["the root", "sys.path", "the working directory", "an import", "git"])
+def test_code_travels_though_a_job_has_run_in_its_folder(tmp_path: Path, kept_by: str) -> None:
+    """As with hydra.run.dir=. and hydra.sweep.dir=."""
+    root = make(tmp_path / "app", "setup.py", "train.py", "tp_jobs/lib.py", "tp_jobs/deep/a.csv")
+    make(root, "tp_jobs/multirun.yaml", "tp_jobs/.hydra/hydra.yaml", "tp_jobs/0/.hydra/hydra.yaml")
+    make(root, "tp_jobs/0/model.pkl")
+    inside = root / "tp_jobs"
+    if kept_by == "the root":
+        main = make(inside, "setup.py", "train.py") / "train.py"
+        project = collected(main)
+    elif kept_by == "sys.path":
+        project = collected(root / "train.py", sys_path=[root, inside])
+    elif kept_by == "the working directory":
+        project = collected(root / "train.py", cwd=inside / "deep")
+    elif kept_by == "an import":
+        with importing(root, "tp_jobs.lib"):
+            project = collected(root / "train.py")
+    else:
+        git(root, "init", "-q")
+        git(root, "add", "tp_jobs/lib.py", "tp_jobs/deep")
+        project = collected(root / "train.py")
+    found = {os.path.relpath(path, inside) for _, path in project.files}
+    assert {"lib.py", "deep/a.csv"} <= found
+    assert not {"0/model.pkl", "0/.hydra/hydra.yaml"} & found
+
+
+def test_a_folder_of_modules_named_outputs_that_the_app_imports_from_travels(tmp_path: Path) -> None:
+    root = make(tmp_path / "app", "train.py", "outputs/tp_writers.py", "outputs/tp_late.py")
+    make(root, "outputs/2026-01-02/03-04-05/.hydra/hydra.yaml", "outputs/2026-01-02/03-04-05/train.log")
+    with importing(root, "outputs.tp_writers"):
+        project = collected(root / "train.py")
+    assert names(project) == ["0/outputs/tp_late.py", "0/outputs/tp_writers.py", "0/train.py"]
 
 
 def test_deps_and_outs_are_left_out_also_by_another_name(tmp_path: Path) -> None:
@@ -473,6 +579,81 @@ def test_links_to_files_are_read_through_and_those_to_folders_left_out(tmp_path:
     project = collected(root / "train.py")
     assert names(project) == ["0/link.py", "0/pkg/a.py", "0/train.py"]
     assert Path(dict(project.files)["0/link.py"]).read_text() == "# real.py\n"
+
+
+@pytest.mark.parametrize("kind", ["package", "folder of modules"])
+def test_a_package_imported_from_behind_a_link_can_be_imported_there(tmp_path: Path, kind: str) -> None:
+    lib = make(tmp_path / "elsewhere", "tp_real/used.py", "tp_real/late.py", "tp_real/sub/a.csv", "other.py")
+    if kind == "package":
+        make(lib, "tp_real/__init__.py")
+    root = make(tmp_path / "app", "train.py")
+    (root / "tp_linked").symlink_to(lib / "tp_real")
+    with importing(root, "tp_linked.used"):
+        project = collected(root / "train.py")
+    assert [name for name in names(project) if not name.endswith("__init__.py")] == [
+        "0/tp_linked/late.py",
+        "0/tp_linked/sub/a.csv",
+        "0/tp_linked/used.py",
+        "0/train.py",
+    ]
+    assert project.roots == (root,)
+    code = "import tp_linked.used, tp_linked.late; print(tp_linked.late.__name__)"
+    assert on_a_worker(project, tmp_path / "there", code) == "tp_linked.late"
+
+
+def test_links_below_others_and_into_the_project_itself_too(tmp_path: Path) -> None:
+    lib = make(tmp_path / "elsewhere", "outer/__init__.py", "inner/__init__.py", "inner/a.py", "unused/x.py")
+    (lib / "outer/tp_inner").symlink_to("../inner")
+    (lib / "outer/unused").symlink_to("../unused")
+    root = make(tmp_path / "app", "train.py", "src/tp_pkg/__init__.py", "src/tp_pkg/b.py")
+    (root / "src/tp_pkg/tp_outer").symlink_to(lib / "outer")
+    (root / "src/tp_same").symlink_to("tp_pkg")
+    (tmp_path / "alias").symlink_to(root)
+    with importing(tmp_path / "alias/src", "tp_pkg.tp_outer.tp_inner.a", "tp_same.b"):
+        project = collected(root / "train.py", sys_path=[root, root / "src"])
+    code = "import tp_pkg.tp_outer.tp_inner.a, tp_same.b; print(tp_same.b.__name__)"
+    assert on_a_worker(project, tmp_path / "there", code) == "tp_same.b"
+    assert not [name for name in names(project) if "unused" in name]
+
+
+def test_links_that_lead_round_are_followed_once(tmp_path: Path) -> None:
+    root = make(tmp_path / "app", "train.py", "tp_a/__init__.py", "tp_b/__init__.py")
+    (root / "tp_a/to_b").symlink_to("../tp_b")
+    (root / "tp_b/to_a").symlink_to("../tp_a")
+    (root / "tp_round").symlink_to(".")
+    with importing(root, "tp_a.to_b", "tp_b.to_a", "tp_round.tp_a"):
+        project = collected(root / "train.py")
+    code = "import tp_a.to_b, tp_b.to_a, tp_round.tp_a; print('all')"
+    assert on_a_worker(project, tmp_path / "there", code) == "all"
+
+
+def test_behind_a_link_the_rules_are_the_same(tmp_path: Path) -> None:
+    lib = repository(tmp_path / "lib", "tp_real/__init__.py", "tp_real/a.log", "tp_real/big/x.bin")
+    make(
+        lib, "tp_real/id_rsa", "tp_real/model/m.bin", "tp_real/runs/.hydra/hydra.yaml", "tp_real/_version.py"
+    )
+    write(lib / ".gitignore", "*.log", "/tp_real/big", "_version.py")
+    root = make(tmp_path / "app", "train.py")
+    (root / "tp_linked").symlink_to(lib / "tp_real")
+    with importing(root, "tp_linked._version"):
+        project = collected(root / "train.py", left_out=[root / "tp_linked/model"])
+        assert names(project) == ["0/tp_linked/__init__.py", "0/tp_linked/_version.py", "0/train.py"]
+        assert names(collected(root / "train.py", left_out=[lib / "tp_real"])) == ["0/train.py"]
+        write(root / ".gitignore", "/tp_linked/")
+        (lib / "tp_real/late.py").touch()
+        assert names(collected(root / "train.py")) == ["0/.gitignore", *names(project)]
+
+
+def test_a_link_in_the_home_directory_is_followed_as_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = make(tmp_path / "home", "train.py", "Documents/diary.txt")
+    monkeypatch.setenv("HOME", str(home))
+    (home / "tp_linked").symlink_to(make(tmp_path / "lib", "tp_real/__init__.py", "tp_real/a.py") / "tp_real")
+    (home / "tp_home").symlink_to(home)
+    with importing(home, "tp_linked", "tp_home.train"):
+        project = collected(home / "train.py")
+    assert names(project) == ["0/tp_linked/__init__.py", "0/tp_linked/a.py", "0/train.py"]
 
 
 def test_sockets_fifos_and_dangling_links_are_passed_over(tmp_path: Path) -> None:
