@@ -73,7 +73,8 @@ class Connection:
 def is_connected() -> bool:
     """Whether this process is connected to a Ray, by us or by its own code."""
     ray = sys.modules.get("ray")
-    return ray is not None and bool(ray.is_initialized())
+    is_initialized = getattr(ray, "is_initialized", None)  # another thread may be importing Ray just now
+    return is_initialized is not None and bool(is_initialized())
 
 
 def _connect(settings: Settings) -> None:

@@ -22,7 +22,7 @@ from .errors import CorruptObjectError, MissingObjectError, StoreError
 from .hashcache import Hashed, Stamp
 from .manifest import Row, load, md5, object_key
 from .model import Content
-from .parallel import Budget, each
+from .parallel import HANDS, Budget, each
 from .progress import Progress
 from .store import Incoming, Store
 from .temporary import beside
@@ -144,10 +144,11 @@ class _WholeFile:
 
 def _take_whole(incoming: Incoming, want: Wanted, store: Store, seal: Seal, progress: Progress) -> Hashed:
     data = incoming.read()
-    _verify(md5(data).hexdigest(), want, store)
-    with _WholeFile(want) as file:
-        file.write(data, 0)
-        hashed = _placed(file, want, seal)
+    with HANDS:
+        _verify(md5(data).hexdigest(), want, store)
+        with _WholeFile(want) as file:
+            file.write(data, 0)
+            hashed = _placed(file, want, seal)
     progress.advance("downloading", 0, incoming.size)
     return hashed
 

@@ -72,8 +72,7 @@ def run_many(
 
 
 def _claim(claims: Claims, calls: Sequence[Call]) -> None:
-    problems = [problem for call in calls for problem in claims.add(call)]
-    if problems:
+    if problems := claims.add(*calls):
         raise InputError(tuple(problems))
 
 

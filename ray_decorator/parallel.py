@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
+
+HANDS = threading.Semaphore(max(2, os.cpu_count() or 1))
+"""To be held for a file's own system calls, of which each gives the interpreter's lock away for a moment.
+
+Requests spend their time waiting, so many threads make them. Where more of these than there are cores come
+to the disk at once, they do little but take that lock from one another.
+"""
 
 
 def each(work: Callable[[T], object], items: Sequence[T], threads: int) -> None:

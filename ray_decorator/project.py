@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING
 
 from . import roots as rooting
 from .errors import InputError
+from .hydraruns import HYDRAS_FOLDERS
+from .imports import Imported, imported
 from .roots import Roots, is_in
-from .sourcefiles import HYDRAS_FOLDERS, Imported, Limits, Walk, imported
+from .sourcefiles import Limits, Walk
 
 if TYPE_CHECKING:
     from .packages import Local

@@ -31,6 +31,7 @@ _ROOM = 30
 
 _STYLES = {"COMPLETED": "green", "FAILED": "red"}
 _LONGEST_RESULT = 30
+_LONGEST_OVERRIDES = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def show(rows: Sequence[JobRow]) -> None:
     """Print the table to stderr, and the totals below; nothing where there are no jobs.
 
     Of more than 50 jobs it shows those that failed, and a few of the first and the last ones.
-    Nothing is cut off: cells fold on a terminal, and elsewhere the table is as wide as it must be.
+    Overrides of more than 120 characters lose their middle: ``.hydra/overrides.yaml`` has them whole.
+    Nothing else is cut off: cells fold on a terminal, and elsewhere the table is as wide as it must be.
     """
     if not rows:
         return
@@ -63,7 +65,7 @@ def show(rows: Sequence[JobRow]) -> None:
 
     width = None if sys.stderr.isatty() else _ENDLESS
     console = Console(stderr=True, width=width, highlight=False, markup=False, emoji=False)
-    shown = _choose(rows)
+    shown = [replace(row, overrides=_cut(row.overrides)) for row in _choose(rows)]
     _print_jobs(console, shown)
     console.print(_totals(rows))
     if len(shown) < len(rows):
@@ -109,7 +111,7 @@ def _choose(rows: Sequence[JobRow]) -> list[JobRow]:
 def _print_jobs(console: Console, rows: Sequence[JobRow]) -> None:
     table = _table(rows)
     if _width(console, table) <= console.width:
-        console.print(table)
+        _print(console, table)
         return
     below = os.path.commonpath([os.path.dirname(os.path.abspath(row.directory)) for row in rows])
     near = [replace(row, directory=os.path.relpath(row.directory, below)) for row in rows]
@@ -118,8 +120,28 @@ def _print_jobs(console: Console, rows: Sequence[JobRow]) -> None:
         for row in rows:
             console.print(_paragraph(row))
     else:
-        console.print(_table(near))
+        _print(console, _table(near))
         console.print(f"directories are below {below}")
+
+
+def _cut(text: str) -> str:
+    """The ends of ``text`` where it is too long: what is said of one job only may be in either."""
+    if len(text) <= _LONGEST_OVERRIDES:
+        return text
+    end = (_LONGEST_OVERRIDES - 1) // 2
+    return f"{text[: _LONGEST_OVERRIDES - 1 - end]}…{text[-end:]}"
+
+
+def _print(console: Console, table: Table) -> None:
+    """Without the spaces by which rich makes all lines equally long."""
+    from rich.segment import Segment, Segments
+
+    for line in console.render_lines(table, pad=False):
+        while line and not line[-1].text.strip(" "):
+            line.pop()
+        if line:
+            line[-1] = Segment(line[-1].text.rstrip(" "), line[-1].style)
+        console.print(Segments([*line, Segment.line()]), end="")
 
 
 def _width(console: Console, table: Table) -> int:

@@ -78,7 +78,7 @@ def fill(root: Any, slot: Slot, value: str) -> Any:
 def _find(root: Any, key: str, kind: str, start: Path) -> Iterator[PathSlot]:
     if not isinstance(key, str) or not all(key.split(".")):
         raise InputError(f"{kind} key {key!r} is not a dotted key such as 'data.path'")
-    matches = list(_walk(root, tuple(key.split(".")), ()))
+    matches = list(_walk(root, tuple(key.split(".")), (), kind))
     if not matches:
         raise InputError(f"{kind} key {key!r} does not exist.{_nearest(root, key)}")
     for slot, node in matches:
@@ -86,14 +86,14 @@ def _find(root: Any, key: str, kind: str, start: Path) -> Iterator[PathSlot]:
             yield PathSlot(leaf, _dotted(leaf), start / value)
 
 
-def _walk(node: Any, parts: tuple[str, ...], done: Slot) -> Iterator[tuple[Slot, Any]]:
+def _walk(node: Any, parts: tuple[str, ...], done: Slot, kind: str) -> Iterator[tuple[Slot, Any]]:
     if not parts:
         yield done, node
         return
     for name in _names(node) if parts[0] == "*" else [parts[0]]:
-        found, child = _child(node, name, _dotted((*done, name)))
+        found, child = _child(node, name, f"{kind} key {_dotted((*done, name))!r}")
         if found:
-            yield from _walk(child, parts[1:], (*done, name))
+            yield from _walk(child, parts[1:], (*done, name), kind)
 
 
 def _names(node: Any) -> list[Any]:
@@ -114,11 +114,11 @@ def _written(name: Any) -> str:
     return name.name if isinstance(name, Enum) else str(name)
 
 
-def _child(node: Any, name: Any, key: str) -> tuple[bool, Any]:
+def _child(node: Any, name: Any, shown: str) -> tuple[bool, Any]:
     if node is None or isinstance(node, str | os.PathLike | int | float):
         return False, None
     if isinstance(node, DictConfig | ListConfig):
-        return _config_child(node, name, key)
+        return _config_child(node, name, shown)
     if isinstance(node, partial):
         return (True, node.keywords[name]) if name in node.keywords else (False, None)
     if isinstance(node, Mapping | list | tuple):
@@ -129,7 +129,7 @@ def _child(node: Any, name: Any, key: str) -> tuple[bool, Any]:
     return (True, getattr(node, str(name))) if hasattr(node, str(name)) else (False, None)
 
 
-def _config_child(node: DictConfig | ListConfig, name: Any, key: str) -> tuple[bool, Any]:
+def _config_child(node: DictConfig | ListConfig, name: Any, shown: str) -> tuple[bool, Any]:
     try:
         index = _index(node, name)
     except (KeyError, ValueError):
@@ -139,7 +139,7 @@ def _config_child(node: DictConfig | ListConfig, name: Any, key: str) -> tuple[b
     try:
         return True, node[index]
     except OmegaConfBaseException as exc:
-        raise InputError(f"key {key!r} has no value: {str(exc).splitlines()[0]}") from exc
+        raise InputError(f"{shown} has no value: {str(exc).splitlines()[0]}") from exc
 
 
 def _index(node: Any, name: Any) -> Any:
@@ -165,7 +165,7 @@ def _leaves(node: Any, slot: Slot, kind: str) -> Iterator[tuple[Slot, Path]]:
         yield slot, _as_path(node, key, kind)
     elif isinstance(node, Mapping | list | tuple | ListConfig):
         for name in _names(node):
-            found, child = _child(node, name, f"{key}.{_written(name)}")
+            found, child = _child(node, name, f"{kind} key {f'{key}.{_written(name)}'!r}")
             if not found:
                 raise InputError(f"{kind} key {key!r} has no entry {name!r} any more")
             yield from _leaves(child, (*slot, name), kind)

@@ -18,16 +18,14 @@ from typing import NamedTuple
 
 from . import manifest
 from .errors import InputError
-from .hashcache import HashCache, Hashed, Stamp
+from .hashcache import HashCache, Stamp
+from .hashing import cannot_be_read, changed, hash_files
 from .model import Content
-from .parallel import each
 from .progress import Progress
 from .temporary import is_temporary
 
 log = logging.getLogger(__name__)
 
-_THREADS = min(8, (os.cpu_count() or 1) + 1)
-_CHUNK = 1024 * 1024
 _SKIPPED = {".git", ".hg", ".dvc"}
 _MOST_LINKS = 3
 _MOST_LEFT_OUT = 5
@@ -79,7 +77,7 @@ def snapshot(path: Path, hashes: HashCache, progress: Progress, *, lenient: bool
     md5s = hash_files(files, root, taken, hashes, progress, prune=True, unreadable=unreadable)
     if root in seen.bad:
         raise _error(seen.bad)
-    _warn(path, root, seen)
+    _warn(path, root, seen, lenient)
     return _taken(root, [file for file in seen.files if file.path in md5s], md5s)
 
 
@@ -115,85 +113,6 @@ def _taken(root: str, found: Sequence[_Found], md5s: Mapping[str, str]) -> Snaps
     return Snapshot(root, Content(digest, size, len(entries), executables), entries, data)
 
 
-def hash_files(
-    files: list[tuple[str, Stamp]],
-    root: str,
-    taken: int,
-    hashes: HashCache | None,
-    progress: Progress,
-    *,
-    prune: bool = False,
-    unreadable: dict[str, str] | None = None,
-) -> Mapping[str, str]:
-    """Path -> md5 of these files at and below ``root``, whose stamps were taken at ``taken`` (ns) or later.
-
-    ``prune``: the files are all there are below ``root``. What cannot be read goes into ``unreadable``, path
-    -> why; where that is None, InputError names it. InputError also names what changes meanwhile.
-    """
-    recorded = hashes.recorded(root) if hashes else {}
-    unknown = []
-    md5s: dict[str, str] = {}
-    for path, stamp in files:
-        if (known := recorded.get(path)) and known[0] == stamp:
-            md5s[path] = known[1]
-        else:
-            unknown.append((path, stamp))
-    fresh = _hash(unknown, taken, progress, unreadable)
-    md5s.update((file.path, file.md5) for file in fresh)
-    if hashes:
-        hashes.record(fresh)
-        if prune:
-            hashes.drop(recorded.keys() - md5s.keys())
-    return md5s
-
-
-def _hash(
-    files: list[tuple[str, Stamp]], taken: int, progress: Progress, unreadable: dict[str, str] | None
-) -> list[Hashed]:
-    hashed: list[Hashed] = []
-    problems: list[str] = []
-    if files:
-        progress.expect("hashing", len(files), sum(stamp.size for _, stamp in files))
-
-    def work(item: tuple[str, Stamp]) -> None:
-        path, stamp = item
-        try:
-            hashed.append(Hashed(path, stamp, _md5(path, stamp, progress), stamp.is_fresh(taken)))
-        except OSError as exc:
-            if unreadable is None:
-                problems.append(f"{path}: {_cannot_be_read(exc)}")
-            else:
-                unreadable[path] = _cannot_be_read(exc)
-        except InputError as exc:
-            problems.extend(exc.problems)
-
-    each(work, files, _THREADS)
-    if problems:
-        raise InputError(tuple(sorted(problems)))
-    return hashed
-
-
-def _md5(path: str, stamp: Stamp, progress: Progress) -> str:
-    state = manifest.md5()
-    with open(path, "rb", buffering=0) as file:
-        if stamp.size <= _CHUNK:
-            state.update(file.read(stamp.size + 1))
-        else:
-            buffer = memoryview(bytearray(_CHUNK))
-            while count := file.readinto(buffer):
-                state.update(buffer[:count])
-                progress.advance("hashing", 0, count)
-        if Stamp.of(os.fstat(file.fileno())) != stamp:
-            raise InputError(changed(path))
-    progress.advance("hashing", 1, stamp.size if stamp.size <= _CHUNK else 0)
-    return state.hexdigest()
-
-
-def changed(path: str) -> str:
-    """What to say of a file that does not hold still."""
-    return f"{path}: changed while it was being read; run again when nothing writes to it"
-
-
 def _chosen(relpath: str, path: str, problems: list[str]) -> _Found | None:
     try:
         status = os.stat(path)
@@ -201,7 +120,7 @@ def _chosen(relpath: str, path: str, problems: list[str]) -> _Found | None:
         problems.append(changed(path))
         return None
     except OSError as exc:
-        problems.append(f"{path}: {_cannot_be_read(exc)}")
+        problems.append(f"{path}: {cannot_be_read(exc)}")
         return None
     if not stat.S_ISREG(status.st_mode):
         problems.append(changed(path))
@@ -227,7 +146,7 @@ def _look(root: str, named: Path) -> _Look:
     except FileNotFoundError as exc:
         raise InputError(f"{named}: {_missing(root, named)}") from exc
     except OSError as exc:
-        raise InputError(f"{named}: {_cannot_be_read(exc)}") from exc
+        raise InputError(f"{named}: {cannot_be_read(exc)}") from exc
     if stat.S_ISREG(status.st_mode):
         return _Look([_found("", root, status)], [], {})
     if not stat.S_ISDIR(status.st_mode):
@@ -245,7 +164,7 @@ def _walked(root: str) -> _Look:
                 for entry in entries:
                     _see(entry, folder, pending, seen)
         except OSError as exc:
-            seen.bad[os.path.join(root, folder).rstrip("/")] = _cannot_be_read(exc)
+            seen.bad[os.path.join(root, folder).rstrip("/")] = cannot_be_read(exc)
     return seen
 
 
@@ -257,7 +176,7 @@ def _see(entry: os.DirEntry[str], folder: str, pending: list[str], seen: _Look) 
         leads_to = os.readlink(entry.path) if is_folder and entry.is_symlink() else None
     except OSError as exc:
         leads_nowhere = "a symlink that leads nowhere"
-        seen.bad[entry.path] = leads_nowhere if entry.is_symlink() else _cannot_be_read(exc)
+        seen.bad[entry.path] = leads_nowhere if entry.is_symlink() else cannot_be_read(exc)
         return
     if _is_passed_over(entry.name, is_folder):
         return
@@ -285,10 +204,6 @@ def _missing(root: str, named: Path) -> str:
     return "there is no such file or directory"
 
 
-def _cannot_be_read(exc: OSError) -> str:
-    return f"cannot be read ({exc.strerror})"
-
-
 def _is_no_file(status: os.stat_result) -> str:
     kinds = {stat.S_IFSOCK: "socket", stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
     return f"is a {kinds.get(stat.S_IFMT(status.st_mode), 'special file')}, not a file or directory"
@@ -298,8 +213,15 @@ def _error(bad: Mapping[str, str]) -> InputError:
     return InputError(tuple(sorted(f"{path}: {why}" for path, why in bad.items())))
 
 
-def _warn(named: Path, root: str, seen: _Look) -> None:
-    """Say what the snapshot of a directory goes without."""
+def _warn(named: Path, root: str, seen: _Look, lenient: bool) -> None:
+    """Say what the snapshot of a directory goes without.
+
+    What a job has written holds links such as ``latest``, and what they lead to travels in its own place.
+    """
+    inside = os.path.join(root, "")
+    links = [
+        link for link in sorted(seen.links) if not lenient or not _leads_to(root, link).startswith(inside)
+    ]
     if seen.bad:
         left_out = [f"{os.path.relpath(path, root)}: {why}" for path, why in sorted(seen.bad.items())]
         log.warning(
@@ -307,14 +229,18 @@ def _warn(named: Path, root: str, seen: _Look) -> None:
             named,
             _some(left_out, _MOST_LEFT_OUT),
         )
-    if seen.links and root not in _spoken_of:
+    if links and root not in _spoken_of:
         _spoken_of.add(root)
         log.warning(
             "%s: links to directories are not followed, and so left out (%s). Name each path that is needed "
             "in deps or outs itself, or put a copy in the link's place",
             named,
-            _some(sorted(seen.links), _MOST_LINKS),
+            _some(links, _MOST_LINKS),
         )
+
+
+def _leads_to(root: str, link: str) -> str:
+    return os.path.realpath(os.path.join(root, link.partition(" -> ")[0]))
 
 
 def _some(texts: Sequence[str], most: int) -> str:

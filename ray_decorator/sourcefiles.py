@@ -10,15 +10,14 @@ devices and links that lead nowhere are passed over, as git does.
 
 from __future__ import annotations
 
-import functools
 import os
-import re
 import stat
-import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from .hydraruns import holds_runs, is_job, is_sweep
 from .ignoring import Ignores, above, is_ignored, read, repository, tracked
+from .imports import Imported
 from .temporary import is_temporary
 
 _NEVER = frozenset(
@@ -30,8 +29,6 @@ _NEVER = frozenset(
 )
 _SECRET_OR_WASTE = (".pyc", ".pem", ".p12", ".pfx")
 _SSH_KEYS = ("id_rsa", "id_ed25519", "id_ecdsa", "id_dsa")
-HYDRAS_FOLDERS = ("outputs", "multirun")  # with 2026-01-31/23-59-59 in them, unless Hydra is told otherwise
-_DAY, _TIME = re.compile(r"\d{4}-\d\d-\d\d"), re.compile(r"\d\d-\d\d-\d\d")
 _SMALL = 1024 * 1024  # bytes; of what lies beside a script in a home directory
 
 
@@ -56,17 +53,6 @@ class Limits:
         if name.startswith(".env.") and name != ".env.example":
             return True
         return path in self.closed if folder else _is_secret_or_waste(name)
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """Where this process's modules came from, but for installed ones, as absolute paths.
-
-    ``files`` are real paths; ``links`` those links to folders, in real folders, that packages were found at.
-    """
-
-    files: frozenset[str]
-    links: frozenset[str]
 
 
 class Walk:
@@ -177,7 +163,7 @@ class Walk:
 
     def _is_left_by_hydra(self, folder: str, names: Collection[str]) -> bool:
         return folder not in self._limits.in_use and (
-            _is_job(folder, names) or _is_sweep(folder, names) or _holds_runs(folder, names)
+            is_job(folder, names) or is_sweep(folder, names) or holds_runs(folder, names)
         )
 
     def _add(self, path: str, *, link: bool = True, most: int | None = None) -> None:
@@ -216,54 +202,12 @@ class Walk:
         return self._closed[folder]
 
 
-def imported(installed: tuple[str, ...]) -> Imported:
-    """What this process has imported, but for what lies in the folders ``installed`` (with a slash each)."""
-    real = functools.cache(os.path.realpath)  # of folders: many modules share one
-    files: set[str] = set()
-    links: set[str] = set()
-    for module, file in _modules():
-        if file.startswith(installed):
-            continue
-        folder, name = os.path.split(os.path.abspath(file))
-        path = os.path.join(real(folder), name)
-        if not path.startswith(installed):
-            files.add(path)
-            package = module if name.startswith("__init__.") else module.rpartition(".")[0]
-            links.update(_links(package, folder, real))
-    return Imported(frozenset(files), frozenset(links))
-
-
 def unreadable(path: str) -> str:
     """What to say of a path that the walk cannot look into."""
     return (
         f"{path}: cannot be read, and would travel with the project's code; "
         "add it to .gitignore if it is no code, or make it readable"
     )
-
-
-def _modules() -> Iterator[tuple[str, str]]:
-    for name, module in list(sys.modules.items()):
-        try:
-            # a lazy module would load itself if asked in the usual way
-            file = object.__getattribute__(module, "__dict__").get("__file__")
-        except AttributeError:
-            continue
-        if isinstance(file, str):
-            yield name, file
-
-
-def _links(package: str, folder: str, real: Callable[[str], str]) -> Iterator[str]:
-    """The links on the way from an entry of sys.path to the ``folder`` in which it has the ``package``."""
-    relpath = package.replace(".", "/")
-    entry = folder.removesuffix(f"/{relpath}")
-    if not package or entry == folder or real(folder) == os.path.join(real(entry), relpath):
-        return
-    at = real(entry)
-    for part in relpath.split("/"):
-        at = os.path.join(at, part)
-        if os.path.islink(at):
-            yield at
-            at = os.path.realpath(at)
 
 
 def _scan(folder: str, problems: list[str]) -> list[os.DirEntry[str]]:
@@ -279,26 +223,6 @@ def _scan(folder: str, problems: list[str]) -> list[os.DirEntry[str]]:
 
 def _is_environment(names: Collection[str]) -> bool:
     return "pyvenv.cfg" in names or "conda-meta" in names
-
-
-def _is_job(folder: str, names: Collection[str]) -> bool:
-    return ".hydra" in names and os.path.isfile(os.path.join(folder, ".hydra", "hydra.yaml"))
-
-
-def _is_sweep(folder: str, names: Collection[str]) -> bool:
-    """Whether jobs stand beside multirun.yaml: a folder of configs may have a file of that name as well."""
-    return "multirun.yaml" in names and (
-        any(name.isdecimal() for name in names)
-        or any(_is_job(os.path.join(folder, name), (".hydra",)) for name in names)
-    )
-
-
-def _holds_runs(folder: str, names: Collection[str]) -> bool:
-    """Whether this is ``outputs`` or ``multirun``, with runs in it; with modules in it, it is a package."""
-    if os.path.basename(folder) not in HYDRAS_FOLDERS or any(name.endswith(".py") for name in names):
-        return False
-    days = (os.path.join(folder, name) for name in names if _DAY.fullmatch(name))
-    return any(_TIME.fullmatch(entry.name) for day in days for entry in _scan(day, []))
 
 
 def _is_secret_or_waste(name: str) -> bool:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from .download import Wanted, download, rows_of
 from .hashcache import HashCache
+from .hashing import hash_files
 from .manifest import object_key
 from .merging import Plan, Target, plan
 from .model import Content
 from .progress import Progress
-from .snapshots import Entry, Snapshot, hash_files, snapshot
+from .snapshots import Entry, Snapshot, snapshot
 from .store import Store
 from .temporary import clear_stale
 from .upload import lacking, upload

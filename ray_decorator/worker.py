@@ -1,8 +1,6 @@
 """The worker side: one job, read top to bottom.
 
-    run_job(func, job, store):  scratch directory -> deps down -> paths filled in -> func -> outs up
-
-A worker process serves many jobs one after another: whatever a job changes of it is put back.
+run_job(func, job, store):  scratch directory -> deps down -> paths filled in -> func -> outs up
 """
 
 from __future__ import annotations
@@ -13,10 +11,8 @@ import logging
 import os
 import pickle
 import shutil
-import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -32,7 +28,8 @@ from .failures import failure_of
 from .hashcache import HashCache
 from .model import Content, Failure, Job, Location, Receipt
 from .nodecache import NodeCache
-from .places import is_here, node_root, stand_in
+from .places import is_here, node_root
+from .process import restored
 from .progress import NoProgress
 from .renewal import Renew
 from .scratch import Scratch, attempts, job_root, open_scratch
@@ -97,7 +94,7 @@ def run_job(func: bytes, job: Job, store: Store) -> Receipt:
         outs = _out_paths(job, scratch.path)
         _make_out_parents(job, outs)
         dep_paths, received = _stage_deps(job, outs, scratch, store)
-        with _process_restored(job, scratch):
+        with restored(job.cwd, job.sys_path, scratch.path):
             value, failure, seconds = _call(func, job, dep_paths, outs)
         contents, sent, unsent = _send_outs(job, outs, store, failed=failure is not None)
         if unsent is not None:
@@ -223,60 +220,3 @@ def _send_outs(
             exc.add_note(f"{job.name} has run; this is of its out {out.key!r}")
             error = error or exc
     return contents, sent, error
-
-
-@contextlib.contextmanager
-def _process_restored(job: Job, scratch: Scratch) -> Iterator[None]:
-    """The driver's working directory and import paths where they exist here; all as before afterwards."""
-    cwd, environ, path = os.getcwd(), dict(os.environ), list(sys.path)
-    umask = os.umask(0o022)
-    os.umask(umask)
-    try:
-        with _signals_restored(), _logging_restored():
-            if (start := stand_in()) is not None:
-                os.chdir(start)
-            else:
-                os.chdir(job.cwd if os.path.isdir(job.cwd) else scratch.path)
-                here = [entry for entry in job.sys_path if os.path.exists(entry)]
-                sys.path[:] = here + [entry for entry in sys.path if entry not in here]
-            yield
-    finally:
-        os.chdir(cwd)
-        os.umask(umask)
-        sys.path[:] = path
-        if dict(os.environ) != environ:
-            os.environ.clear()
-            os.environ.update(environ)
-
-
-@contextlib.contextmanager
-def _signals_restored() -> Iterator[None]:
-    """SIGTERM ends the process, as it does at home; afterwards all is handled as before.
-
-    Ray handles SIGTERM in Python. The children of a multiprocessing.Pool inherit that: one that is told to
-    end just before it waits for a lock only takes note of it, and is waited for for ever.
-    """
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set any
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            if handler is not None and signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _logging_restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    try:
-        yield
-    finally:
-        for handler in [h for h in root.handlers if h not in handlers]:
-            handler.close()
-        root.handlers[:] = handlers
-        root.setLevel(level)

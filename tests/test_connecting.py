@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import cluster_bed
 import pytest
 
 from ray_decorator.admission import mismatch
+from ray_decorator.connecting import is_connected
 
 _CONNECT = """
 import json, sys
@@ -159,6 +161,11 @@ def test_another_ray_and_another_python(way: str, tmp_path: Path, other_versions
     if f"Python {_OTHER}" in said:
         mine = ".".join(platform.python_version_tuple()[:2])
         assert f"(`uv venv --python {_OTHER}`), or start the cluster with Python {mine}." in said
+
+
+def test_a_ray_that_is_being_imported_is_not_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", types.ModuleType("ray"))
+    assert not is_connected()
 
 
 def test_advice_is_for_what_differs_alone() -> None:

@@ -28,7 +28,7 @@ def test_in_a_file_the_table_is_plain_and_whole(capsys: pytest.CaptureFixture[st
 
     out, err = capsys.readouterr()
     assert out == ""
-    assert [line.rstrip() for line in err.splitlines()] == [
+    assert err.splitlines() == [
         "job  overrides                      status     seconds  result          up    down  directory",
         f"  0  lr=0.1 model.deps=[data.path]  COMPLETED     62.1  0.9123      107 MB  1.2 MB  {SWEEP}/0",
         f"  1  lr=0.01 note=:smile:           FAILED         1.0  ValueError       -   30 kB  {SWEEP}/1",
@@ -37,11 +37,38 @@ def test_in_a_file_the_table_is_plain_and_whole(capsys: pytest.CaptureFixture[st
 
 
 def test_in_a_file_no_line_is_too_long(capsys: pytest.CaptureFixture[str]) -> None:
-    overrides, directory = " ".join(f"key{n}=value" for n in range(200)), "/" + "deep/" * 300
+    overrides, directory = " ".join(f"key{n}=value" for n in range(10)), "/" + "deep/" * 300
     show([replace(ROWS[0], overrides=overrides, directory=directory)])
 
     assert f"{overrides}  COMPLETED" in (err := capsys.readouterr().err)
     assert directory in err
+
+
+LONG = replace(ROWS[0], overrides="first=1 items=[" + "7," * 30_000 + "7] last=2")
+
+
+def test_overrides_without_end_are_cut_in_their_middle(capsys: pytest.CaptureFixture[str]) -> None:
+    show([LONG, ROWS[1]])
+
+    head, first, second, _ = capsys.readouterr().err.splitlines()
+    assert re.match(r"  0  first=1 items=\[7,7,7[7,]*…[7,]*7,7\] last=2  COMPLETED", first)
+    assert len(first.partition("  COMPLETED")[0]) == len("  0  ") + 120
+    assert head.index("status") == first.index("COMPLETED") == second.index("FAILED")
+
+
+def test_nor_do_they_fill_a_terminal() -> None:
+    program = f"from ray_decorator.report import JobRow, show\nshow({[LONG, ROWS[1]]!r})"
+    for columns in (55, 86):
+        lines = run(program, columns=columns).last
+        assert len(lines) < 20
+        assert "last=2" in "".join(line.strip() for line in lines)
+
+
+def test_no_line_ends_in_spaces_on_a_terminal_either() -> None:
+    for columns in (86, 160):
+        raw = re.sub(r"\x1b\[[\d;]*m", "", run(ON_A_TERMINAL, columns=columns).raw)
+        assert "COMPLETED" in raw
+        assert not re.search(r" [\r\n]", raw)
 
 
 def test_no_jobs_no_table(capsys: pytest.CaptureFixture[str]) -> None:
