@@ -1,5 +1,6 @@
 """Objects to files, verified: a file appears whole, with the bytes its object's name promises, or not at all.
 
+up to 128 KiB  one GET; hashed in memory and written by a thread of their own, one after another
 up to 8 MiB    one GET, hashed in memory, written
 larger         one GET, hashed and written as it comes
 over 64 MiB    ranged GETs, several at once, hashed in order as they come
@@ -22,7 +23,7 @@ from .errors import CorruptObjectError, MissingObjectError, StoreError
 from .hashcache import Hashed, Stamp
 from .manifest import Row, load, md5, object_key
 from .model import Content
-from .parallel import HANDS, Budget, each
+from .parallel import Aside, Budget, each
 from .progress import Progress
 from .store import Incoming, Store
 from .temporary import beside
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 Seal = Callable[[int, "Wanted"], int]
 
+_SMALL = 128 * 1024
+_BACKLOG = 512  # small files that have come and are not written yet
 _WHOLE = 8 * 1024 * 1024
 _RANGED = 64 * 1024 * 1024
 _PART = 8 * 1024 * 1024
@@ -92,12 +95,21 @@ def download(
             missing.add(want.md5)
             return
         progress.expect("downloading", 0, incoming.size)
+        if incoming.size <= _SMALL:
+            aside.leave((want, incoming.read()))
+            return
         take = _take_whole if incoming.size <= _WHOLE else _take_large
         with budget.hold(min(incoming.size, _WINDOW * _PART)):
             done.append(take(incoming, want, store, seal, progress))
         progress.advance("downloading", 1)
 
-    each(one, wanted, store.threads)
+    def keep(small: tuple[Wanted, Bytes]) -> None:
+        want, data = small
+        done.append(_keep(data, want, store, seal))
+        progress.advance("downloading", 1, len(data))
+
+    with Aside(keep, _BACKLOG) as aside:
+        each(one, wanted, store.threads)
     if missing:
         raise MissingObjectError(tuple(sorted(missing)), store.url)
     return done
@@ -143,14 +155,16 @@ class _WholeFile:
 
 
 def _take_whole(incoming: Incoming, want: Wanted, store: Store, seal: Seal, progress: Progress) -> Hashed:
-    data = incoming.read()
-    with HANDS:
-        _verify(md5(data).hexdigest(), want, store)
-        with _WholeFile(want) as file:
-            file.write(data, 0)
-            hashed = _placed(file, want, seal)
+    hashed = _keep(incoming.read(), want, store, seal)
     progress.advance("downloading", 0, incoming.size)
     return hashed
+
+
+def _keep(data: Bytes, want: Wanted, store: Store, seal: Seal) -> Hashed:
+    _verify(md5(data).hexdigest(), want, store)
+    with _WholeFile(want) as file:
+        file.write(data, 0)
+        return _placed(file, want, seal)
 
 
 def _take_large(incoming: Incoming, want: Wanted, store: Store, seal: Seal, progress: Progress) -> Hashed:

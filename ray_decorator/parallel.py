@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-HANDS = threading.Semaphore(max(2, os.cpu_count() or 1))
-"""To be held for a file's own system calls, of which each gives the interpreter's lock away for a moment.
-
-Requests spend their time waiting, so many threads make them. Where more of these than there are cores come
-to the disk at once, they do little but take that lock from one another.
-"""
+_PAUSE = 0.005  # seconds
+_WAITS = 8  # times as long as it works; one that others keep from a processor waits some three times
 
 
 def each(work: Callable[[T], object], items: Sequence[T], threads: int) -> None:
@@ -52,6 +49,59 @@ def each(work: Callable[[T], object], items: Sequence[T], threads: int) -> None:
         raise
     if errors:
         raise errors[0]
+
+
+class Aside(Generic[T]):
+    """A thread that does what others leave to it, so that they can go on waiting for a network.
+
+    Made for a file's system calls: they are short, and each gives the interpreter's lock away. Dozens of
+    threads that come to the disk at once do little but take that lock, and the file system's, from one
+    another. At most ``most`` items wait. Where the work itself is waiting (a disk behind a network), he who
+    finds so many does his own.
+    """
+
+    def __init__(self, work: Callable[[T], object], most: int) -> None:
+        self._work, self._most = work, most
+        self._queue: SimpleQueue[tuple[T] | None] = SimpleQueue()
+        self._waits = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def leave(self, item: T) -> None:
+        """Have the work done. Raises what it raised for an earlier item."""
+        while self._queue.qsize() >= self._most and self._error is None:
+            if self._waits:
+                self._work(item)
+                return
+            time.sleep(_PAUSE)
+        if self._error is not None:
+            raise self._error
+        self._queue.put((item,))
+
+    def __enter__(self) -> Aside[T]:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:  # nobody wants the rest
+            self._error = self._error or error
+        self._queue.put(None)
+        self._thread.join()
+        if error is None and self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        wall = busy = 0.0
+        while (entry := self._queue.get()) is not None:
+            if self._error is None:
+                began, busy_before = time.perf_counter(), time.thread_time()
+                try:
+                    self._work(entry[0])
+                except BaseException as exc:  # raised again in a thread that is listened to
+                    self._error = exc
+                wall += time.perf_counter() - began
+                busy += time.thread_time() - busy_before
+                self._waits = wall > _WAITS * busy
 
 
 class Budget:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from .errors import InputError, StoreDeniedError
 from .hashing import changed
 from .manifest import PREFIX, digest_of_key, md5, object_key
-from .parallel import HANDS, Budget, each
+from .parallel import Budget, each
 from .progress import Progress
 from .snapshots import Entry
 from .store import Store
@@ -117,14 +117,12 @@ def _send(entry: Entry, store: Store, budget: Budget, progress: Progress) -> Non
 
 
 def _whole(entry: Entry) -> bytes:
-    with HANDS:
-        try:
-            with open(entry.path, "rb", buffering=0) as file:
-                data = file.read(entry.size + 1)
-        except OSError as exc:
-            raise InputError(f"{entry.path}: cannot be read any more ({exc.strerror})") from exc
-        digest = md5(data).hexdigest()
-    if digest != entry.md5:
+    try:
+        with open(entry.path, "rb", buffering=0) as file:
+            data = file.read(entry.size + 1)
+    except OSError as exc:
+        raise InputError(f"{entry.path}: cannot be read any more ({exc.strerror})") from exc
+    if md5(data).hexdigest() != entry.md5:
         raise InputError(changed(entry.path))
     return data
 
