@@ -56,8 +56,8 @@ class Aside(Generic[T]):
 
     Made for a file's system calls: they are short, and each gives the interpreter's lock away. Dozens of
     threads that come to the disk at once do little but take that lock, and the file system's, from one
-    another. At most ``most`` items wait. Where the work itself is waiting (a disk behind a network), he who
-    finds so many does his own.
+    another. At most ``most`` items wait. Where the work itself is waiting (a disk behind a network), a thread
+    that finds so many does its own.
     """
 
     def __init__(self, work: Callable[[T], object], most: int) -> None:

@@ -85,10 +85,11 @@ class _Limited(io.RawIOBase):
         self._left = most
 
     def write(self, data: Any) -> int:
-        self._left -= len(data)
+        size = memoryview(data).nbytes
+        self._left -= size
         if self._left < 0:
             raise OverflowError
-        return len(data)
+        return size
 
 
 def _hidden_at(function: types.FunctionType) -> tuple[str, str, int] | None:
