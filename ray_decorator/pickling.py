@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.machinery
 import inspect
 import io
 import operator
@@ -98,6 +99,8 @@ def _hidden_at(function: types.FunctionType) -> tuple[str, str, int] | None:
     module = sys.modules.get(name or "")
     if module is None or name == "__main__" or "<" in path or module in _by_value():
         return None
+    if not _is_importable(module):
+        return None
     try:
         found = operator.attrgetter(path)(module)
     except AttributeError:
@@ -106,6 +109,14 @@ def _hidden_at(function: types.FunctionType) -> tuple[str, str, int] | None:
     while found is not function and (found := getattr(found, "__wrapped__", None)) is not None:
         depth += 1
     return (name, path, depth) if found is function and depth else None
+
+
+def _is_importable(module: types.ModuleType) -> bool:
+    """Whether its name leads to its file by sys.path alone, which workers have too; hooks they have not."""
+    parent = module.__name__.rpartition(".")[0]
+    path = getattr(sys.modules.get(parent), "__path__", None) if parent else None
+    found = importlib.machinery.PathFinder.find_spec(module.__name__, path)
+    return found is not None and found.origin == getattr(module, "__file__", None)
 
 
 def _by_value() -> list[types.ModuleType]:
