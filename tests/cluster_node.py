@@ -30,6 +30,8 @@ def main(options: dict[str, object], command: list[str]) -> int:
     _call("prctl", _SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans stay our descendants, to be found and killed
     if options["hide"]:
         isolate(options["hide"], options["show"], str(options["hostname"]))
+    # a test run that was put in the background ignores it, and Ray cancels a task by it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     code = child.wait()
