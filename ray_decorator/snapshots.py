@@ -132,11 +132,11 @@ def _chosen(relpath: str, path: str, problems: list[str]) -> _Found | None:
 class _Look:
     """What is at and below a path.
 
-    ``links`` are those to directories, with where they lead; ``bad``: path -> why it cannot be taken.
+    ``links``: relative path of one to a directory -> where it leads; ``bad``: path -> why it cannot be taken.
     """
 
     files: list[_Found]
-    links: list[str]
+    links: dict[str, str]
     bad: dict[str, str]
 
 
@@ -148,14 +148,14 @@ def _look(root: str, named: Path) -> _Look:
     except OSError as exc:
         raise InputError(f"{named}: {cannot_be_read(exc)}") from exc
     if stat.S_ISREG(status.st_mode):
-        return _Look([_found("", root, status)], [], {})
+        return _Look([_found("", root, status)], {}, {})
     if not stat.S_ISDIR(status.st_mode):
         raise InputError(f"{named}: {_is_no_file(status)}")
     return _walked(root)
 
 
 def _walked(root: str) -> _Look:
-    seen = _Look([], [], {})
+    seen = _Look([], {}, {})
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -181,7 +181,7 @@ def _see(entry: os.DirEntry[str], folder: str, pending: list[str], seen: _Look) 
     if _is_passed_over(entry.name, is_folder):
         return
     if leads_to is not None:
-        seen.links.append(f"{relpath} -> {leads_to}")
+        seen.links[relpath] = leads_to
     elif is_folder:
         pending.append(relpath + "/")
     elif stat.S_ISREG(status.st_mode):
@@ -220,7 +220,9 @@ def _warn(named: Path, root: str, seen: _Look, lenient: bool) -> None:
     """
     inside = os.path.join(root, "")
     links = [
-        link for link in sorted(seen.links) if not lenient or not _leads_to(root, link).startswith(inside)
+        f"{link} -> {leads_to}"
+        for link, leads_to in sorted(seen.links.items())
+        if not lenient or not os.path.realpath(inside + link).startswith(inside)
     ]
     if seen.bad:
         left_out = [f"{os.path.relpath(path, root)}: {why}" for path, why in sorted(seen.bad.items())]
@@ -237,10 +239,6 @@ def _warn(named: Path, root: str, seen: _Look, lenient: bool) -> None:
             named,
             _some(links, _MOST_LINKS),
         )
-
-
-def _leads_to(root: str, link: str) -> str:
-    return os.path.realpath(os.path.join(root, link.partition(" -> ")[0]))
 
 
 def _some(texts: Sequence[str], most: int) -> str:
