@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-from . import environments
+from . import inventory
 from .findings import Finding, Status, worst
 from .model import Requirements
 from .nodefacts import NodeFacts
@@ -90,9 +90,9 @@ def _other_python(node: NodeFacts, names: str) -> tuple[Status, list[str], str]:
 def _left_alone(node: NodeFacts, names: str) -> tuple[Status, list[str], str | None]:
     if not node.missing:
         return "ok", [f"{names}: all that jobs need to run at all is there"], None
-    facts = [f"{names}: lacks what this project itself needs there: {environments.listed(node.missing)}"]
+    facts = [f"{names}: lacks what this project itself needs there: {inventory.listed(node.missing)}"]
     # where one of these two kinds of job cannot run, the other can
-    some = set(node.missing.values()) < {environments.HYDRA_JOBS, environments.DECORATED}
+    some = set(node.missing.values()) < {inventory.HYDRA_JOBS, inventory.DECORATED}
     needed = " ".join(node.missing)
     cure = f"pip install {needed} in the cluster's own environment, or set packages=auto"
     return "warning" if some else "wrong", facts, cure

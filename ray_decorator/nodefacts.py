@@ -139,12 +139,12 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
 
     home = is_home(request["home"])
     make_importable(request["home"], request["runtime"], home)
-    from ray_decorator import environments, places
+    from ray_decorator import environments, inventory, places
 
-    found = environments.survey()
+    found = inventory.survey()
     there = found["distributions"]
     requirements = pickle.loads(request["requirements"])
-    lacking = environments.lacking(requirements) if requirements else {}
+    lacking = inventory.lacking(requirements) if requirements else {}
     return {
         "name": node_name(),
         "home": home,
@@ -153,7 +153,7 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
         "executable": found["executable"],
         "platform": found["platform"],
         "lacking": {name: there.get(name) for name in lacking},
-        "missing": environments.absent(own_credentials=request["own_credentials"]),
+        "missing": inventory.absent(own_credentials=request["own_credentials"]),
         "standing": environments.standing(requirements, places.node_root()) if lacking else 0,
         "uv": found["uv"],
         "unreachable": _unreachable(request["store"]),

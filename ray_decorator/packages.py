@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
 from . import indexes
-from .environments import normalised, platform_name, site_directories
+from .inventory import normalised, platform_name, site_directories
 from .model import Requirements
 
 _log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from ray_decorator.environments import platform_name
+from ray_decorator.inventory import platform_name
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _HERE = [sys.version_info[0], sys.version_info[1]]
@@ -154,9 +154,8 @@ class Node:
         return {"PATH": path, "HOME": str(self.home), "PYTHONPATH": str(_REPOSITORY), **astray, **more}
 
     def start(self, code: str, **more: str) -> subprocess.Popen[str]:
-        code = (
-            f"import json\nfrom ray_decorator import environments\nfrom ray_decorator.model import *\n{code}"
-        )
+        ours = "from ray_decorator import environments, inventory\nfrom ray_decorator.model import *\n"
+        code = f"import json\n{ours}{code}"
         pipe = subprocess.PIPE
         return subprocess.Popen(
             [self.python, "-c", code], env=self.environ(**more), stdout=pipe, stderr=pipe, text=True
@@ -282,7 +281,7 @@ def test_what_jobs_need_is_what_the_nodes_side_imports(node: Node) -> None:
         environ = {k: v for k, v in os.environ.items() if k != "XDG_CACHE_HOME"}  # uv's cache is the user's
         install = ["uv", "pip", "install", "-q", "--python", str(node.python), *pins]
         subprocess.run(install, check=True, env=environ)
-        found: list[str] = node.ask(f"import {module}; print(json.dumps(list(environments.absent())))")
+        found: list[str] = node.ask(f"import {module}; print(json.dumps(list(inventory.absent())))")
         return found
 
     runner = lacks("cloudpickle", "obstore", "omegaconf", module="ray_decorator.runner")
@@ -313,13 +312,13 @@ def test_an_environment_lies_over_the_clusters_own_and_leaves_it_as_it_is(node: 
 def test_the_clusters_python_may_be_no_virtual_environment(node: Node, index: Index) -> None:
     base = getattr(sys, "_base_executable", sys.executable)
     node.python = Path(base)
-    sites = node.ask("print(json.dumps(environments.site_directories()))")
+    sites = node.ask("print(json.dumps(inventory.site_directories()))")
     before = [sorted(os.listdir(site)) for site in sites]
     found = node.interpreter(wanted(index, gamma="1.0"))
     assert found.error == ""
     assert imported(found.python, "gamma")[0] == "1.0"
     node.python = Path(found.python)
-    own, *others = node.ask("print(json.dumps(environments.site_directories()))")
+    own, *others = node.ask("print(json.dumps(inventory.site_directories()))")
     assert (own.startswith(str(node.root)), others) == (True, sites)
     assert [sorted(os.listdir(site)) for site in sites] == before
 
@@ -453,7 +452,7 @@ def test_no_uv_is_an_error_that_says_what_differs(node: Node, index: Index) -> N
     assert "pip install uv" in found.error and "packages: none" in found.error
     beside = node.python.parent / "uv"
     beside.symlink_to(shutil.which("uv") or "")
-    assert node.ask("print(json.dumps(environments.find_uv()))") == str(beside)
+    assert node.ask("print(json.dumps(inventory.find_uv()))") == str(beside)
 
 
 def test_another_minor_version_of_python_is_an_error_that_names_both(node: Node, index: Index) -> None:
@@ -485,7 +484,7 @@ def test_a_root_that_cannot_be_written_is_an_error_that_says_so(node: Node, inde
 
 
 def test_a_survey_tells_what_stands_on_a_node(node: Node) -> None:
-    found = node.ask("print(json.dumps(environments.survey()))")
+    found = node.ask("print(json.dumps(inventory.survey()))")
     assert found["python"] == list(sys.version_info[:3])
     assert found["executable"] == str(node.python)
     assert found["distributions"] == {"alpha": "1.0", "beta": "1.0"}
@@ -500,7 +499,7 @@ files = {n: getattr(m, "__file__", None) for n, m in sys.modules.items()}
 foreign = [n for n, f in files.items() if f and (not f.startswith(roots) or "site-packages" in f)]
 print(json.dumps(sorted(n for n in foreign if n not in ("_virtualenv", "__main__"))))
 """
-    expected = [f"ray_decorator{name}" for name in ("", ".environments", ".errors", ".model")]
+    expected = [f"ray_decorator{name}" for name in ("", ".environments", ".errors", ".inventory", ".model")]
     assert node.ask(code) == expected
 
 
@@ -519,6 +518,6 @@ print(json.dumps(sorted(n for n in foreign if n not in ("_virtualenv", "__main__
     ],
 )
 def test_versions_that_mean_the_same(driver: str, node_has: str, same: bool) -> None:
-    from ray_decorator.environments import _has
+    from ray_decorator.inventory import _has
 
     assert _has({"a": node_has}, "a", driver) is same

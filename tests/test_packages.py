@@ -15,7 +15,7 @@ import pytest
 from test_environments import Index, Node, make_venv, make_wheel, serve
 
 from ray_decorator import indexes, packages
-from ray_decorator.environments import platform_name
+from ray_decorator.inventory import platform_name
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _SHOW = """

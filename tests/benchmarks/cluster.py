@@ -178,8 +178,8 @@ def packages_to_add() -> list[str]:
     dump = ask.format("sys.stdout.buffer.write(pickle.dumps(packages.requirements(None)))")
     requirements = subprocess.check_output([far_project.venv() / "bin" / "python", "-c", dump])
     code = (
-        "import json, pickle, sys; from ray_decorator import environments; "
-        "print(json.dumps(environments.lacking(pickle.load(sys.stdin.buffer))))"
+        "import json, pickle, sys; from ray_decorator import inventory; "
+        "print(json.dumps(inventory.lacking(pickle.load(sys.stdin.buffer))))"
     )
     lacking = subprocess.check_output(
         [cluster_bed.bare_venv() / "bin" / "python", "-c", code],
