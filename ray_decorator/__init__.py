@@ -13,8 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .decorator import RayFunction, ray_decorator
-    from .errors import (
+    from .core.errors import (
         BucketNotFoundError,
         ClusterError,
         CorruptObjectError,
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
         StoreError,
         StoreUnreachableError,
     )
-    from .zen import RayZen, ray_zen
+    from .frontends.decorator import RayFunction, ray_decorator
+    from .frontends.zen import RayZen, ray_zen
 
 __all__ = [
     "BucketNotFoundError",
@@ -49,14 +49,19 @@ __all__ = [
     "ray_zen",
 ]
 
-_MODULES = {"RayFunction": "decorator", "RayZen": "zen", "ray_decorator": "decorator", "ray_zen": "zen"}
+_MODULES = {
+    "RayFunction": "frontends.decorator",
+    "RayZen": "frontends.zen",
+    "ray_decorator": "frontends.decorator",
+    "ray_zen": "frontends.zen",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        module = importlib.import_module(f".{_MODULES.get(name, 'errors')}", __name__)
+        module = importlib.import_module(f".{_MODULES.get(name, 'core.errors')}", __name__)
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.partition(".")[0] != "hydra_zen":
             raise

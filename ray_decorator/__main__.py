@@ -11,11 +11,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import InputError
-from .findings import Finding, show
+from .core.errors import InputError
+from .doctor.findings import Finding, show
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from .core.settings import Settings
 
 _LAUNCHER = "hydra/launcher"
 _TARGET = "hydra_plugins.hydra_ray_s3_launcher."
@@ -68,14 +68,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _doctor(overrides: Sequence[str], config_dir: Path | None) -> int:
     # what these two log, the findings tell
-    for name in ("project", "identity"):
+    for name in ("project.collect", "store.identity"):
         logging.getLogger(f"ray_decorator.{name}").setLevel(logging.ERROR)
     try:
         settings = _settings(overrides, config_dir)
     except InputError as exc:
         show(Finding("settings", "wrong", exc.problems, "ray-s3 doctor --help shows examples"))
         return 1
-    from .doctor import examine  # lazy: help, and a refusal, come at once
+    from .doctor.checks import examine  # lazy: help, and a refusal, come at once
 
     wrong = False
     for finding in examine(settings):
@@ -91,7 +91,7 @@ def _settings(overrides: Sequence[str], config_dir: Path | None) -> Settings:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from .settings import resolve
+    from .core.settings import resolve
 
     presets = _presets(config_dir)
     try:

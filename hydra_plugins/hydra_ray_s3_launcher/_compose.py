@@ -16,9 +16,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import filter_overrides
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from ray_decorator import pickling, slots
-from ray_decorator.errors import InputError
-from ray_decorator.model import Call, PathSlot
+from ray_decorator.core import pickling, slots
+from ray_decorator.core.errors import InputError
+from ray_decorator.core.model import Call, PathSlot
 
 from ._task import HydraTask
 from .ray_s3_launcher import RayS3Launcher

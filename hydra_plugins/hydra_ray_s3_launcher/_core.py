@@ -13,14 +13,16 @@ from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, fi
 from hydra.errors import CompactHydraException
 from hydra.types import HydraContext
 
-from ray_decorator import engine, hydrastate, mainmodule, settings
-from ray_decorator.connecting import Connection
-from ray_decorator.errors import InputError, JobCancelledError, JobError, RayS3Error, text_of
-from ray_decorator.model import Call, Outcome
-from ray_decorator.progress import make_progress
-from ray_decorator.report import JobRow, brief, show
-from ray_decorator.staging import in_jobs
-from ray_decorator.terms import Terms, mark_of
+from ray_decorator.cluster.connection import Connection
+from ray_decorator.core import settings
+from ray_decorator.core.errors import InputError, JobCancelledError, JobError, RayS3Error, text_of
+from ray_decorator.core.model import Call, Outcome
+from ray_decorator.core.problems import Problems
+from ray_decorator.display.progress import make_progress
+from ray_decorator.display.table import JobRow, brief, show
+from ray_decorator.frontends import hydra_state, main_module
+from ray_decorator.frontends.terms import Terms, mark_of
+from ray_decorator.run import engine
 
 from ._compose import ComposedJob, ComposedOnce, call, compose
 from ._task import HydraTask
@@ -121,7 +123,7 @@ class _Batch:
         self._launcher = launcher
         self._overrides = list(enumerate(job_overrides, initial_job_idx))
         self._task = HydraTask(
-            launcher.task_function, launcher.session.context, hydrastate.captured(), mainmodule.captured()
+            launcher.task_function, launcher.session.context, hydra_state.captured(), main_module.captured()
         )
         self._jobs: list[ComposedJob] = []
         self._rows: dict[int, JobRow] = {}
@@ -153,17 +155,15 @@ class _Batch:
 
     def _all_calls(self) -> list[Call]:
         calls: list[Call] = []
-        problems: dict[str, list[str]] = {}
+        problems = Problems()
         for num, overrides in self._overrides:
             job = compose(self._launcher, overrides, num)
             self._jobs.append(job)
             try:
                 calls.append(call(self._launcher, job, self._task))
             except InputError as exc:
-                for problem in exc.problems:
-                    problems.setdefault(problem, []).append(job.name)
-        if problems:
-            raise InputError(tuple(f"{text} ({in_jobs(names)})" for text, names in problems.items()))
+                problems.add(job.name, exc.problems)
+        problems.raise_if_any()
         return calls
 
     def _landed(self, index: int, outcome: Outcome) -> None:

@@ -14,9 +14,11 @@ from hydra.core.utils import JobStatus, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from ray_decorator import hydrastate, mainmodule, pickling, places, slots
-from ray_decorator.model import Slot
-from ray_decorator.terms import as_task
+from ray_decorator.core import pickling, slots
+from ray_decorator.core.model import Slot
+from ray_decorator.frontends import hydra_state, main_module
+from ray_decorator.frontends.terms import as_task
+from ray_decorator.job.workplace import start_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,8 @@ class HydraTask:
 
     task_function: TaskFunction
     hydra_context: HydraContext
-    hydra: hydrastate.State
-    main: mainmodule.Main
+    hydra: hydra_state.State
+    main: main_module.Main
 
     def __call__(
         self,
@@ -40,7 +42,7 @@ class HydraTask:
         The config is the job's, with the paths of home: so it is saved in ``.hydra``. The task function
         sees ``paths``, this machine's, at their ``places`` in it; ``directory`` is the job's directory here.
         """
-        with hydrastate.installed(self.hydra), mainmodule.installed(self.main, self.task_function):
+        with hydra_state.installed(self.hydra), main_module.installed(self.main, self.task_function):
             config: DictConfig = pickling.loads(pickled_config)
             at_home = _move(config, directory)
             result = run_job(
@@ -80,7 +82,7 @@ def _move(config: DictConfig, directory: str) -> DictConfig | None:
 
     Returns Hydra's config as it was, if that was anything else.
     """
-    sweep, start = config.hydra.sweep, places.stand_in()
+    sweep, start = config.hydra.sweep, start_directory()
     if start is None and os.path.abspath(os.path.join(sweep.dir, str(sweep.subdir))) == directory:
         return None
     at_home = OmegaConf.masked_copy(config, "hydra")

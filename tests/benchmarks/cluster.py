@@ -33,7 +33,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.extend(str(Path(__file__).parents[1] / name) for name in ("support", "clusters"))
 
 import cluster_bed
 import far_project
@@ -174,11 +174,11 @@ def runtime_envs(projects: Mapping[str, Path]) -> dict[str, Mapping[str, object]
 @functools.cache
 def packages_to_add() -> list[str]:
     """What the driver has and the nodes lack: the packages that ours builds an environment of."""
-    ask = "import pickle, sys; from ray_decorator import packages; {}"
-    dump = ask.format("sys.stdout.buffer.write(pickle.dumps(packages.requirements(None)))")
+    ask = "import pickle, sys; from ray_decorator.environment import installed; {}"
+    dump = ask.format("sys.stdout.buffer.write(pickle.dumps(installed.requirements(None)))")
     requirements = subprocess.check_output([far_project.venv() / "bin" / "python", "-c", dump])
     code = (
-        "import json, pickle, sys; from ray_decorator import inventory; "
+        "import json, pickle, sys; from ray_decorator.environment import inventory; "
         "print(json.dumps(inventory.lacking(pickle.load(sys.stdin.buffer))))"
     )
     lacking = subprocess.check_output(

@@ -24,17 +24,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.extend(str(Path(__file__).parents[1] / name) for name in ("support", "clusters"))
 
 import servers
 
-from ray_decorator.hashcache import HashCache
-from ray_decorator.identity import locate
-from ray_decorator.model import Content
-from ray_decorator.nodecache import NodeCache
-from ray_decorator.progress import NoProgress
-from ray_decorator.store import Store, open_store
-from ray_decorator.transfer import pull, push, snapshot
+from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.core.model import Content
+from ray_decorator.core.progress import NoProgress
+from ray_decorator.job.cache import NodeCache
+from ray_decorator.store.identity import locate
+from ray_decorator.store.store import Store, open_store
+from ray_decorator.store.transfer import pull, push, snapshot
 
 QUIET = NoProgress()
 FILES = 5000

@@ -1,0 +1,161 @@
+"""What was worked out before: the md5 of unchanged files, and what each store is known to hold.
+
+An SQLite file that many processes share. It is a cache: whatever is wrong with it costs time, and one
+warning, but never a run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from ..core.directories import cache_home
+
+log = logging.getLogger(__name__)
+
+_FRESH_NS = 100_000_000  # clocks of file systems tick, every 10 ms or oftener
+_BUSY_SECONDS = 5.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS hashes (
+    path BLOB PRIMARY KEY, inode INTEGER, mtime INTEGER, ctime INTEGER, size INTEGER, md5 TEXT
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS held (
+    store TEXT, digest TEXT, PRIMARY KEY (store, digest)
+) WITHOUT ROWID;
+"""
+
+
+class Stamp(NamedTuple):
+    """What of a file's stat changes whenever its bytes do. Times in nanoseconds, size in bytes."""
+
+    inode: int
+    mtime: int
+    ctime: int
+    size: int
+
+    @classmethod
+    def of(cls, stat: os.stat_result) -> Stamp:
+        return cls(stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size)
+
+    def is_fresh(self, taken: int) -> bool:
+        """Whether the file had just changed at ``taken`` (ns): its clock may not have ticked since."""
+        return taken - self.ctime < _FRESH_NS
+
+
+class Hashed(NamedTuple):
+    """A file and its md5. ``racy``: a change to come might not show in the stamp, so it is not kept."""
+
+    path: str
+    stamp: Stamp
+    md5: str
+    racy: bool = False
+
+
+def default_path() -> Path:
+    """``$XDG_CACHE_HOME/ray_s3/hashes.sqlite``, below ``~/.cache`` where that is not set."""
+    return cache_home() / "hashes.sqlite"
+
+
+class HashCache:
+    """The cache in the file ``path``, made when missing. Safe for threads and for other processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._name = str(path)
+        self._lock = threading.Lock()
+        self._warned = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = _connect(str(path))
+        except (OSError, sqlite3.Error) as exc:
+            self._warn(exc)
+            self._db = _connect(":memory:")
+
+    @classmethod
+    def in_memory(cls) -> HashCache:
+        """A cache that lives as long as the object: for a worker's job, whose files do not outlive it."""
+        cache = cls.__new__(cls)
+        cache._name, cache._lock, cache._warned = ":memory:", threading.Lock(), False
+        cache._db = _connect(":memory:")
+        return cache
+
+    def recorded(self, root: str) -> Mapping[str, tuple[Stamp, str]]:
+        """Path -> (stamp, md5) of all that is recorded at and below the absolute path ``root``."""
+        at = os.fsencode(root)
+        below = b"" if at == b"/" else at
+        query = "SELECT * FROM hashes WHERE path = ? OR (path > ? AND path < ?)"
+        rows: list[tuple[bytes, int, int, int, int, str]] = []
+        with self._session() as db:
+            rows = db.execute(query, (at, below + b"/", below + b"0")).fetchall()
+        return {os.fsdecode(path): (Stamp(*stamp), md5) for path, *stamp, md5 in rows}
+
+    def record(self, files: Iterable[Hashed]) -> None:
+        """Keep these md5s, but for files so fresh that a later change might not show in their stamp."""
+        rows = [(os.fsencode(f.path), *f.stamp, f.md5) for f in files if not f.racy]
+        if rows:
+            with self._session() as db:
+                db.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def drop(self, paths: Iterable[str]) -> None:
+        """Forget files that are gone."""
+        rows = [(os.fsencode(path),) for path in paths]
+        if rows:
+            with self._session() as db:
+                db.executemany("DELETE FROM hashes WHERE path = ?", rows)
+
+    def known(self, store: str, digests: Collection[str]) -> set[str]:
+        """Those of ``digests`` that the store was seen to hold."""
+        query = "SELECT digest FROM held WHERE store = ? AND digest IN (SELECT value FROM json_each(?))"
+        with self._session() as db:
+            rows = db.execute(query, (store, json.dumps(list(digests)))).fetchall()
+            return {digest for (digest,) in rows}
+        return set()
+
+    def remember(self, store: str, digests: Iterable[str]) -> None:
+        """The store was just seen to hold these objects."""
+        with self._session() as db:
+            rows = [(store, digest) for digest in digests]
+            db.executemany("INSERT OR IGNORE INTO held VALUES (?, ?)", rows)
+
+    def forget(self, store: str, digests: Iterable[str]) -> None:
+        """The store was found not to hold these objects any more."""
+        with self._session() as db:
+            rows = [(store, digest) for digest in digests]
+            db.executemany("DELETE FROM held WHERE store = ? AND digest = ?", rows)
+
+    @contextmanager
+    def _session(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                with self._db:
+                    yield self._db
+            except sqlite3.Error as exc:
+                self._warn(exc)
+
+    def _warn(self, exc: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "going on without the hash cache %s (%s): files are hashed and checked anew. "
+                "Delete that file should this come again.",
+                self._name,
+                exc,
+            )
+
+
+def _connect(name: str) -> sqlite3.Connection:
+    db = sqlite3.connect(name, timeout=_BUSY_SECONDS, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.executescript(_SCHEMA)
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db

@@ -1,0 +1,254 @@
+"""The values that flow through the house. Each is made once, frozen, and moves forward.
+
+Call(deps, outs: PathSlot)                 front door -> engine
+Job(deps: Dep, outs: Out)                  engine -> worker, with Bundle, Location and Credentials
+Receipt(outs: Content, failure: Failure)   worker -> driver
+Outcome                                    engine -> front door
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Slot = tuple[Any, ...]
+"""Where a path stands in a call: ``("args", 0, "data", "path")`` or ``("kwargs", "config", …)``.
+
+Each entry is a key of a dict, of whatever type keys are there, an index, or an attribute's name.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a local path holds, wherever it is.
+
+    ``digest`` is its name in a store: the md5 of a file's bytes in hex, or that of a directory's
+    manifest followed by ``.dir`` (DVC 3's rule). ``executables`` are the relative paths (``""`` for a
+    single file) that carry an executable bit, which the manifest cannot tell. ``size`` is in bytes.
+    """
+
+    digest: str
+    size: int
+    files: int
+    executables: tuple[str, ...] = ()
+
+    @property
+    def is_tree(self) -> bool:
+        return self.digest.endswith(".dir")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Frozen AWS credentials; they travel with a job and are never shown.
+
+    ``expires`` is when they end, in seconds since 1970; None for those that do not.
+    """
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    token: str | None = field(repr=False, default=None)
+    expires: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """All that a process needs to open a store: resolved once on the driver, sent to each worker.
+
+    ``url`` is ``s3://bucket/prefix`` or ``file:///directory``; the rest is for S3: endpoint (None for
+    AWS's own), region, and the PEM text of a custom CA bundle. ``credentials`` None means
+    that requests are not signed, or, with ``own_credentials``, that each process finds its own as boto3 does.
+    """
+
+    url: str
+    endpoint: str | None = None
+    region: str | None = None
+    ca_bundle: str | None = field(repr=False, default=None)
+    credentials: Credentials | None = None
+    own_credentials: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """The distributions that a job sees, wherever it runs: those of the driver.
+
+    ``pins`` are distributions from an index: normalised name (PEP 503) -> version. ``roots`` are those of
+    them that no other one requires. ``python`` is (major, minor), ``platform`` such as ``linux-x86_64``.
+    ``indexes`` are uv's settings that say where they come from (UV_INDEX, …), as environment variables;
+    they may hold passwords, so they are never shown.
+    """
+
+    python: tuple[int, int]
+    platform: str
+    pins: Mapping[str, str]
+    roots: tuple[str, ...] = ()
+    indexes: Mapping[str, str] = field(repr=False, default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The user's own code, in the store as one tree, and how a worker imports from it.
+
+    All paths are relative to the tree, with forward slashes: ``sys_path`` in the driver's order;
+    ``packages`` are import names whose directory or file stands on no path (editable installs);
+    ``cwd`` is what stands for the driver's working directory, ``main`` the driver's script; None where that
+    lies outside of the code.
+    """
+
+    content: Content
+    sys_path: tuple[str, ...]
+    packages: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+    main: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What a job needs on a machine that is not the driver's; the same for all jobs of a run.
+
+    ``requirements`` None: the node's packages are left as they are. ``code`` None: no code travels.
+    """
+
+    requirements: Requirements | None
+    code: Code | None
+
+
+@dataclass(frozen=True, slots=True)
+class PathSlot:
+    """One path that a call reads or writes: where it stands, the key the user named it by, its value."""
+
+    slot: Slot
+    key: str
+    value: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a front door asks for: ``func(*args, **kwargs)``, run elsewhere.
+
+    Every value in ``deps`` and ``outs`` is absolute. ``workspace`` is an out that comes home also when
+    the call failed: a Hydra job's own directory. ``name`` is what the user sees: ``#3 lr=0.1``.
+    """
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    deps: tuple[PathSlot, ...]
+    outs: tuple[PathSlot, ...]
+    name: str
+    workspace: PathSlot | None = None
+
+    @property
+    def targets(self) -> tuple[PathSlot, ...]:
+        """All that the call writes, its workspace included; what lies in another one comes after it."""
+        targets = (self.workspace, *self.outs) if self.workspace else self.outs
+        return tuple(sorted(targets, key=lambda target: len(Path(os.path.realpath(target.value)).parts)))
+
+
+@dataclass(frozen=True, slots=True)
+class PathId:
+    """A path of the driver's, so marked that a worker can tell whether it sees the same: `core.machine`."""
+
+    path: str
+    boot_id: str
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dep:
+    """Content that the worker puts down, and whose local path it fills into ``slot``.
+
+    ``inside``: the dep is an out as well, or stands inside of one: the index of that out, and the path
+    within it. The job may then write to it.
+    """
+
+    slot: Slot
+    key: str
+    name: str
+    content: Content
+    inside: tuple[int, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """A path that the worker chooses, fills into ``slot``, and whose content it sends home afterwards.
+
+    ``inside``: the path lies in another out of the same job (its index, the path within).
+    ``place``: where the worker finds this very directory, it is used as it stands. ``directory``: a
+    directory stands there at home, so the job may expect one. ``on_failure``: comes home in any case.
+    """
+
+    slot: Slot
+    key: str
+    name: str
+    inside: tuple[int, str] | None = None
+    place: PathId | None = None
+    directory: bool = False
+    on_failure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job as it travels: ``payload`` is the pickled ``(args, kwargs)``.
+
+    ``cwd`` and ``sys_path`` are the driver's, for workers that stand where it does.
+    """
+
+    id: str
+    name: str
+    payload: bytes = field(repr=False)
+    deps: tuple[Dep, ...]
+    outs: tuple[Out, ...]
+    cwd: str
+    sys_path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception as plain data: the pickled instance where it can be pickled, and always its text."""
+
+    pickled: bytes | None = field(repr=False)
+    summary: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What came of a job. ``value`` is the pickled return value; ``outs`` are keyed by index in the job.
+
+    ``missing`` are digests that the store should have held: the job has not run then. Nor has it where
+    ``unprepared`` says that its node needs a bundle, or ``fatal`` that the failure is not this job's alone.
+    ``unwritten`` are the keys of outs that the job never wrote. ``sent`` and ``received`` are the
+    worker's own transfers in bytes, ``seconds`` the run time of the function alone.
+    """
+
+    value: bytes | None = field(repr=False, default=None)
+    failure: Failure | None = None
+    outs: Mapping[int, Content] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    unwritten: tuple[str, ...] = ()
+    seconds: float = 0.0
+    sent: int = 0
+    received: int = 0
+    node: str = ""
+    unprepared: bool = False
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the front door gets: a value or an error (with the worker's traceback as its cause).
+
+    ``sent`` and ``received`` are the bytes that moved for this call, counted where they left or came in.
+    """
+
+    name: str
+    value: Any = None
+    error: BaseException | None = None
+    seconds: float = 0.0
+    sent: int = 0
+    received: int = 0
+    node: str = ""

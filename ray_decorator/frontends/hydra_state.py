@@ -1,0 +1,56 @@
+"""Hydra's and OmegaConf's global state, taken along to a worker and put back there afterwards.
+
+Without it `${hydra:runtime.output_dir}`, custom resolvers and structured configs mean nothing there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import setup_globals
+from omegaconf import read_write
+from omegaconf.basecontainer import BaseContainer
+
+from ..core import pickling
+from ..job.workplace import start_directory
+
+State = bytes
+"""Pickled, since what it holds may not be made before Hydra has looked for its plugins: that executes
+their modules anew, and classes made before are not theirs any more."""
+
+
+def captured() -> State:
+    """This process's state: Hydra's singletons but for its plugins, and the resolvers.
+
+    Raises PicklingError, naming the resolver or config that cannot travel.
+    """
+    return pickling.dumps(Singleton.get_state(), "Hydra's state, with the registered resolvers and configs,")
+
+
+@contextlib.contextmanager
+def installed(state: State) -> Iterator[None]:
+    """``state`` is this process's for the time being."""
+    instances, resolvers = Singleton._instances, BaseContainer._resolvers
+    try:
+        # set_state() looks for plugins anew unless they are there: as long as a small job takes
+        plugins = Plugins.instance()
+        loaded = pickling.loads(state)
+        Singleton.set_state({**loaded, "instances": {**loaded["instances"], Plugins: plugins}})
+        setup_globals()
+        _start_here()
+        yield
+    finally:
+        Singleton._instances, BaseContainer._resolvers = instances, resolvers
+
+
+def _start_here() -> None:
+    """On another machine the app was started where its code is: ``get_original_cwd()`` leads there."""
+    start, config = start_directory(), HydraConfig.instance().cfg
+    if start is not None and config is not None:
+        runtime = config.hydra.runtime  # type: ignore[attr-defined]  # cfg holds the whole config
+        with read_write(runtime):
+            runtime.cwd = str(start)

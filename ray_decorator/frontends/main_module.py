@@ -1,0 +1,107 @@
+"""The driver's `__main__` on a worker, where `__main__` is another program.
+
+Its functions and classes travel by value, in one pickle with the task (and so as one: a class is the same
+class wherever a job meets it), and stand in a module that is `__main__` while the job runs. So
+`_target_: __main__.Model`, pickles of a script's own classes and functions, and multiprocessing work as at
+home. The script itself is not run again: it need not guard its last line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import importlib.util
+import inspect
+import linecache
+import os
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core import pickling
+from ..job import workplace
+
+_MOST = 1024 * 1024  # bytes; what is larger holds data, which only the task itself may ask for
+
+
+@dataclass(frozen=True, slots=True)
+class Main:
+    """The driver's `__main__`: its own functions and classes, its file, and its name under ``python -m``."""
+
+    objects: Mapping[str, Any]
+    file: str | None
+    module: str | None
+
+
+def captured() -> Main:
+    """This process's `__main__`, without what cannot be pickled or holds large data."""
+    main = sys.modules["__main__"]
+    file, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
+    return Main(_own_objects(main), os.path.abspath(file) if file else None, spec.name if spec else None)
+
+
+@contextlib.contextmanager
+def installed(main: Main, function: Callable[..., Any]) -> Iterator[None]:
+    """``main`` is this process's `__main__` for the time being. It came in one pickle with ``function``."""
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = _stand_in(main, function)
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
+
+
+def _own_objects(main: types.ModuleType) -> dict[str, Any]:
+    found = {
+        name: value
+        for name, value in list(vars(main).items())
+        if isinstance(value, types.FunctionType | type) and value.__module__ == "__main__"
+    }
+    if pickling.travels(found, _MOST):
+        return found
+    return {name: value for name, value in found.items() if pickling.travels(value, _MOST)}
+
+
+def _stand_in(main: Main, function: Callable[..., Any]) -> types.ModuleType:
+    module = types.ModuleType("__main__")
+    namespace = _namespace(main, function)
+    file = _file_here(main)
+    if file is None:
+        namespace.pop("__file__", None)
+    else:
+        namespace["__file__"] = file
+    vars(module).update({**namespace, **main.objects, "__name__": "__main__"})
+    if main.module is not None and _is_found(main.module):
+        module.__spec__ = importlib.machinery.ModuleSpec(main.module, None, origin=file)
+    return module
+
+
+def _namespace(main: Main, function: Callable[..., Any]) -> dict[str, Any]:
+    """The globals of all functions that came in one pickle: what any of them names."""
+    for each in (inspect.unwrap(function), *main.objects.values()):
+        for part in (each, *vars(each).values()) if isinstance(each, type) else (each,):
+            found = getattr(part, "__globals__", None)
+            if isinstance(found, dict) and found.get("__name__") == "__main__":
+                return found
+    return {}
+
+
+def _file_here(main: Main) -> str | None:
+    """The script on this machine. Where it lies elsewhere than at home, tracebacks still find its lines."""
+    here = workplace.main_script() or main.file
+    if here is None or not os.path.isfile(here):
+        return None
+    if main.file is not None and here != main.file and main.file not in linecache.cache:
+        text = Path(here).read_text(encoding="utf-8", errors="replace")
+        linecache.cache[main.file] = (len(text), None, text.splitlines(keepends=True), main.file)
+    return here
+
+
+def _is_found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

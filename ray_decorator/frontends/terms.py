@@ -1,0 +1,133 @@
+"""What a user asks of a front door, and the mark by which the Hydra launcher knows such a function.
+
+A leaf: both sides import it. The mark is ``function.__ray_s3__``; functools.wraps hands it on, so the
+launcher finds it below other decorators as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..core.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What to carry, and where to run. None or empty is left to the environment, then to the defaults."""
+
+    deps: tuple[str, ...] = ()
+    outs: tuple[str, ...] = ()
+    ray_address: str | None = None
+    s3_base_path: str | None = None
+    ray_init_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    ray_remote_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def over(self, other: Terms) -> Terms:
+        """These terms, and what ``other`` has beyond them; where both say something, these win."""
+        return Terms(
+            deps=tuple(dict.fromkeys((*self.deps, *other.deps))),
+            outs=tuple(dict.fromkeys((*self.outs, *other.outs))),
+            ray_address=self.ray_address or other.ray_address,
+            s3_base_path=self.s3_base_path or other.s3_base_path,
+            ray_init_kwargs={**other.ray_init_kwargs, **self.ray_init_kwargs},
+            ray_remote_kwargs={**other.ray_remote_kwargs, **self.ray_remote_kwargs},
+        )
+
+
+def make_terms(
+    deps: Sequence[str] | None,
+    outs: Sequence[str] | None,
+    ray_address: str | None,
+    s3_base_path: str | None,
+    ray_init_kwargs: Mapping[str, Any] | None,
+    ray_remote_kwargs: Mapping[str, Any] | None,
+) -> Terms:
+    """Terms from a front door's arguments. Raises InputError where deps or outs are no list of keys."""
+    return Terms(
+        deps=_keys("deps", deps),
+        outs=_keys("outs", outs),
+        ray_address=ray_address,
+        s3_base_path=s3_base_path,
+        ray_init_kwargs=dict(ray_init_kwargs or {}),
+        ray_remote_kwargs=dict(ray_remote_kwargs or {}),
+    )
+
+
+def _keys(kind: str, keys: Any) -> tuple[str, ...]:
+    if keys is None:
+        return ()
+    if callable(keys):
+        raise InputError(f"{kind} is {keys!r}; expected a list of keys. Write @ray_decorator() to give none")
+    if isinstance(keys, str) or not isinstance(keys, Sequence):
+        raise InputError(f"{kind} is {keys!r}; expected a list of keys, such as ['data_dir']")
+    return tuple(keys)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Mark:
+    """What a front door's function tells the launcher; every function has one of its own.
+
+    ``parameter`` is the name of the parameter that the keys begin with and that takes Hydra's config;
+    None where the keys are the config's own.
+    """
+
+    terms: Terms
+    parameter: str | None = None
+
+    def in_config(self) -> Terms:
+        """The terms with the config's own keys. Raises InputError for a key that reaches elsewhere."""
+        if self.parameter is None:
+            return self.terms
+        problems: list[str] = []
+        deps = tuple(self._in_config("deps", key, problems) for key in self.terms.deps)
+        outs = tuple(self._in_config("outs", key, problems) for key in self.terms.outs)
+        if problems:
+            raise InputError(tuple(problems))
+        return replace(self.terms, deps=deps, outs=outs)
+
+    def _in_config(self, kind: str, key: str, problems: list[str]) -> str:
+        parameter, _, rest = key.partition(".")
+        if parameter != self.parameter or not rest:
+            problems.append(
+                f"{kind} key {key!r} of @ray_decorator is no key of {self.parameter!r}, the one argument "
+                f"that Hydra passes. With hydra/launcher=ray_s3, name keys such as "
+                f"'{self.parameter}.data.path'"
+            )
+        return rest
+
+
+def config_parameter(function: Callable[..., Any]) -> str:
+    """The parameter that takes the config when Hydra calls ``function``: its first; "" if there is none."""
+    return next(iter(inspect.signature(function).parameters), "")
+
+
+def mark_of(function: Any) -> Mark | None:
+    """The mark of a front door's function, None for any other."""
+    mark = getattr(function, "__ray_s3__", None)
+    return mark if isinstance(mark, Mark) else None
+
+
+_task: ContextVar[Mark | None] = ContextVar("_task", default=None)
+
+
+@contextlib.contextmanager
+def as_task(function: Any) -> Iterator[None]:
+    """``function`` is a launcher's task, and on its worker already: its next call stays in this process."""
+    token = _task.set(mark_of(function))
+    try:
+        yield
+    finally:
+        _task.reset(token)
+
+
+def is_the_task(mark: Mark) -> bool:
+    """Whether a launcher's job calls its task now. True once: calls that the task makes are their own."""
+    if _task.get() is not mark:
+        return False
+    _task.set(None)
+    return True

@@ -1,0 +1,222 @@
+"""``ray_zen`` and ``RayZen``: hydra-zen's ``zen``, whose call runs on Ray.
+
+Needs hydra-zen. On the driver a config is read where deps and outs say so, and otherwise travels as it
+is: resolving, pre_call and instantiating are the worker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
+
+import hydra
+from hydra_zen.wrapper import Zen
+
+from ..core.model import Slot
+from . import calls
+from .calls import Request
+from .terms import Mark, is_the_task, make_terms
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Q = ParamSpec("Q")
+T = TypeVar("T")
+
+_UNSPECIFIED: Any = object()
+
+
+class ZenOptions(TypedDict, total=False):
+    """The options of ``zen`` itself."""
+
+    exclude: str | Iterable[str] | None
+    pre_call: Callable[[Any], Any] | Iterable[Callable[[Any], Any]] | None
+    unpack_kwargs: bool
+    resolve_pre_call: bool
+    run_in_context: bool
+    instantiation_wrapper: Callable[[Any], Any] | None
+
+
+class RayZen(Zen[P, R]):
+    """A ``Zen`` whose call runs on a Ray worker; ``local`` is the call here, as zen's own.
+
+    ``deps`` and ``outs`` are keys of the config: ``data_dir``, ``model.weights``.
+    """
+
+    def __init__(
+        self,
+        func: Callable[P, R],
+        /,
+        *,
+        deps: Sequence[str] | None = None,
+        outs: Sequence[str] | None = None,
+        ray_address: str | None = None,
+        s3_base_path: str | None = None,
+        ray_init_kwargs: Mapping[str, Any] | None = None,
+        ray_remote_kwargs: Mapping[str, Any] | None = None,
+        **zen_options: Unpack[ZenOptions],
+    ) -> None:
+        """See :func:`ray_zen`; ``zen_options`` are those of ``Zen``."""
+        super().__init__(func, **zen_options)
+        if self.pre_call is not None:
+            self.pre_call = _on_the_same_worker(zen_options["pre_call"])
+        self.__ray_s3__ = Mark(
+            make_terms(deps, outs, ray_address, s3_base_path, ray_init_kwargs, ray_remote_kwargs)
+        )
+
+    def __call__(self, cfg: Any, /) -> R:
+        """Extract, resolve, instantiate and call, all on the worker; what the function returns or raises.
+
+        Raises InputError, before anything starts, for deps and outs that are not usable.
+        """
+        if is_the_task(self.__ray_s3__):
+            return self.local(cfg)
+        if inspect.iscoroutinefunction(self.func):  # zen's call is to be awaited then, and so is ours
+            return cast(R, asyncio.to_thread(self._on_ray, cfg))
+        return cast(R, self._on_ray(cfg))
+
+    def _on_ray(self, cfg: Any) -> Any:
+        config = self._normalize_cfg(cfg)
+        request = Request((config,), {}, config, _place, calls.shown(self.func))
+        [outcome] = calls.run(self._on_worker, [request], self.__ray_s3__.terms)
+        return calls.value_of(outcome)
+
+    def _on_worker(self, cfg: Any) -> Any:
+        value = self.local(cfg)
+        return asyncio.run(value) if inspect.iscoroutine(value) else value
+
+    def local(self, cfg: Any, /) -> R:
+        """zen's own call, in this process."""
+        return super().__call__(cfg)
+
+    def hydra_main(
+        self,
+        config_path: str | None = _UNSPECIFIED,
+        config_name: str | None = None,
+        version_base: str | None = _UNSPECIFIED,
+        execution_whitelist: Any = None,
+    ) -> Callable[..., Any]:
+        """Run a Hydra app for the function, as zen's own method does.
+
+        What it returns does nothing, for those who write the ``()`` that ``hydra.main`` needs.
+        """
+        options: dict[str, Any] = {} if version_base is _UNSPECIFIED else {"version_base": version_base}
+        if execution_whitelist is not None:
+            options["execution_whitelist"] = execution_whitelist
+        if isinstance(config_path, str):
+            hydra.main(config_path=config_path, config_name=config_name, **options)(self._beside_its_file())()
+        else:
+            if config_path is None:
+                options["config_path"] = None
+            super().hydra_main(config_name=config_name, **options)
+        return _nothing
+
+    def _beside_its_file(self) -> Callable[[Any], R]:
+        """A function that Hydra can trace to the file of ``func``, where a relative config_path starts.
+
+        zen makes one like it, which would hide our mark from the launcher.
+        """
+
+        @functools.wraps(self.func)
+        def task(cfg: Any) -> R:
+            return self(cfg)
+
+        task.__ray_s3__ = self.__ray_s3__  # type: ignore[attr-defined]
+        return task
+
+
+@overload
+def ray_zen(
+    func: Callable[P, R],
+    /,
+    *,
+    deps: Sequence[str] | None = ...,
+    outs: Sequence[str] | None = ...,
+    ray_address: str | None = ...,
+    s3_base_path: str | None = ...,
+    ray_init_kwargs: Mapping[str, Any] | None = ...,
+    ray_remote_kwargs: Mapping[str, Any] | None = ...,
+    ZenWrapper: type[RayZen[Any, Any]] = ...,
+    **zen_options: Unpack[ZenOptions],
+) -> RayZen[P, R]: ...
+
+
+@overload
+def ray_zen(
+    func: None = None,
+    /,
+    *,
+    deps: Sequence[str] | None = ...,
+    outs: Sequence[str] | None = ...,
+    ray_address: str | None = ...,
+    s3_base_path: str | None = ...,
+    ray_init_kwargs: Mapping[str, Any] | None = ...,
+    ray_remote_kwargs: Mapping[str, Any] | None = ...,
+    ZenWrapper: type[RayZen[Any, Any]] = ...,
+    **zen_options: Unpack[ZenOptions],
+) -> Callable[[Callable[Q, T]], RayZen[Q, T]]: ...
+
+
+def ray_zen(
+    func: Callable[..., Any] | None = None,
+    /,
+    *,
+    deps: Sequence[str] | None = None,
+    outs: Sequence[str] | None = None,
+    ray_address: str | None = None,
+    s3_base_path: str | None = None,
+    ray_init_kwargs: Mapping[str, Any] | None = None,
+    ray_remote_kwargs: Mapping[str, Any] | None = None,
+    ZenWrapper: type[RayZen[Any, Any]] = RayZen,
+    **zen_options: Unpack[ZenOptions],
+) -> Any:
+    """``zen`` whose call runs on Ray: in place of ``zen(func, …)``, or of ``@zen(…)``.
+
+    :param deps: config keys of the local files and directories that the function reads.
+    :param outs: config keys of those that it writes; they come home to where the config says.
+    :param ray_address: ``local``, ``auto``, ``host:port`` or ``ray://host:port``; else RAY_ADDRESS, else a
+        private Ray on this machine. Not used where this process is connected to a Ray already.
+    :param s3_base_path: ``s3://bucket/prefix`` or ``file:///directory``; else RAY_S3_BASE_PATH, else a
+        directory in this user's cache.
+    :param ray_init_kwargs: for ``ray.init``.
+    :param ray_remote_kwargs: for each call, as for ``ray.remote``: ``num_cpus``, ``max_retries``, …
+    :param ZenWrapper: a subclass of RayZen.
+    :param zen_options: zen's own, as in zen: ``pre_call``, ``exclude``, ``unpack_kwargs``,
+        ``resolve_pre_call``, ``run_in_context``, ``instantiation_wrapper``.
+    """
+    make = functools.partial(
+        ZenWrapper,
+        deps=deps,
+        outs=outs,
+        ray_address=ray_address,
+        s3_base_path=s3_base_path,
+        ray_init_kwargs=ray_init_kwargs,
+        ray_remote_kwargs=ray_remote_kwargs,
+        **zen_options,
+    )
+    return make if func is None else make(func)
+
+
+def _on_the_same_worker(pre_call: Any) -> Callable[[Any], None]:
+    """``pre_call`` as it was given, but for a RayZen: what it prepares is wanted where the task runs."""
+    if isinstance(pre_call, RayZen):
+        return cast("Callable[[Any], None]", pre_call.local)
+    if not isinstance(pre_call, Iterable):
+        return cast("Callable[[Any], None]", pre_call)
+    calls = [_on_the_same_worker(call) for call in pre_call]
+
+    def in_turn(cfg: Any) -> None:
+        for call in calls:
+            call(cfg)
+
+    return in_turn
+
+
+def _place(slot: Slot) -> Slot:
+    return ("args", 0, *slot)
+
+
+def _nothing(*_: Any) -> None:
+    return None

@@ -1,0 +1,74 @@
+"""A worker process serves many jobs one after another: whatever a job changes of it is put back."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from .workplace import start_directory
+
+
+@contextlib.contextmanager
+def restored(cwd_at_home: str, paths_at_home: Sequence[str], otherwise: Path) -> Iterator[None]:
+    """The driver's working directory and import paths where they exist here; all as before afterwards.
+
+    ``otherwise`` is the working directory where the driver's is not there, and nothing stands for it.
+    """
+    cwd, environ, path = os.getcwd(), dict(os.environ), list(sys.path)
+    umask = os.umask(0o022)
+    os.umask(umask)
+    try:
+        with _signals_restored(), _logging_restored():
+            if (start := start_directory()) is not None:
+                os.chdir(start)
+            else:
+                os.chdir(cwd_at_home if os.path.isdir(cwd_at_home) else otherwise)
+                here = [entry for entry in paths_at_home if os.path.exists(entry)]
+                sys.path[:] = here + [entry for entry in sys.path if entry not in here]
+            yield
+    finally:
+        os.chdir(cwd)
+        os.umask(umask)
+        sys.path[:] = path
+        if dict(os.environ) != environ:
+            os.environ.clear()
+            os.environ.update(environ)
+
+
+@contextlib.contextmanager
+def _signals_restored() -> Iterator[None]:
+    """SIGTERM ends the process, as it does at home; afterwards all is handled as before.
+
+    Ray handles SIGTERM in Python. The children of a multiprocessing.Pool inherit that: one that is told to
+    end just before it waits for a lock only takes note of it, and is waited for for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set any
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _logging_restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        for handler in [h for h in root.handlers if h not in handlers]:
+            handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)

@@ -1,0 +1,142 @@
+"""Each attempt of a job has a directory of its own on its node, and leaves none behind.
+
+    <node root>/jobs/<job id>/attempt-…/       .lock, deps/, outs/
+    <node root>/kept/<job id>-attempt-…/       deps/, outs/, for the user: nothing here ever removes it
+    <node root>/cache/, idle/                  what is kept for other jobs (nodecache.py, checkouts.py)
+
+The lock is held for as long as the attempt lives. What a crashed one left stays for a while, for the driver
+to ask for. When it crashed nobody knows: the time is counted from when another job first finds the lock free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from ..core.directories import node_root
+from ..core.model import Content
+from ..store.store import Store
+from .cache import NodeCache
+from .checkouts import Checkouts
+
+_ABANDONED_AFTER = 3600.0  # seconds; long enough for the driver to rescue what a crashed job left
+_LOCK = ".lock"
+_CODE = "code-"  # so the ids of a runner's scratch begin (runner.py), which nobody rescues
+
+
+class Scratch:
+    """One attempt's own directory, ``path``; its lock tells the living from the abandoned."""
+
+    def __init__(self, path: Path, lock: TextIO) -> None:
+        self.path = path
+        self.kept = False
+        self._lock = lock
+        self._checkouts = Checkouts(Path(node_root()) / "idle")
+        self._borrowed: list[tuple[Content, Path, str]] = []
+
+    def keep(self) -> None:
+        """Leave it behind, for the user to look into. It moves, and ``path`` with it."""
+        self.kept = True
+        job = self.path.parent
+        kept = Path(node_root()) / "kept" / f"{job.name}-{self.path.name}"
+        with contextlib.suppress(OSError):  # the disk is full, say
+            (self.path / _LOCK).unlink()  # without one, nobody takes it for abandoned where it stands either
+            kept.parent.mkdir(exist_ok=True)
+            os.rename(self.path, kept)
+            self.path = kept
+            job.rmdir()
+
+    def borrow(self, content: Content, path: Path, cache: NodeCache, store: Store) -> int:
+        """Put content down at ``path`` for reading: an idle checkout if there is one, else a new one."""
+        received, sealed = 0, self._checkouts.take(content, path)
+        if sealed is None:
+            received = cache.checkout(content, path, store, writable=False)
+            sealed = self._checkouts.made(content, path)
+        if sealed is not None:
+            self._borrowed.append((content, path, sealed))
+        return received
+
+    def close(self) -> None:
+        """Hand on what was borrowed, and remove the rest."""
+        if not self.kept:
+            for content, path, sealed in self._borrowed:
+                self._checkouts.give(content, path, sealed)
+            shutil.rmtree(self.path, ignore_errors=True)
+            for lock in _locks(self.path.parent.name):  # of attempts that crashed before
+                _clear(lock, at_once=True)
+            with contextlib.suppress(OSError):  # another attempt of the same job is still there
+                self.path.parent.rmdir()
+        self._lock.close()
+
+
+@contextlib.contextmanager
+def open_scratch(job_id: str) -> Iterator[Scratch]:
+    """A new attempt's directory, for as long as the block lasts."""
+    for lock in _locks("*"):
+        _clear(lock, at_once=lock.parent.parent.name.startswith(_CODE))
+    path = _new_attempt(job_root(job_id))
+    scratch = Scratch(path, _locked(path))
+    try:
+        yield scratch
+    finally:
+        scratch.close()
+
+
+def job_root(job_id: str) -> Path:
+    """What holds all attempts of a job on this node."""
+    return Path(node_root()) / "jobs" / job_id
+
+
+def attempts(job_id: str) -> list[Path]:
+    """The attempts of a job that are here, running or crashed."""
+    root = job_root(job_id)
+    return [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+
+
+def _new_attempt(root: Path) -> Path:
+    root.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with contextlib.suppress(FileExistsError):
+            root.mkdir()
+        with contextlib.suppress(FileNotFoundError):  # it was empty, and another attempt removed it
+            return Path(tempfile.mkdtemp(prefix="attempt-", dir=root))
+
+
+def _locked(path: Path) -> TextIO:
+    lock = open(path / f"{_LOCK}.new", "w")  # noqa: SIM115 (held for as long as the attempt lives)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.rename(lock.name, path / _LOCK)  # whoever finds it finds it held
+    return lock
+
+
+def _locks(job_id: str) -> list[Path]:
+    # not Path.glob, which fails where a directory vanishes while it looks: other jobs come and go
+    jobs = glob.escape(os.path.join(node_root(), "jobs"))
+    return [Path(name) for name in glob.glob(os.path.join(jobs, job_id, "attempt-*", _LOCK))]
+
+
+def _clear(lock: Path, *, at_once: bool) -> None:
+    """Remove a dead attempt: at once, or when nobody will ask any more for what it left."""
+    with contextlib.suppress(OSError), open(lock, "r+") as held:  # gone while we looked, or alive
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if at_once or _is_long_dead(held):
+            shutil.rmtree(lock.parent, ignore_errors=True)
+            lock.parent.parent.rmdir()  # unless another attempt of the same job is there
+
+
+def _is_long_dead(lock: TextIO) -> bool:
+    status = os.fstat(lock.fileno())
+    if status.st_size == 0:
+        # Found dead now, which the lock's mtime tells from here on. Not a file of its own: a rescue takes the
+        # attempt whose directory changed last. And not a byte, for which a full disk has no room.
+        lock.truncate(1)
+        return False
+    return time.time() - status.st_mtime >= _ABANDONED_AFTER

@@ -1,0 +1,33 @@
+"""A runner's parent, for no more than to outlive Ray's goodbye and to say how the runner ended.
+
+    Ray worker ── guard (this program) ── runner
+
+When a driver is done, Ray kills the children of its workers, and those only. The guard is such a child; the
+runner, which is none, sees its pipe end, and hands on what it holds before it ends as well.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Be the runner in a child, and end here as that one ends."""
+    # before anything else is imported: what has threads cannot be forked
+    child = os.fork()
+    if not child:
+        from . import runner
+
+        runner.main()
+        return
+    os.close(int(sys.argv[1]))  # else the pipe of a runner that crashed would not end
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Which of the user's own files travel to the cluster, and how a worker imports from them.
+
+    one tree   0/…, 1/…     the projects of the script, of sys.path's entries and of editable installs
+               site/…       the files of distributions that came from no index
+
+A project is the folder of the nearest pyproject.toml, setup.py, setup.cfg or .git at or above a file, else
+the folder that the file is in (roots.py). What of it travels: sourcefiles.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.errors import InputError
+from . import roots as rooting
+from .hydra_outputs import HYDRAS_FOLDERS
+from .imports import Imported, imported
+from .roots import Roots, is_in
+from .walk import Limits, Walk
+
+if TYPE_CHECKING:
+    from ..environment.installed import Local
+
+log = logging.getLogger(__name__)
+
+_SITE = "site"
+_MANY_FILES = 20_000
+_MANY_BYTES = 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What travels. ``files`` are pairs of a path in the tree and an absolute one on this disk, sorted.
+
+    Paths in the tree have forward slashes. ``sys_path``, ``packages`` and ``cwd`` are as in `model.Code`;
+    what they name need not hold a file. ``roots`` are the folders ``0``, ``1``, … ``size`` is in bytes.
+    """
+
+    files: tuple[tuple[str, str], ...]
+    sys_path: tuple[str, ...]
+    packages: Mapping[str, str]
+    cwd: str | None
+    roots: tuple[Path, ...]
+    size: int
+
+
+def collect(
+    *,
+    main: Path | None,
+    cwd: Path,
+    sys_path: Sequence[str],
+    left_out: Collection[Path],
+    local: Sequence[Local],
+) -> Project:
+    """The code of the driver's script ``main``, of the user's own entries of sys.path, and of ``local``.
+
+    ``left_out``: files and folders that do not travel (deps, outs, job directories); one that a whole
+    project lies in is passed over. Raises InputError naming every file that cannot be read.
+    """
+    script, here = rooting.script_folder(main), os.path.realpath(cwd)
+    entries = rooting.user_folders(sys_path)
+    roots = rooting.find(script, here, entries, local)
+    # a folder that Python imports from is code, also where it lies in one that git ignores
+    starts = list(dict.fromkeys([*entries, *roots.sources, *filter(os.path.isdir, roots.packages.values())]))
+    loaded = imported(tuple(os.path.join(path, "") for path in rooting.installed()))
+    limits = Limits(
+        left_out=frozenset(os.path.realpath(path) for path in left_out),
+        closed=_closed([*roots.folders, here, *([script] if script else [])], loaded),
+        never_whole=rooting.never_whole(),
+        in_use=_with_all_above([*loaded.files, *loaded.links, *starts, here]),
+    )
+    sizes = _walk(roots, starts, loaded, limits)
+    files = {placed: path for path in sizes if (placed := roots.place(path))}
+    files.update(_local_files(local))
+    packages = _packages(roots, files)
+    on_path = [placed for entry in entries if (placed := roots.place_code(entry)) is not None]
+    project = Project(
+        files=tuple(sorted(files.items())),
+        sys_path=(*dict.fromkeys(on_path), *([_SITE] if _has_site(files) else [])),
+        packages=packages,
+        cwd=roots.place_code(here),
+        roots=tuple(Path(root) for root in roots.folders),
+        size=sum(sizes[path] if path in sizes else os.path.getsize(path) for path in files.values()),
+    )
+    _warn_if_large(project)
+    return project
+
+
+def is_large(project: Project) -> bool:
+    """Whether more travels than code usually is: over 20,000 files, or 200 MB."""
+    return len(project.files) > _MANY_FILES or project.size > _MANY_BYTES
+
+
+def describe(project: Project, n: int = 10) -> list[tuple[str, int]]:
+    """The largest ``n`` files, the largest first, each with its bytes.
+
+    A file is named by its path below the project's root; where there are several roots, by its whole path.
+    """
+    sized = []
+    for _, path in project.files:
+        try:
+            sized.append((os.path.getsize(path), path))
+        except OSError:  # gone meanwhile
+            continue
+    largest = sorted(sized, key=lambda item: (-item[0], item[1]))[:n]
+    return [(_shown(path, project.roots), size) for size, path in largest]
+
+
+def _walk(roots: Roots, starts: Sequence[str], loaded: Imported, limits: Limits) -> dict[str, int]:
+    """Absolute path -> size of all that travels of the roots."""
+    problems: list[str] = []
+    sizes: dict[str, int] = {}
+    elsewhere = [*roots.folders, *([roots.skipped] if roots.skipped else [])]
+    for root in roots.folders:
+        walk = Walk(root, limits, problems)
+        if root in roots.shallow:
+            walk.surface(loaded, [other for other in elsewhere if other != root and is_in(other, root)])
+        else:
+            walk.whole(loaded, [start for start in starts if start != root and is_in(start, root)])
+        sizes.update(walk.files)
+    if problems:
+        raise InputError(tuple(sorted(problems)))
+    return sizes
+
+
+def _closed(beside: Iterable[str], loaded: Imported) -> frozenset[str]:
+    """Folders that hold no code of the user's. Hydra's own stand ``beside`` what it was started from."""
+    hydras = {os.path.join(folder, name) for folder in beside for name in HYDRAS_FOLDERS}
+    packages = {path for path in hydras if os.path.isfile(os.path.join(path, "__init__.py"))}
+    packages.update(map(os.path.dirname, loaded.files))
+    others = {os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, tempfile.gettempdir())}
+    return rooting.installed() | (hydras - packages) | others
+
+
+def _with_all_above(paths: Iterable[str]) -> frozenset[str]:
+    found: set[str] = set()
+    for path in paths:
+        while path not in found:
+            found.add(path)
+            path = os.path.dirname(path)
+    return frozenset(found)
+
+
+def _local_files(local: Sequence[Local]) -> Iterator[tuple[str, str]]:
+    for dist in local:
+        for relpath, path in dist.files:
+            # a distribution's scripts and data are recorded as ../../bin/x: nothing imports them
+            if ".." not in relpath.split("/") and not relpath.endswith(".pyc") and os.path.isfile(path):
+                yield f"{_SITE}/{relpath}", str(path)
+
+
+def _packages(roots: Roots, files: dict[str, str]) -> dict[str, str]:
+    """Import name -> its place in the tree. A lone module outside of all roots is added to ``files``."""
+    placed = {}
+    for name, path in roots.packages.items():
+        if roots.skipped and is_in(path, roots.skipped):
+            continue
+        place = roots.place_code(path)
+        if place is None and os.path.isfile(path):
+            place = f"{_SITE}/{os.path.basename(path)}"
+            files[place] = path
+        if place is not None:
+            placed[name] = place
+    return placed
+
+
+def _has_site(files: Iterable[str]) -> bool:
+    return any(path.startswith(f"{_SITE}/") for path in files)
+
+
+def _shown(path: str, roots: Sequence[Path]) -> str:
+    if len(roots) == 1 and is_in(path, str(roots[0])):
+        return os.path.relpath(path, roots[0])
+    return path
+
+
+def _warn_if_large(project: Project) -> None:
+    if not is_large(project):
+        return
+    largest = ", ".join(f"{name} ({size / 1e6:,.1f} MB)" for name, size in describe(project, 3))
+    log.warning(
+        "%s files of %s MB travel to the cluster as the project's code; the largest: %s. "
+        "Add what is no code to .gitignore, or send none: code: none.",
+        f"{len(project.files):,}",
+        f"{project.size / 1e6:,.0f}",
+        largest,
+    )

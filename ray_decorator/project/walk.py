@@ -1,0 +1,231 @@
+"""The files of a project that are its code, and not data, secrets, environments or what tools leave behind.
+
+    what git would not ignore - what Hydra's jobs have left
+      + what git tracks + what this process has imported - what never travels
+
+Links to files are read through. Links to folders are left out, wherever they lead, as git and the store's
+manifests do; but a package that was imported from behind one stands in the link's place. Sockets, FIFOs,
+devices and links that lead nowhere are passed over, as git does.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from ..content.temporary import is_temporary
+from .gitignore import Ignores, above, is_ignored, read, repository, tracked
+from .hydra_outputs import holds_runs, is_job, is_sweep
+from .imports import Imported
+
+_NEVER = frozenset(
+    {
+        *(".git", ".hg", ".svn", ".dvc", ".env", ".tox", ".nox", "__pycache__", "node_modules"),
+        *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints"),
+        *(".ssh", ".aws", ".gnupg", ".netrc", ".pypirc"),
+    }
+)
+_SECRET_OR_WASTE = (".pyc", ".pem", ".p12", ".pfx")
+_SSH_KEYS = ("id_rsa", "id_ed25519", "id_ecdsa", "id_dsa")
+_SMALL = 1024 * 1024  # bytes; of what lies beside a script in a home directory
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What no walk takes: absolute real paths. ``never_whole`` are folders that are nobody's project.
+
+    ``left_out`` are files and folders that travel otherwise, or not at all (deps, outs), ``closed`` folders
+    that hold no code of the user's: installed packages, Hydra's outputs. ``in_use`` are folders that hold, at
+    any depth, what this process imports from or works in: they travel also where jobs have run in them.
+    """
+
+    left_out: frozenset[str]
+    closed: frozenset[str]
+    never_whole: frozenset[str]
+    in_use: frozenset[str]
+
+    def forbid(self, path: str, name: str, folder: bool) -> bool:
+        """Whether ``path``, of which ``name`` is the last part, never travels, whatever git says of it."""
+        if name in _NEVER or path in self.left_out:
+            return True
+        if name.startswith(".env.") and name != ".env.example":
+            return True
+        return path in self.closed if folder else _is_secret_or_waste(name)
+
+
+class Walk:
+    """Gathers the files of one root. ``files``: absolute path -> size in bytes; ``problems`` adds up.
+
+    The paths are real ones, but for what is behind a link that a package was imported through.
+    """
+
+    def __init__(self, root: str, limits: Limits, problems: list[str]) -> None:
+        self.files: dict[str, int] = {}
+        self._root = root
+        self._limits = limits
+        self._problems = problems
+        self._folders: set[str] = set()
+        self._closed: dict[str, bool] = {root: False}
+
+    def whole(self, imported: Imported, starts: Iterable[str]) -> None:
+        """All code of the root. ``starts`` are folders in it that are code even where git ignores them."""
+        top = repository(self._root, self._limits.never_whole)
+        self._below(self._root, above(self._root, top) if top else ())
+        for start in starts:
+            if start not in self._folders and not self._is_left_out(start):
+                self._below(start, above(start, top) if top else ())
+        self._also(tracked(self._root) if top else ())
+        self._also(imported.files)
+        for link in self._inside(imported.links):
+            self._follow(link, imported, ignored=self._is_ignored(link, top))
+
+    def surface(self, imported: Imported, others: Collection[str]) -> None:
+        """The modules, packages and small files directly in the root, but for the folders ``others``."""
+        for entry in _scan(self._root, []):
+            if entry.path in others or self._limits.forbid(entry.path, entry.name, entry.is_dir()):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                if os.path.isfile(os.path.join(entry.path, "__init__.py")):
+                    self._below(entry.path, ())
+            elif entry.name.endswith(".py") and os.access(entry.path, os.R_OK):
+                self._add(entry.path)
+            elif not entry.name.startswith(".") and os.access(entry.path, os.R_OK):
+                self._add(entry.path, most=_SMALL)
+        within = tuple(os.path.join(folder, "") for folder in others)
+        self._also(path for path in imported.files if not path.startswith(within))
+        for link in self._inside(imported.links):
+            if not link.startswith(within):
+                self._follow(link, imported, ignored=False)
+
+    def imported_only(self, imported: Imported) -> None:
+        """Of a root that git ignores: what the process has ``imported``."""
+        self._also(imported.files)
+        for link in self._inside(imported.links):
+            self._follow(link, imported, ignored=True)
+
+    def _below(self, start: str, ignores: Ignores) -> None:
+        pending = [(start, ignores)]
+        while pending:
+            folder, ignores = pending.pop()
+            entries = _scan(folder, self._problems)
+            names = {entry.name for entry in entries}
+            if folder != start and (_is_environment(names) or self._is_left_by_hydra(folder, names)):
+                continue
+            self._folders.add(folder)
+            if ".gitignore" in names:
+                ignores += read(folder, os.path.join(folder, ".gitignore"))
+            for entry in entries:
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if self._limits.forbid(entry.path, entry.name, is_folder):
+                    continue
+                if is_ignored(ignores, entry.path, entry.name, is_folder):
+                    continue
+                if is_folder:
+                    pending.append((entry.path, ignores))
+                else:
+                    self._add(entry.path, link=entry.is_symlink())
+
+    def _also(self, paths: Iterable[str]) -> None:
+        for path in self._inside(paths):
+            if path in self.files:
+                continue
+            folder, name = os.path.split(path)
+            if not self._limits.forbid(path, name, False) and not self._is_closed(folder):
+                self._add(path, link=os.path.islink(path))
+
+    def _follow(self, link: str, imported: Imported, *, ignored: bool) -> None:
+        """What is behind the link, in its place: a worker imports it under the same name, too."""
+        folder, name = os.path.split(link)
+        target = os.path.realpath(link)
+        if self._is_closed(folder) or self._limits.forbid(link, name, True) or self._is_left_out(target):
+            return
+        if target in self._limits.never_whole or target in self._limits.closed:
+            return
+        walk = Walk(target, self._limits, self._problems)
+        # links may lead round, so each is followed once
+        rest = Imported(imported.files, imported.links - {link})
+        if ignored:
+            walk.imported_only(rest)
+        else:
+            walk.whole(rest, ())
+        self.files.update((link + path[len(target) :], size) for path, size in walk.files.items())
+
+    def _inside(self, paths: Iterable[str]) -> list[str]:
+        inside = os.path.join(self._root, "")
+        return [path for path in paths if path.startswith(inside)]
+
+    def _is_ignored(self, link: str, top: str | None) -> bool:
+        """To git a link is no folder; here ``/name/`` counts too, for the folder is what would travel."""
+        folder, name = os.path.split(link)
+        return folder not in self._folders or is_ignored(above(link, top or self._root), link, name, True)
+
+    def _is_left_by_hydra(self, folder: str, names: Collection[str]) -> bool:
+        return folder not in self._limits.in_use and (
+            is_job(folder, names) or is_sweep(folder, names) or holds_runs(folder, names)
+        )
+
+    def _add(self, path: str, *, link: bool = True, most: int | None = None) -> None:
+        try:
+            status = os.stat(path)
+        except OSError:
+            return
+        if not stat.S_ISREG(status.st_mode) or (most is not None and status.st_size >= most):
+            return
+        if link and self._is_left_out(os.path.realpath(path)):
+            return
+        if os.access(path, os.R_OK):
+            self.files[path] = status.st_size
+        else:
+            self._problems.append(unreadable(path))
+
+    def _is_left_out(self, path: str) -> bool:
+        at = path
+        while at != self._root and at != os.path.dirname(at):
+            if at in self._limits.left_out:
+                return True
+            at = os.path.dirname(at)
+        return False
+
+    def _is_closed(self, folder: str) -> bool:
+        if folder in self._folders:
+            return False
+        if folder not in self._closed:
+            parent, name = os.path.split(folder)
+            self._closed[folder] = (
+                self._is_closed(parent)
+                or self._limits.forbid(folder, name, True)
+                or os.path.islink(folder)
+                or _is_environment({entry.name for entry in _scan(folder, [])})
+            )
+        return self._closed[folder]
+
+
+def unreadable(path: str) -> str:
+    """What to say of a path that the walk cannot look into."""
+    return (
+        f"{path}: cannot be read, and would travel with the project's code; "
+        "add it to .gitignore if it is no code, or make it readable"
+    )
+
+
+def _scan(folder: str, problems: list[str]) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+    except OSError:
+        problems.append(unreadable(folder))
+        return []
+
+
+def _is_environment(names: Collection[str]) -> bool:
+    return "pyvenv.cfg" in names or "conda-meta" in names
+
+
+def _is_secret_or_waste(name: str) -> bool:
+    if name.endswith(_SECRET_OR_WASTE) or is_temporary(name):
+        return True
+    return name.startswith(_SSH_KEYS) and not name.endswith(".py")

@@ -1,0 +1,234 @@
+"""Objects to files, verified: a file appears whole, with the bytes its object's name promises, or not at all.
+
+up to 128 KiB  one GET; hashed in memory and written by a thread of their own, one after another
+up to 8 MiB    one GET, hashed in memory, written
+larger         one GET, hashed and written as it comes
+over 64 MiB    ranged GETs, several at once, hashed in order as they come
+               (one GET, where the server answers ranges badly)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..content.hash_cache import Hashed, Stamp
+from ..content.manifest import Row, load, md5, object_key
+from ..content.temporary import beside
+from ..content.threads import Aside, Budget, each
+from ..core.errors import CorruptObjectError, MissingObjectError, StoreError
+from ..core.model import Content
+from ..core.progress import Progress
+from .store import Incoming, Store
+
+if TYPE_CHECKING:
+    from obstore import Bytes
+    from typing_extensions import Buffer
+
+log = logging.getLogger(__name__)
+
+Seal = Callable[[int, "Wanted"], int]
+
+_SMALL = 128 * 1024
+_BACKLOG = 512  # small files that have come and are not written yet
+_WHOLE = 8 * 1024 * 1024
+_RANGED = 64 * 1024 * 1024
+_PART = 8 * 1024 * 1024
+_STREAMED = 1024 * 1024  # small enough for memory to be used again, not mapped anew
+_WINDOW = 8
+_MEMORY = 2 * _WINDOW * _PART
+
+
+class Wanted(NamedTuple):
+    """A file to make: the object that holds its bytes, and where they go, replacing what is there."""
+
+    md5: str
+    path: str
+    executable: bool
+
+
+def rows_of(content: Content, store: Store) -> tuple[Row, ...]:
+    """The files of ``content``; a single file's relpath is ``""``.
+
+    Raises MissingObjectError and CorruptObjectError for the manifest.
+    """
+    if not content.is_tree:
+        return (Row("", content.digest),)
+    return load(manifest_bytes(content.digest, store), content.digest)
+
+
+def manifest_bytes(digest: str, store: Store) -> bytes:
+    """A directory's manifest as the store has it, unverified. Raises MissingObjectError."""
+    incoming = store.get(object_key(digest))
+    if incoming is None:
+        raise MissingObjectError((digest,), store.url)
+    return bytes(incoming.read())
+
+
+def download(
+    wanted: Sequence[Wanted], store: Store, progress: Progress, seal: Seal | None = None
+) -> list[Hashed]:
+    """Make the files; returns them with their md5s, in no order.
+
+    ``seal`` is called with each file's descriptor before the file appears, and returns the mtime (ns) that
+    it gave the file. Goes on past objects that are
+    missing, and raises MissingObjectError with all of them in the end; CorruptObjectError at the first
+    whose bytes are not what its name says.
+    """
+    seal = seal or _seal
+    budget = Budget(_MEMORY)
+    done: list[Hashed] = []
+    missing: set[str] = set()
+    if wanted:
+        progress.expect("downloading", len(wanted))
+
+    def one(want: Wanted) -> None:
+        incoming = store.get(object_key(want.md5))
+        if incoming is None:
+            missing.add(want.md5)
+            return
+        progress.expect("downloading", 0, incoming.size)
+        if incoming.size <= _SMALL:
+            aside.leave((want, incoming.read()))
+            return
+        take = _take_whole if incoming.size <= _WHOLE else _take_large
+        with budget.hold(min(incoming.size, _WINDOW * _PART)):
+            done.append(take(incoming, want, store, seal, progress))
+        progress.advance("downloading", 1)
+
+    def keep(small: tuple[Wanted, Bytes]) -> None:
+        want, data = small
+        done.append(_keep(data, want, store, seal))
+        progress.advance("downloading", 1, len(data))
+
+    with Aside(keep, _BACKLOG) as aside:
+        each(one, wanted, store.threads)
+    if missing:
+        raise MissingObjectError(tuple(sorted(missing)), store.url)
+    return done
+
+
+def _seal(fd: int, want: Wanted) -> int:
+    """Set the mtime to now, finer than the file system's clock ticks: no later change can have the same."""
+    now = time.time_ns()
+    os.utime(fd, ns=(now, now))
+    return now
+
+
+class _WholeFile:
+    """A file being made beside its place. Without `place`, nothing of it remains."""
+
+    def __init__(self, want: Wanted) -> None:
+        self._path = want.path
+        self._temporary = beside(want.path)
+        # the kernel applies the umask: reading it is not safe among threads
+        mode = 0o777 if want.executable else 0o666
+        self.fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+
+    def __enter__(self) -> _WholeFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+        if self._temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary)
+
+    def write(self, data: Buffer, offset: int) -> None:
+        view = memoryview(data)
+        while view:
+            count = os.pwrite(self.fd, view, offset)
+            view, offset = view[count:], offset + count
+
+    def place(self) -> Stamp:
+        """Let the file appear. The stamp is taken afterwards, since that changes the ctime."""
+        os.replace(self._temporary, self._path)
+        self._temporary = ""
+        return Stamp.of(os.fstat(self.fd))
+
+
+def _take_whole(incoming: Incoming, want: Wanted, store: Store, seal: Seal, progress: Progress) -> Hashed:
+    hashed = _keep(incoming.read(), want, store, seal)
+    progress.advance("downloading", 0, incoming.size)
+    return hashed
+
+
+def _keep(data: Bytes, want: Wanted, store: Store, seal: Seal) -> Hashed:
+    _verify(md5(data).hexdigest(), want, store)
+    with _WholeFile(want) as file:
+        file.write(data, 0)
+        return _placed(file, want, seal)
+
+
+def _take_large(incoming: Incoming, want: Wanted, store: Store, seal: Seal, progress: Progress) -> Hashed:
+    with _WholeFile(want) as file:
+        _verify(_stream(_parts(incoming, want, store), file, progress), want, store)
+        return _placed(file, want, seal)
+
+
+def _placed(file: _WholeFile, want: Wanted, seal: Seal) -> Hashed:
+    mtime = seal(file.fd, want)
+    stamp = file.place()
+    return Hashed(want.path, stamp, want.md5, racy=stamp.mtime != mtime)  # then somebody writes to it already
+
+
+def _verify(found: str, want: Wanted, store: Store) -> None:
+    if found != want.md5:
+        raise CorruptObjectError(
+            f"the object {object_key(want.md5)} of {store.url} is corrupt: its bytes hash to {found}. "
+            "Delete it there, and run again to upload it anew."
+        )
+
+
+def _stream(parts: Iterator[Buffer], file: _WholeFile, progress: Progress) -> str:
+    """Write the parts in their order, and hash them in a thread of its own meanwhile."""
+    state, offset = md5(), 0
+    pending: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1) as hasher:
+        for part in parts:
+            pending.append(hasher.submit(state.update, part))
+            file.write(part, offset)
+            offset += len(memoryview(part))
+            progress.advance("downloading", 0, len(memoryview(part)))
+            if len(pending) > _WINDOW // 4:
+                pending.popleft().result()
+    return state.hexdigest()
+
+
+def _parts(incoming: Incoming, want: Wanted, store: Store) -> Iterator[Buffer]:
+    key = object_key(want.md5)
+    if incoming.size > _RANGED and store.ranges:
+        try:
+            first = store.get_range(key, 0, _PART)
+        except StoreError as exc:
+            log.debug("%s does not answer ranged reads (%s): reading as one stream", store.url, exc)
+            store.ranges = False
+        else:
+            size = incoming.size
+            del incoming  # hang up: the ranges take its place
+            yield first
+            yield from _ranged(store, key, range(_PART, size, _PART), size)
+            return
+    yield from incoming.chunks(_STREAMED)
+
+
+def _ranged(store: Store, key: str, starts: range, size: int) -> Iterator[Buffer]:
+    ahead: deque[Future[Bytes]] = deque()
+    rest = iter(starts)
+    with ThreadPoolExecutor(_WINDOW - 2) as readers:
+        try:
+            while True:
+                for start in itertools.islice(rest, _WINDOW - 2 - len(ahead)):
+                    ahead.append(readers.submit(store.get_range, key, start, min(_PART, size - start)))
+                if not ahead:
+                    return
+                yield ahead.popleft().result()
+        finally:
+            readers.shutdown(wait=False, cancel_futures=True)

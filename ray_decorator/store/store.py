@@ -1,0 +1,295 @@
+"""A store is a bucket's prefix or a directory, and a few verbs.
+
+boto3 decides who we are (identity.py); obstore moves the bytes, on the driver and on workers alike. Keys are
+relative to the store's own URL. Secrets are in no repr, message or log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import LocalStore, S3Store
+
+from ..core.errors import BucketNotFoundError, StoreDeniedError, StoreError, StoreUnreachableError
+from ..core.model import Location
+from .identity import own
+from .renewal import Provider, Renew
+
+if TYPE_CHECKING:
+    from obstore import Bytes, GetResult
+    from obstore.store import ClientConfig, RetryConfig, S3Config
+
+_PROBE_KEY = "ray_s3/probe"
+_PAGE = 1000  # what S3 lists at most in one request
+_UPLOAD_PARTS = 9_000  # S3 takes 10,000 parts at most
+_THREADS = 32  # a request takes a real S3 some 20 to 50 ms, and takes us well under one
+_LOCAL_THREADS = min(8, 2 * (os.cpu_count() or 1))
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_UNKNOWN_IDENTITY = {
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "TokenRefreshRequired",
+    "RequestTimeTooSkewed",
+}
+_WRONG_REGION = {"AuthorizationHeaderMalformed", "PermanentRedirect"}
+
+# `timeout` would cut a long transfer, however well it goes; `read_timeout` starts when a request does, and
+# so has to cover the sending of one part over a slow line.
+_PATIENT: ClientConfig = {
+    "connect_timeout": timedelta(seconds=5),
+    "read_timeout": timedelta(minutes=15),
+    "timeout": timedelta(days=30),
+}
+_QUICK: ClientConfig = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=4)}
+_PATIENT_RETRY: RetryConfig = {"max_retries": 8, "retry_timeout": timedelta(minutes=3)}
+_QUICK_RETRY: RetryConfig = {"max_retries": 1, "retry_timeout": timedelta(seconds=4)}
+
+
+def open_store(location: Location, renew: Renew | None = None) -> Store:
+    """Open the store for work. Sends no request to it; see `Store.check`.
+
+    ``renew`` is asked for new credentials shortly before those of ``location`` end. A location without
+    any, whose processes find their own, is opened with this machine's; raises StoreDeniedError where it has
+    none.
+    """
+    return Store(location, renew)
+
+
+class Incoming:
+    """An object on its way: its size is known, its bytes are yet to be read."""
+
+    def __init__(self, store: Store, key: str, result: GetResult) -> None:
+        self._store, self._key, self._result = store, key, result
+        self.size = int(result.meta["size"])
+
+    def read(self) -> Bytes:
+        """All of it."""
+        with self._store._translated(self._key):
+            return self._result.bytes()
+
+    def chunks(self, size: int) -> Iterator[Bytes]:
+        """Piece by piece, each of about ``size`` bytes, as they come."""
+        with self._store._translated(self._key):
+            yield from self._result.stream(min_chunk_size=size)
+
+
+class Store:
+    """An open store. Its verbs may be called from any thread, and raise StoreError and its kin only."""
+
+    def __init__(self, location: Location, renew: Renew | None = None) -> None:
+        self._location = location
+        self._keys = _provider(location, renew)
+        self.url = location.url
+        self.local = location.url.startswith("file://")
+        self.threads = _LOCAL_THREADS if self.local else _THREADS
+        """How many requests it is worth to have under way at once."""
+        self.ranges = True
+        """Whether the server answers ranged reads as it should; set to False by who finds out (rclone)."""
+        with self._translated(""):
+            self._backend = self._open(_PATIENT, _PATIENT_RETRY)
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
+    def check(self) -> None:
+        """See that the store can be used, with one request; for a directory, that it can be written to.
+
+        Raises StoreUnreachableError (within 10 s), BucketNotFoundError, StoreDeniedError. Credentials
+        that may not list the bucket pass: S3 tells them AccessDenied of a key that is not there.
+        """
+        with self._translated(_PROBE_KEY):
+            if self.local:
+                self._check_directory()
+                return
+            try:
+                obstore.get(self._open(_QUICK, _QUICK_RETRY), _PROBE_KEY)
+            except FileNotFoundError as exc:
+                if _code(exc) is None:
+                    raise StoreUnreachableError(
+                        f"{self.place} answers, but not as S3 does: {_first_line(exc)}"
+                    ) from exc
+                if _code(exc) == "NoSuchBucket":
+                    raise
+            except (PermissionDeniedError, UnauthenticatedError) as exc:
+                if _code(exc) != "AccessDenied":
+                    raise
+
+    def head(self, key: str) -> int | None:
+        """The size of the object in bytes, None where none is seen.
+
+        S3 answers so also where the bucket is missing, or the credentials are wrong: the next request
+        will tell. It denies a key that is not there to who may not list the bucket.
+        """
+        with self._translated(key):
+            try:
+                return int(obstore.head(self._backend, key)["size"])
+            except FileNotFoundError:
+                return None
+            except PermissionDeniedError:
+                if self._lapsed():
+                    raise
+                return None
+
+    def get(self, key: str) -> Incoming | None:
+        """Begin to read an object; None where there is none."""
+        with self._translated(key):
+            try:
+                return Incoming(self, key, obstore.get(self._backend, key))
+            except FileNotFoundError as exc:
+                if _code(exc) == "NoSuchBucket":
+                    raise
+                return None
+
+    def get_range(self, key: str, start: int, length: int) -> Bytes:
+        """So many bytes of an object that is there, from ``start`` on."""
+        with self._translated(key):
+            return obstore.get_range(self._backend, key, start=start, length=length)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object in one request."""
+        with self._translated(key):
+            obstore.put(self._backend, key, data, use_multipart=False)
+
+    def put_parts(self, key: str, chunks: Iterable[bytes], size: int, part: int, window: int) -> None:
+        """Write an object of ``size`` bytes from its chunks, in parts of ``part`` bytes, ``window`` at once.
+
+        An exception that ``chunks`` raises aborts the upload: the object does not come to be.
+        """
+        part = max(part, -(-size // _UPLOAD_PARTS))
+        with self._translated(key):
+            obstore.put(
+                self._backend, key, iter(chunks), use_multipart=True, chunk_size=part, max_concurrency=window
+            )
+
+    def delete(self, key: str) -> None:
+        """Remove an object; that it was not there is no error."""
+        with self._translated(key), contextlib.suppress(FileNotFoundError):
+            obstore.delete(self._backend, key)
+
+    def list(self, prefix: str) -> Iterator[list[tuple[str, int]]]:
+        """Pages of (key, size) of all below ``prefix``: a request each on S3, in the order of keys there."""
+        with self._translated(prefix):
+            for page in obstore.list(self._backend, prefix, chunk_size=_PAGE):
+                yield [(meta["path"], meta["size"]) for meta in page]
+
+    def _open(self, client: ClientConfig, retry: RetryConfig) -> LocalStore | S3Store:
+        if self.local:
+            return LocalStore(self.url.removeprefix("file://"), mkdir=True)
+        place = self._location
+        parts = urlsplit(place.url)
+        prefix = place.url.partition(parts.netloc)[2].strip("/")
+        if place.ca_bundle:
+            client = {**client, "root_certificate": place.ca_bundle}
+        return S3Store(
+            parts.netloc,
+            prefix=prefix or None,
+            config=_s3_config(place, signed=self._keys is not None),
+            client_options={**client, "allow_http": (place.endpoint or "").startswith("http://")},
+            retry_config=retry,
+            # a provider, since obstore would complete bare keys with this process's AWS_SESSION_TOKEN
+            credential_provider=self._keys,
+        )
+
+    def _check_directory(self) -> None:
+        root = Path(self.url.removeprefix("file://"))
+        root.mkdir(parents=True, exist_ok=True)
+        if not os.access(root, os.W_OK | os.X_OK):
+            raise PermissionError(f"{root} is not writable")
+
+    def _lapsed(self) -> str | None:
+        return self._keys.lapsed() if self._keys else None
+
+    @property
+    def place(self) -> str:
+        """What tells it from any other: its URL, and for S3 the server's."""
+        return f"{self.url} at {self._location.endpoint}" if self._location.endpoint else self.url
+
+    @contextlib.contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        """The one place where foreign exceptions become ours."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except (PermissionDeniedError, UnauthenticatedError, PermissionError) as exc:
+            raise StoreDeniedError(self._denied(key, exc)) from exc
+        except (BaseError, OSError) as exc:
+            raise self._failed(key, exc) from exc
+
+    def _denied(self, key: str, exc: Exception) -> str:
+        if self.local:
+            return f"{self.url} may not be used ({_first_line(exc)}): check the directory's permissions"
+        code = _code(exc) or "denied"
+        if lapsed := self._lapsed():
+            return (
+                f"{self.place} does not accept the credentials ({code}): {lapsed}. Log in again (aws sso "
+                "login, or what you use for it), and run again"
+            )
+        if code in _UNKNOWN_IDENTITY:
+            return (
+                f"{self.place} does not accept the credentials ({code}): check AWS_PROFILE, "
+                "AWS_ACCESS_KEY_ID and ~/.aws, or log in again (aws sso login)"
+            )
+        return (
+            f"{self.place} does not allow this for {key} ({code}): the credentials need s3:GetObject, "
+            "s3:PutObject and s3:ListBucket there"
+        )
+
+    def _failed(self, key: str, exc: Exception) -> StoreError:
+        text = str(exc)
+        if _code(exc) == "NoSuchBucket":
+            return BucketNotFoundError(
+                f"the bucket of {self.place} does not exist: create it, or correct s3_base_path"
+            )
+        if "kind: Connect" in text or "kind: Timeout" in text:
+            return StoreUnreachableError(
+                f"nobody answers for {self.place} ({_first_line(exc)}): check AWS_ENDPOINT_URL, and that "
+                "the server runs and can be reached from this machine"
+            )
+        if _code(exc) in {*_UNKNOWN_IDENTITY, "AccessDenied"} or self._lapsed():
+            # of a listing, obstore tells no more than the code; of a HEAD, not even that
+            return StoreDeniedError(self._denied(key, exc))
+        if _code(exc) in _WRONG_REGION or "redirect" in text.lower():
+            return StoreError(
+                f"{self.place} is in another region than {self._location.region}: set AWS_REGION "
+                "to the bucket's"
+            )
+        return StoreError(f"{self.place} failed at {key or 'opening'}: {_first_line(exc)}")
+
+
+def _s3_config(place: Location, *, signed: bool) -> S3Config:
+    config: S3Config = {
+        "region": place.region or "us-east-1",
+        "virtual_hosted_style_request": False,
+        "skip_signature": not signed,
+    }
+    # never left out: obstore would take this process's AWS_ENDPOINT_URL, which may not be the driver's
+    config["endpoint"] = place.endpoint or f"https://s3.{config['region']}.amazonaws.com"
+    return config
+
+
+def _provider(place: Location, renew: Renew | None) -> Provider | None:
+    if place.own_credentials and place.url.startswith("s3://"):
+        fresh = own(place)
+        return Provider(fresh(), fresh)
+    return Provider(place.credentials, renew) if place.credentials else None
+
+
+def _code(exc: Exception) -> str | None:
+    match = _CODE.search(str(exc))
+    return match[1] if match else None
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).partition("\n")[0]

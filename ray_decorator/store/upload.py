@@ -1,0 +1,143 @@
+"""Files to a store, verified: bytes that do not hash to their object's name never become that object.
+
+which of them does it lack?  one LIST says how large the store is (md5s are spread evenly):
+    few pages against the unknown files   ->  list it all
+    otherwise, small file                 ->  upload it, asking nothing
+    otherwise                             ->  HEAD, upload what is missing
+up to 16 MiB                              ->  one PUT
+larger                                    ->  parts, several at once, hashed on their way
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+
+from ..content.hashing import changed
+from ..content.manifest import PREFIX, digest_of_key, md5, object_key
+from ..content.snapshot import Entry
+from ..content.threads import Budget, each
+from ..core.errors import InputError, StoreDeniedError
+from ..core.progress import Progress
+from .store import Store
+
+log = logging.getLogger(__name__)
+
+_WHOLE = 16 * 1024 * 1024
+_PART = 8 * 1024 * 1024
+_WINDOW = 8
+_MEMORY = 2 * _WINDOW * _PART
+_BLIND = 128 * 1024  # bytes that cost about as much to send as to ask for
+_LIST_FROM = 16  # unknown files; fewer are not worth a LIST
+_FILES_A_PAGE = 50  # a LIST page answers for 1,000 keys, but pages come one after another
+
+
+def lacking(entries: Sequence[Entry], store: Store) -> tuple[list[Entry], list[Entry]]:
+    """Part the entries into those that the store was seen to lack, and those that it may or may not hold.
+
+    What it holds in the right size is in neither part.
+    """
+    if store.local or len(entries) < _LIST_FROM:
+        return [], list(entries)
+    sizes: dict[str, int] = {}
+    complete = _list(store, sizes, 1 + len(entries) / _FILES_A_PAGE)
+    rest = [entry for entry in entries if sizes.get(entry.md5) != entry.size]
+    return (rest, []) if complete else ([], rest)
+
+
+def _list(store: Store, sizes: dict[str, int], pages: float) -> bool:
+    """Take in the sizes of all that the store holds; False where that would be more than ``pages``."""
+    try:
+        for number, page in enumerate(store.list(PREFIX), 1):
+            sizes.update((digest_of_key(key), size) for key, size in page)
+            if number + _pages_left(page[-1][0]) > pages:
+                return False
+    except StoreDeniedError as exc:
+        log.debug("%s may not be listed (%s): asking for each object", store.url, exc)
+        return False
+    return True
+
+
+def _pages_left(last_key: str) -> float:
+    """How many more pages there are, judged by how far into the range of all md5s one page has led."""
+    try:
+        covered = (int(digest_of_key(last_key)[:8], 16) + 1) / 16**8
+    except ValueError:  # not an object of ours
+        return 0.0
+    return 1 / covered - 1
+
+
+def upload(
+    missing: Sequence[Entry], unsure: Sequence[Entry], store: Store, progress: Progress, *, ask: bool = False
+) -> int:
+    """Bring to the store what it lacks; returns the bytes sent.
+
+    ``ask``: ask even for small files whether it holds them.
+    Raises InputError naming the files that are not what they were when hashed, StoreError.
+    """
+    budget, lock = Budget(_MEMORY), threading.Lock()
+    problems: list[str] = []
+    sent = 0
+    certain = {entry.md5 for entry in missing}
+    work = sorted([*missing, *unsure], key=lambda entry: -entry.size)
+    progress.expect("uploading", len(work), sum(entry.size for entry in work))
+
+    def one(entry: Entry) -> None:
+        nonlocal sent
+        worth_asking = ask or entry.size > _BLIND or store.local
+        if entry.md5 not in certain and worth_asking and store.head(object_key(entry.md5)) == entry.size:
+            progress.advance("uploading", 1, entry.size)
+            return
+        try:
+            _send(entry, store, budget, progress)
+        except InputError as exc:
+            problems.extend(exc.problems)
+        with lock:
+            sent += entry.size
+
+    each(one, work, store.threads)
+    if problems:
+        raise InputError(tuple(sorted(problems)))
+    return sent
+
+
+def _send(entry: Entry, store: Store, budget: Budget, progress: Progress) -> None:
+    key = object_key(entry.md5)
+    if entry.size > _WHOLE:
+        with budget.hold(_WINDOW * _PART):
+            chunks = _chunks(entry, progress)
+            store.put_parts(key, chunks, entry.size, _PART, _WINDOW)
+        progress.advance("uploading", 1)
+        return
+    with budget.hold(entry.size):
+        store.put(key, _whole(entry))
+    progress.advance("uploading", 1, entry.size)
+
+
+def _whole(entry: Entry) -> bytes:
+    try:
+        with open(entry.path, "rb", buffering=0) as file:
+            data = file.read(entry.size + 1)
+    except OSError as exc:
+        raise InputError(f"{entry.path}: cannot be read any more ({exc.strerror})") from exc
+    if md5(data).hexdigest() != entry.md5:
+        raise InputError(changed(entry.path))
+    return data
+
+
+def _chunks(entry: Entry, progress: Progress) -> Iterator[bytes]:
+    state = md5()
+    try:
+        with open(entry.path, "rb", buffering=0) as file:
+            for _ in range(0, entry.size, _PART):
+                data = os.read(file.fileno(), _PART)
+                state.update(data)
+                yield data
+                progress.advance("uploading", 0, len(data))
+            over = os.read(file.fileno(), 1)
+    except OSError as exc:
+        raise InputError(f"{entry.path}: cannot be read any more ({exc.strerror})") from exc
+    if over or state.hexdigest() != entry.md5:
+        raise InputError(changed(entry.path))

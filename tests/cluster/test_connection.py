@@ -1,0 +1,177 @@
+"""The way to Ray on real clusters: tokens, versions and ports that do not fit end in one clear error."""
+
+from __future__ import annotations
+
+import glob
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import cluster_bed
+import pytest
+
+from ray_decorator.cluster.admission import mismatch
+from ray_decorator.cluster.connection import is_connected
+
+_CONNECT = """
+import json, sys
+from ray_decorator.cluster.connection import Connection
+from ray_decorator.core.errors import ClusterError
+from ray_decorator.core.settings import resolve
+
+kwargs = json.loads(sys.argv[2])
+try:
+    Connection(resolve(ray_address=sys.argv[1], s3_base_path="s3://bucket/x", ray_init_kwargs=kwargs)).wait()
+except ClusterError as exc:
+    print(exc)
+    sys.exit()
+import ray
+
+@ray.remote(num_cpus=0)
+def variable():
+    import os
+    return os.environ.get("THE_VARIABLE")
+
+print("connected", ray.get(variable.remote()))
+"""
+_WAYS = ("address", "client_address")
+_OTHER = "3.12" if sys.version_info[:2] != (3, 12) else "3.11"
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[cluster_bed.Bed]:
+    """A cluster that asks for a token."""
+    with cluster_bed.start(workers=0, token=True, isolated=False) as running:
+        yield running
+
+
+def _connect(address: str, cwd: Path, kwargs: str = "{}", **env: str) -> str:
+    home = {"HOME": str(cwd)}  # no ~/.ray/auth_token of this machine's
+    done = cluster_bed.drive(_CONNECT, address, kwargs, env={**home, **env}, cwd=cwd)
+    assert done.code == 0, done.err
+    assert done.seconds < 60
+    return done.out.strip()
+
+
+def test_the_right_token_lets_in(guarded: cluster_bed.Bed, tmp_path: Path) -> None:
+    assert _connect(guarded.address, tmp_path, **guarded.environment()) == "connected None"
+    (tmp_path / "secret").write_text(str(guarded.token))
+    path = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "secret")}
+    assert _connect(guarded.client_address, tmp_path, **path) == "connected None"
+
+
+@pytest.mark.parametrize("way", _WAYS)
+@pytest.mark.parametrize("env", [{}, {"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "ab" * 32}])
+def test_no_token_where_one_is_asked_for(
+    guarded: cluster_bed.Bed, way: str, env: dict[str, str], tmp_path: Path
+) -> None:
+    said = _connect(getattr(guarded, way), tmp_path, **env)
+    assert said == (
+        f"Ray at {getattr(guarded, way)} asks for a token, and this process sends none. Set "
+        "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH, a file) to the cluster's token."
+    )
+
+
+@pytest.mark.parametrize("way", _WAYS)
+def test_a_wrong_token(guarded: cluster_bed.Bed, way: str, tmp_path: Path) -> None:
+    said = _connect(getattr(guarded, way), tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="ab" * 32)
+    assert (
+        "refuses this process's token (from RAY_AUTH_TOKEN), which is not its own. Set RAY_AUTH_MODE" in said
+    )
+    assert "abab" not in said
+
+
+@pytest.mark.parametrize("way", _WAYS)
+def test_token_mode_without_a_token(guarded: cluster_bed.Bed, way: str, tmp_path: Path) -> None:
+    said = _connect(getattr(guarded, way), tmp_path, RAY_AUTH_MODE="token")
+    assert (
+        "RAY_AUTH_MODE is token, but there is no token. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN" in said
+    )
+    assert said.endswith("where the cluster asks for none, set RAY_AUTH_MODE=disabled.")
+
+
+@pytest.mark.parametrize("way", _WAYS)
+def test_a_token_where_none_is_asked_for_and_the_users_runtime_env(
+    bed: cluster_bed.Bed, way: str, tmp_path: Path
+) -> None:
+    kwargs = json.dumps({"runtime_env": {"env_vars": {"THE_VARIABLE": "of the user"}}})
+    said = _connect(getattr(bed, way), tmp_path, kwargs, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="ab" * 32)
+    assert said == "connected of the user"
+
+
+def test_a_port_that_is_another_service_of_rays(bed: cluster_bed.Bed, tmp_path: Path) -> None:
+    gcs, client = bed.address, bed.client_address.removeprefix("ray://")
+    said = _connect(client, tmp_path, **bed.environment())
+    assert f"What listens at ray_address {client} is not a Ray GCS" in said
+    said = _connect(f"ray://{gcs}", tmp_path, **bed.environment())
+    assert f"What listens at ray_address ray://{gcs} is not a Ray Client server" in said
+
+
+_FLAKY = (
+    """
+import json, sys, ray
+sys.argv[2] = "{}"
+init, asked = ray.init, []
+
+def flaky(*args, **kwargs):
+    asked.append(kwargs["address"])
+    if len(asked) == 1:
+        raise ConnectionAbortedError("Initialization failure from server")
+    return init(*args, **kwargs)
+
+ray.init = flaky
+"""
+    + _CONNECT
+)
+
+
+def test_a_connection_to_ray_client_that_fails_is_made_once_more(
+    bed: cluster_bed.Bed, tmp_path: Path
+) -> None:
+    # such a failure comes once in 25 times: no test can wait for it
+    done = cluster_bed.drive(_FLAKY, bed.client_address, "", env=bed.environment(), cwd=tmp_path)
+    assert done.out.strip() == "connected None", done.err
+
+
+@pytest.fixture(scope="module")
+def other_versions() -> Iterator[cluster_bed.Bed]:
+    """A cluster with an older Ray, and another Python where this machine has it."""
+    found = glob.glob(str(Path.home() / f".pyenv/versions/{_OTHER}.*/bin/python{_OTHER}"))
+    named = found[0] if found else shutil.which(f"python{_OTHER}")
+    # a name alone may be a version manager's, which has no such Python for this directory or home
+    runs = named is not None and subprocess.run([named, "-c", ""], capture_output=True).returncode == 0
+    python = named if named is not None and runs else sys.executable
+    with cluster_bed.start(workers=0, python=python, ray="2.59.0", isolated=False) as running:
+        yield running
+
+
+@pytest.mark.parametrize("way", _WAYS)
+def test_another_ray_and_another_python(way: str, tmp_path: Path, other_versions: cluster_bed.Bed) -> None:
+    import ray
+
+    said = _connect(getattr(other_versions, way), tmp_path, **other_versions.environment())
+    assert said.startswith(f"Ray at {getattr(other_versions, way)} has Ray 2.59.0 and Python 3.")
+    assert f"this process has Ray {ray.__version__} and Python {platform.python_version()}." in said
+    assert "`pip install 'ray[client]==2.59.0'` here, or `pip install 'ray[default,client]==2" in said
+    if f"Python {_OTHER}" in said:
+        mine = ".".join(platform.python_version_tuple()[:2])
+        assert f"(`uv venv --python {_OTHER}`), or start the cluster with Python {mine}." in said
+
+
+def test_a_ray_that_is_being_imported_is_not_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", types.ModuleType("ray"))
+    assert not is_connected()
+
+
+def test_advice_is_for_what_differs_alone() -> None:
+    ours = "This process on Ray Client was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n"
+    said = "Version mismatch: The cluster was started with:\n    Ray: {}\n    Python: {}\n" + ours
+    assert "Python has to be" not in str(mismatch("a:1", said.format("2.59.0", "3.11.9")))
+    assert "Ray has to be" not in str(mismatch("a:1", said.format("2.60.0", "3.12.1")))
+    assert "MATCH_LEVEL" in str(mismatch("a:1", said.format("2.60.0", "3.11.2")))
+    assert mismatch("a:1", "something else") is None

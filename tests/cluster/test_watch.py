@@ -1,0 +1,163 @@
+"""A Ray that dies under its driver is noticed within seconds, said once, and does not hold the driver up."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cluster_bed
+import pytest
+
+from ray_decorator.cluster import watch
+from ray_decorator.cluster.watch import Watch
+from ray_decorator.core.errors import ClusterError
+
+_DRIVER = """
+import sys, threading, time
+from ray_decorator.cluster.connection import Connection
+from ray_decorator.core.settings import resolve
+from ray_decorator.cluster.watch import Watch
+
+address = sys.argv[1]
+Connection(resolve(ray_address=address, s3_base_path="s3://bucket/x")).wait()
+import ray
+
+@ray.remote(num_cpus=0)
+def sleep(seconds):
+    import time
+    time.sleep(seconds)
+
+ray.get(sleep.remote(0))
+pending = sleep.remote(600)
+gone, errors = threading.Event(), []
+
+def lost(error):
+    errors.append(error)
+    gone.set()
+
+watching = Watch(address, lost, every=1.0)
+print("ready", flush=True)
+assert gone.wait(60)
+raise errors[0]
+"""
+
+
+@contextmanager
+def _driver(address: str, cwd: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _DRIVER, address],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **env},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _is_ready(process: subprocess.Popen[str]) -> bool:
+    assert process.stdout is not None
+    return any(line == "ready\n" for line in process.stdout)
+
+
+def _ends_with(process: subprocess.Popen[str]) -> str:
+    _, err = process.communicate(timeout=25)
+    assert process.returncode == 1, err
+    return err
+
+
+def test_a_head_that_dies(tmp_path: Path) -> None:
+    with (
+        cluster_bed.start(workers=0, isolated=False) as bed,
+        _driver(bed.address, tmp_path, bed.environment()) as direct,
+        _driver(bed.client_address, tmp_path, bed.environment()) as client,
+    ):
+        assert _is_ready(direct)
+        assert _is_ready(client)
+        since = time.monotonic()
+        bed.head.kill()
+        said = _ends_with(direct)
+        assert f"ClusterError: Ray at {bed.address} is gone: its GCS at {bed.address} does not answer" in said
+        assert "and run again for the jobs that had not finished." in said
+        said = _ends_with(client)
+        assert f"ClusterError: Ray at {bed.client_address} is gone: Ray Client at" in said
+        assert time.monotonic() - since < 25
+
+
+@pytest.mark.parametrize("program", ["raylet", "gcs_server"])
+def test_a_private_ray_that_dies(program: str, tmp_path: Path) -> None:
+    with _driver("local", tmp_path, {}) as driver:
+        assert _is_ready(driver)
+        cluster_bed.kill_program(driver.pid, program)
+        said = _ends_with(driver)
+        what = "the raylet of this process" if program == "raylet" else "its GCS"
+        assert f"ClusterError: The private Ray on this machine has ended: {what} at " in said
+        assert "with fewer at a time (max_concurrent)" in said
+
+
+class _Door:
+    """Something that takes connections, while it is open."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+    def shut(self) -> None:
+        self.listener.close()
+
+    def open(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Door]:
+    made = _Door()
+    monkeypatch.setattr(watch, "_direct_places", lambda: (("its GCS", "127.0.0.1", made.port),))
+    yield made
+    made.shut()
+
+
+def test_two_failures_are_no_loss_and_three_are_told_once(door: _Door) -> None:
+    said: list[ClusterError] = []
+    watching = Watch("10.0.0.1:6379", said.append, every=0.4)
+    time.sleep(0.2)
+    door.shut()
+    time.sleep(0.8)  # two tries
+    door.open()
+    time.sleep(0.8)
+    assert said == []
+    door.shut()
+    assert _within(3, lambda: len(said) == 1)
+    time.sleep(1)
+    assert len(said) == 1
+    assert "its GCS at 127.0.0.1" in str(said[0])
+    watching.close()
+
+
+def test_a_closed_watch_says_nothing(door: _Door) -> None:
+    said: list[ClusterError] = []
+    Watch("10.0.0.1:6379", said.append, every=0.1).close()
+    door.shut()
+    time.sleep(0.6)
+    assert said == []
+    assert "ray-watch" not in [thread.name for thread in threading.enumerate()]
+
+
+def _within(seconds: float, happens: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not happens():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

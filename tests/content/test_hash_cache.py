@@ -1,0 +1,149 @@
+"""The hash cache: right, quick, shared, and never in the way."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ray_decorator.content.hash_cache import HashCache, Hashed, Stamp, default_path
+from ray_decorator.core.progress import NoProgress
+from ray_decorator.store.transfer import snapshot
+
+OLD = 10**18
+
+
+def hashed(path: str, md5: str = "m", *, racy: bool = False) -> Hashed:
+    return Hashed(path, Stamp(1, OLD, OLD, 5), md5, racy)
+
+
+def test_what_is_recorded_below_a_directory(hashes: HashCache) -> None:
+    names = ["/a", "/a/b", "/a/b/ü", os.fsdecode(b"/a/\xff"), "/a.b", "/a0", "/ab", "/z"]
+    hashes.record(hashed(name, md5=f"{number}") for number, name in enumerate(names))
+    found = hashes.recorded("/a")
+    assert sorted(found) == sorted(["/a", "/a/b", "/a/b/ü", os.fsdecode(b"/a/\xff")])
+    assert found["/a/b"] == (Stamp(1, OLD, OLD, 5), "1")
+    assert len(hashes.recorded("/")) == len(names)
+
+
+def test_what_is_too_fresh_is_not_recorded(hashes: HashCache) -> None:
+    stamp = Stamp(1, OLD, OLD, 5)
+    assert stamp.is_fresh(OLD + 99_000_000)
+    assert not stamp.is_fresh(OLD + 101_000_000)
+    hashes.record([hashed("/fresh", racy=True), hashed("/settled")])
+    assert set(hashes.recorded("/")) == {"/settled"}
+
+
+def test_what_is_gone_is_dropped(hashes: HashCache, tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / name).write_text(name)
+    time.sleep(0.12)
+    snapshot(folder, hashes, NoProgress())
+    assert len(hashes.recorded(str(folder))) == 2
+    (folder / "a").unlink()
+    snapshot(folder, hashes, NoProgress())
+    assert set(hashes.recorded(str(folder))) == {str(folder / "b")}
+
+
+def test_what_stores_hold(hashes: HashCache) -> None:
+    hashes.remember("s3://a", ["1", "2"])
+    hashes.remember("s3://b", ["3"])
+    assert hashes.known("s3://a", ["1", "2", "3"]) == {"1", "2"}
+    hashes.forget("s3://a", ["1", "3"])
+    assert hashes.known("s3://a", ["1", "2", "3"]) == {"2"}
+    assert hashes.known("s3://b", ["3"]) == {"3"}
+
+
+def test_it_lasts_and_is_shared(tmp_path: Path) -> None:
+    one, other = HashCache(tmp_path / "db"), HashCache(tmp_path / "db")
+    one.remember("s3://a", ["1"])
+    assert other.known("s3://a", ["1"]) == {"1"}
+    one.record([hashed("/a")])
+    assert set(HashCache(tmp_path / "db").recorded("/")) == {"/a"}
+
+
+def test_many_processes_at_once_from_the_first_moment(tmp_path: Path) -> None:
+    program = (
+        "import sys, logging; from pathlib import Path\n"
+        "from ray_decorator.content.hash_cache import HashCache\n"
+        "logging.basicConfig()\n"
+        "cache = HashCache(Path(sys.argv[1]))\n"
+        "for n in range(50): cache.remember('s3://a', [f'{sys.argv[2]}-{n}'])\n"
+    )
+    crew = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path / "db"), str(n)], stderr=subprocess.PIPE
+        )
+        for n in range(8)
+    ]
+    assert [process.communicate()[1] for process in crew] == [b""] * 8
+    wanted = [f"{n}-{k}" for n in range(8) for k in range(50)]
+    assert HashCache(tmp_path / "db").known("s3://a", wanted) == set(wanted)
+
+
+def test_a_corrupt_file_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "db").write_bytes(os.urandom(100_000))
+    cache = HashCache(tmp_path / "db")
+    assert f"going on without the hash cache {tmp_path}/db" in caplog.text
+    assert "Delete that file" in caplog.text
+    works_but_for_memory(cache, tmp_path)
+
+
+def test_a_file_whose_pages_are_corrupt(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = HashCache(tmp_path / "db")
+    cache.record([hashed(f"/{n}") for n in range(5000)])
+    HashCache(tmp_path / "db")._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with open(tmp_path / "db", "r+b") as file:
+        file.seek(100)  # the header is fine
+        file.write(os.urandom(os.path.getsize(tmp_path / "db") - 100))
+    cache = HashCache(tmp_path / "db")
+    cache.recorded("/")
+    works_but_for_memory(cache, tmp_path)
+    assert caplog.text.count("going on without") <= 1
+
+
+def test_a_locked_file_costs_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray_decorator.content.hash_cache._BUSY_SECONDS", 0.2)
+    cache = HashCache(tmp_path / "db")
+    other = sqlite3.connect(tmp_path / "db")
+    other.execute("BEGIN EXCLUSIVE")
+    cache.remember("s3://a", ["1"])
+    assert "database is locked" in caplog.text
+    other.rollback()
+    cache.remember("s3://a", ["1"])
+    assert cache.known("s3://a", ["1"]) == {"1"}
+
+
+def test_a_directory_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    with caplog.at_level(logging.WARNING):
+        works_but_for_memory(HashCache(tmp_path / "file" / "db"), tmp_path)
+    assert "going on without" in caplog.text
+
+
+def test_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert default_path() == Path("/xdg/ray_s3/hashes.sqlite")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert default_path() == Path("/home/me/.cache/ray_s3/hashes.sqlite")
+
+
+def works_but_for_memory(cache: HashCache, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("data")
+    digest = hashlib.md5(b"data").hexdigest()
+    assert snapshot(tmp_path / "data", cache, NoProgress()).content.digest == digest
+    cache.remember("s3://a", ["1"])
+    assert cache.known("s3://a", ["1"]) <= {"1"}
+    cache.forget("s3://a", ["1"])

@@ -1,0 +1,388 @@
+"""`ray-s3 doctor` as a user runs it: what it finds, how that is mended, and its exit code."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cluster_bed
+import far_project
+import pytest
+import servers
+import terminal
+
+from ray_decorator.core.model import Requirements
+from ray_decorator.doctor.checks import packages
+from ray_decorator.doctor.findings import Finding, show
+from ray_decorator.doctor.nodes import NodeFacts
+
+CHECKS = ["settings", "credentials", "store", "Ray", "job resources", "packages", "code"]
+_SCRIPT = str(Path(sys.executable).parent / "ray-s3")
+_NOBODY = "127.0.0.1:1"
+
+
+@dataclass(frozen=True)
+class Said:
+    """A doctor's visit; ``found`` is check -> (status, the lines below)."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def found(self) -> dict[str, tuple[str, str]]:
+        heads = re.split(r"^(ok|warning|wrong) +(.+)\n", self.out, flags=re.MULTILINE)[1:]
+        return {heads[i + 1]: (heads[i], heads[i + 2]) for i in range(0, len(heads), 3)}
+
+    def statuses(self) -> dict[str, str]:
+        return {check: status for check, (status, _) in self.found.items()}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A user's project: 2 files of code, and one that git ignores."""
+    directory = tmp_path / "project"
+    directory.mkdir()
+    (directory / "pyproject.toml").write_text("[project]\nname = 'digits'\n")
+    (directory / "train.py").write_text("x = 1\n" * 1000)
+    (directory / ".gitignore").write_text("*.bin\n")
+    (directory / "weights.bin").write_bytes(b"0" * 100_000)
+    return directory
+
+
+def doctor(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Said:
+    return _run([_SCRIPT, "doctor", *arguments], cwd, env or {})
+
+
+def _run(command: list[str], cwd: Path, env: Mapping[str, str]) -> Said:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RAY_AUTH_"))}
+    nothing = {"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"}
+    environ = {**clean, **nothing, "AWS_EC2_METADATA_DISABLED": "true", **env}
+    done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=90)
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def on(bed: cluster_bed.Bed, server: servers.Server, url: str = "s3://bucket/doctor") -> dict[str, str]:
+    cluster = {**bed.environment(), "RAY_ADDRESS": bed.address}
+    return {**cluster, **server.environment(), "RAY_S3_BASE_PATH": url}
+
+
+def test_with_nothing_set_all_is_well_on_this_machine(project: Path) -> None:
+    store = project / "cache"
+    said = doctor(project, env={"XDG_CACHE_HOME": str(store)})
+    assert said.code == 0, said.out + said.err
+    assert said.err == ""
+    assert said.statuses() == dict.fromkeys(CHECKS, "ok")
+    assert "none are needed" in said.found["credentials"][1]
+    assert re.search(r"write \d+ ms, read \d+ ms, delete \d+ ms", said.found["store"][1])
+    assert "a private Ray on this machine, started for this check" in said.found["Ray"][1]
+    assert f"Python {sys.version.split()[0]}" in said.found["Ray"][1]
+    assert "each job asks for CPU=1" in said.found["job resources"][1]
+    assert "runs in place" in said.found["packages"][1]
+    assert not [path for path in store.rglob("doctor-*") if path.is_file()]
+
+
+def test_a_cluster_that_shares_nothing(bed: cluster_bed.Bed, rclone: servers.Server, project: Path) -> None:
+    said = doctor(project, env=on(bed, rclone))
+    assert said.code == 0, said.out + said.err
+    assert said.statuses() == dict.fromkeys(CHECKS, "ok")
+    credentials = said.found["credentials"][1]
+    assert "boto3 found some: env" in credentials and "they do not expire" in credentials
+    assert f"region us-east-1, endpoint {rclone.endpoint}" in credentials
+    ray = said.found["Ray"][1]
+    assert "3 nodes:" in ray and ray.count("1 CPU, 0 GPU") == 2
+    for node in bed.workers:
+        assert re.search(rf"{node.hostname}/\w{{6}}: Python 3\.\d+\.\d+, Ray \d+\.", ray)
+    packages = said.found["packages"][1]
+    assert re.search(r"\d+ differ:\n", packages)
+    assert packages.count("there absent") == 10 and re.search(r"… and \d+ more", packages)
+    assert f"by {bed.venv}/bin/uv" in packages and "stays as it is" in packages
+    code = said.found["code"][1]
+    assert "3 files, 6.0 kB" in code and str(project) in code
+    assert "6.0 kB  train.py" in code and "weights.bin" not in code
+    assert rclone.directory is not None
+    assert not [path for path in rclone.directory.rglob("doctor-*") if path.is_file()]
+    assert servers.SECRET_KEY not in said.out + said.err
+    assert servers.ACCESS_KEY not in said.out + said.err
+
+
+def test_packages_none_and_the_nodes_own_credentials(
+    bed: cluster_bed.Bed, rclone: servers.Server, project: Path
+) -> None:
+    address = f"ray_address={bed.client_address}"
+    said = doctor(project, address, "packages=none", "credentials=worker", "code=none", env=on(bed, rclone))
+    assert said.code == 1, said.out + said.err
+    status, packages = said.found["packages"]
+    assert status == "wrong"
+    assert "left as they are (packages: none)" in packages
+    assert "cloudpickle, obstore, omegaconf (for every job), hydra-core (for Hydra jobs)" in packages
+    assert re.search(
+        r"to mend it: pip install cloudpickle obstore .* boto3 .* or set packages=auto", packages
+    )
+    status, own = said.found["credentials on nodes"]
+    assert status == "warning"
+    assert (
+        "jobs bring theirs" not in own
+        and "no AWS_* variable and no ~/.aws is there" in own
+        and "set credentials=driver" in own
+    )
+    assert "none travels" in said.found["code"][1]
+
+
+def test_what_nodes_lack_for_some_jobs_alone() -> None:
+    node = NodeFacts("worker1/abc", {}, python=sys.version_info[:3], missing={"hydra-core": "Hydra jobs"})
+    found = packages.check(None, [node])
+    assert found.status == "warning"
+    assert "worker1/abc: lacks what this project itself needs there: hydra-core (for Hydra jobs)" in (
+        found.facts
+    )
+    assert found.cure == "pip install hydra-core in the cluster's own environment, or set packages=auto"
+    own = replace(node, missing={**node.missing, "boto3": "credentials: worker"})
+    assert packages.check(None, [own]).status == "wrong"
+    neither = replace(node, missing={**node.missing, "pathspec": "decorated functions"})
+    assert packages.check(None, [neither]).status == "wrong"
+    assert packages.check(None, [replace(node, missing={})]).status == "ok"
+
+
+def test_environments_that_stand_already(
+    bed: cluster_bed.Bed, rclone: servers.Server, tmp_path: Path
+) -> None:
+    environ = far_project.environment(bed, rclone, tmp_path / "home", uuid.uuid4().hex)
+    project = far_project.write(tmp_path / "project")
+    driver = far_project.Driver(project, far_project.venv() / "bin" / "python", environ)
+    ran = driver.run("train.py", "hydra/launcher=ray_s3", "hydra.launcher.deps=[data.path]")
+    assert ran.returncode == 0, ran.stdout
+    said = driver.run("-m", "ray_decorator", "doctor")
+    assert said.returncode == 0, said.stdout
+    stands = re.search(
+        r"an environment with (\d+) packages stands on worker\d/\w{6}.* already\n", said.stdout
+    )
+    assert stands and f": {stands[1]} differ:\n" in said.stdout
+    # on the head no job has run
+    assert re.search(rf"would be built on .*/\w{{6}}, once a node, by {bed.venv}/bin/uv", said.stdout)
+
+
+def test_where_an_environment_stands_uv_is_not_needed() -> None:
+    needs = Requirements(sys.version_info[:2], "linux", {"alpha": "2.0", "beta": "1.0"})
+    lacking = {"alpha": "1.0", "beta": None}
+    node = NodeFacts(
+        "worker1/abc", {}, python=sys.version_info[:3], platform="linux", lacking=lacking, standing=2
+    )
+    found = packages.check(needs, [node])
+    assert found.status == "ok" and found.cure is None
+    assert found.facts[-1] == "  an environment with 2 packages stands there already"
+    other = replace(node, name="worker2/def", standing=0)
+    found = packages.check(needs, [node, other])
+    assert found.status == "wrong"
+    assert found.facts[1:] == (
+        "worker1/abc, worker2/def: 2 differ:",
+        "  alpha: here 2.0, there 1.0",
+        "  beta: here 1.0, there absent",
+        "  an environment with 2 packages stands on worker1/abc already",
+        "  no uv is on worker2/def to install them with",
+    )
+
+
+def test_what_jobs_ask_for_and_no_node_has(
+    bed: cluster_bed.Bed, rclone: servers.Server, project: Path
+) -> None:
+    for address in (bed.address, bed.client_address):
+        said = doctor(
+            project, "+ray_remote_kwargs.num_gpus=8", env={**on(bed, rclone), "RAY_ADDRESS": address}
+        )
+        assert said.code == 1, said.out + said.err
+        assert said.statuses() == {**dict.fromkeys(CHECKS, "ok"), "job resources": "wrong"}
+        assert list(said.found) == CHECKS
+        assert (
+            "No node can ever serve GPU=8 for a job: the most that one node has is GPU=0. Ask for less in "
+            "ray_remote_kwargs, or start a node that has it."
+        ) in said.found["job resources"][1]
+        assert said.err == ""
+
+
+@pytest.mark.parametrize(
+    ("way", "option", "message"),
+    [
+        ("client_address", "num_gpu=1", "are not accepted by ray.remote: Invalid option keyword"),
+        ("address", "num_cpus=many", "are not accepted by ray.remote: "),
+        ("address", "name=mine", "may not set name: each job has its own"),
+    ],
+)
+def test_options_that_no_job_can_have(
+    bed: cluster_bed.Bed, rclone: servers.Server, project: Path, way: str, option: str, message: str
+) -> None:
+    env = {**on(bed, rclone), "RAY_ADDRESS": getattr(bed, way)}
+    said = doctor(project, f"+ray_remote_kwargs.{option}", "code=none", env=env)
+    assert said.code == 1, said.out + said.err
+    assert said.statuses() == {**dict.fromkeys(CHECKS, "ok"), "job resources": "wrong"}
+    assert f"ray_remote_kwargs {message}" in said.found["job resources"][1]
+
+
+def test_what_jobs_ask_for_and_an_autoscaler_can_add(rclone: servers.Server, project: Path) -> None:
+    types = {"gpu_worker": {"CPU": 2, "GPU": 1}}
+    with cluster_bed.start(workers=0, isolated=False, node_types=types) as scaling:
+        env = on(scaling, rclone)
+        said = doctor(project, "+ray_remote_kwargs.num_gpus=1", "code=none", env=env)
+        assert said.code == 0, said.out + said.err
+        assert said.found["Ray"][0] == "ok"
+        status, resources = said.found["job resources"]
+        assert status == "warning"
+        assert "each job asks for CPU=1, GPU=1" in resources
+        assert "jobs wait for the autoscaler to add one (node type gpu_worker)." in resources
+        assert said.err == ""
+        said = doctor(project, "+ray_remote_kwargs.num_gpus=3", "code=none", env=env)
+        assert said.code == 1
+        assert said.found["job resources"][0] == "wrong"
+        assert "nor can the autoscaler add one (gpu_worker: CPU=2, GPU=1)" in said.found["job resources"][1]
+
+
+def test_a_store_that_nodes_do_not_see(bed: cluster_bed.Bed, rclone: servers.Server, project: Path) -> None:
+    if not all(node.isolated for node in bed.workers):
+        pytest.skip("the workers see this machine's files")
+    said = doctor(project, env=on(bed, rclone, (project / "store").as_uri()))
+    assert said.code == 1
+    assert said.found["store"][0] == "ok"
+    status, ray = said.found["Ray"]
+    assert status == "wrong"
+    assert f"does not reach the store: there is no directory {project / 'store'}" in ray
+    assert re.search("to mend it: let worker1/.* reach the store", ray)
+
+
+def test_wrong_credentials_hide_no_other_check(
+    bed: cluster_bed.Bed, rclone: servers.Server, project: Path
+) -> None:
+    wrong = {"AWS_SECRET_ACCESS_KEY": "not-the-right-secret"}
+    said = doctor(project, env=on(bed, rclone) | wrong)
+    assert said.code == 1
+    status, store = said.found["store"]
+    assert status == "wrong"
+    assert "does not accept the credentials (SignatureDoesNotMatch)" in store
+    assert (
+        f"to mend it: see who you are there: aws sts get-caller-identity --endpoint-url {rclone.endpoint}"
+        in (store)
+    )
+    assert said.statuses() == {**dict.fromkeys(CHECKS, "ok"), "store": "wrong"}
+    assert "not-the-right-secret" not in said.out + said.err
+
+
+def test_no_credentials_no_bucket_and_no_ray(rclone: servers.Server, project: Path) -> None:
+    env = {"RAY_ADDRESS": _NOBODY, "RAY_S3_BASE_PATH": "s3://missing/x"}
+    said = doctor(project, env=env)
+    assert said.code == 1
+    assert said.statuses() == {
+        "settings": "ok", "credentials": "wrong", "store": "warning", "Ray": "wrong",
+        "job resources": "warning", "packages": "warning", "code": "ok",
+    }  # fmt: skip
+    assert "no AWS credentials were found for s3://missing/x" in said.found["credentials"][1]
+    assert "to mend it: aws configure, or aws sso login" in said.found["credentials"][1]
+    assert "not checked: it needs the credentials" in said.found["store"][1]
+    assert f"Nobody answers at ray_address {_NOBODY}" in said.found["Ray"][1]
+    assert "to mend it: ray start --head" in said.found["Ray"][1]
+    assert "not checked: it needs Ray" in said.found["job resources"][1]
+    assert "not checked: it needs Ray" in said.found["packages"][1]
+    assert "3 files" in said.found["code"][1]
+
+    said = doctor(project, env=env | rclone.environment())
+    assert said.code == 1
+    status, store = said.found["store"]
+    assert status == "wrong" and "does not exist" in store
+    assert f"to mend it: aws s3 mb s3://missing --endpoint-url {rclone.endpoint}" in store
+
+    said = doctor(project, env=env | rclone.environment() | {"AWS_ENDPOINT_URL": f"http://{_NOBODY}"})
+    status, store = said.found["store"]
+    assert status == "wrong" and "nobody answers for s3://missing/x" in store
+    assert "AWS_ENDPOINT_URL" in store.partition("to mend it")[2]
+
+
+def test_a_session_token_is_told_from_keys_that_stay(rclone: servers.Server, project: Path) -> None:
+    env = {"RAY_ADDRESS": _NOBODY, "RAY_S3_BASE_PATH": "s3://bucket", **rclone.environment()}
+    said = doctor(project, env={**env, "AWS_SESSION_TOKEN": "a-session-token"})
+    assert "temporary (they have a session token)" in said.found["credentials"][1]
+    assert "a-session-token" not in said.out + said.err
+    said = doctor(
+        project,
+        env={**env, "AWS_SESSION_TOKEN": "a-token", "AWS_CREDENTIAL_EXPIRATION": "2999-01-01T00:00:00Z"},
+    )
+    assert re.search(r"good until 299[89]-\d\d-\d\d .* \(in \d+ h", said.found["credentials"][1])
+
+
+def test_the_users_own_preset(project: Path) -> None:
+    presets = project / "conf" / "hydra" / "launcher"
+    presets.mkdir(parents=True)
+    (presets / "cluster.yaml").write_text(
+        f"defaults: [ray_s3]\nray_address: {_NOBODY}\ns3_base_path: file://${{oc.env:WHERE}}/store\n"
+        "packages: none\ndeps: ['${data.path}']\n"
+    )
+    env = {"WHERE": str(project)}
+    said = doctor(project, "hydra/launcher=cluster", "code=none", env=env)
+    facts = said.found["settings"][1]
+    assert f"Ray: {_NOBODY}" in facts and f"store: file://{project}/store" in facts
+    assert "packages: none, code: none, credentials: driver" in facts
+    (project / "conf").rename(project / "presets")
+    again = doctor(project, "hydra/launcher=cluster", "--config-dir", "presets", "code=none", env=env)
+    assert again.found["settings"] == said.found["settings"]
+    missing = doctor(project, "hydra/launcher=cluster", env=env)
+    assert missing.code == 1
+    assert "hydra/launcher/cluster" in missing.found["settings"][1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["s3_base_pth=s3://x"], "Could not override 's3_base_pth'"),
+        (["hydra.launcher.max_concurent=3"], "Key 'max_concurent' not in 'RayS3LauncherConf'"),
+        (["max_concurrent=many"], "Value 'many' of type 'str' could not be converted to Integer"),
+        (["packages=some"], "packages is 'some'; expected auto or none"),
+        (["ray_address=10.0.0.1:6379"], "there is no s3_base_path"),
+        (["hydra/launcher=basic"], "hydra/launcher=basic is another launcher"),
+        (["--config-dir", "nowhere"], "--config-dir nowhere is no directory"),
+    ],
+)
+def test_settings_that_cannot_be(arguments: list[str], message: str, tmp_path: Path) -> None:
+    said = doctor(tmp_path, *arguments)
+    assert said.code == 1
+    assert list(said.found) == ["settings"]
+    assert said.found["settings"][0] == "wrong"
+    assert message in said.out
+    assert "Traceback" not in said.out + said.err
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    python = [sys.executable, "-m", "ray_decorator"]
+    shown = _run([*python, "doctor", "--help"], tmp_path, {})
+    assert shown.code == 0
+    assert "usage: ray-s3" in shown.out and "hydra/launcher=cluster" in shown.out and "exit code" in shown.out
+    assert _run([*python, "doctor", "packages=x"], tmp_path, {}).code == 1
+    unknown = _run([_SCRIPT, "nurse"], tmp_path, {})
+    assert unknown.code == 2 and "'nurse'" in unknown.err
+    assert _run([_SCRIPT], tmp_path, {}).code == 2
+
+
+def test_on_a_terminal_lines_fold_below_their_own_beginning() -> None:
+    seen = terminal.run(
+        "from ray_decorator.doctor.findings import *\n"
+        "show(Finding('store', 'wrong', ('at http://me:secret@host', '  deeper ' + 40 * 'x'), 'do this'))",
+        columns=40,
+    )
+    assert "\x1b[1;31mwrong" in seen.raw
+    assert seen.last[:5] == [
+        "wrong    store",
+        "           at http://***@host",
+        "             deeper",
+        "             " + 27 * "x",
+        "             " + 13 * "x",
+    ]
+    assert seen.last[5] == "           to mend it: do this"
+
+
+def test_a_password_with_an_at_sign_in_a_url_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    show(Finding("store", "wrong", ("https://user:p@ss@host/simple does not answer",)))
+    printed = capsys.readouterr().out
+    assert "https://***@host/simple does not answer" in printed
+    assert "p@ss" not in printed and "ss@" not in printed

@@ -1,0 +1,236 @@
+"""A node's cache: fetched once, shared with each job, spoilt by none."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import servers
+from store_fixtures import s3_store
+from trees import killed_process_leaves, numbered, read, sent, tree
+
+from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.manifest import object_key
+from ray_decorator.core.errors import CorruptObjectError, InputError, MissingObjectError
+from ray_decorator.core.model import Content
+from ray_decorator.job.cache import NodeCache
+from ray_decorator.store.store import Store
+
+FILES = {"a": b"alpha", "sub/b": b"beta", "run": b"#!/bin/sh", "again/a": b"alpha", "empty": b""}
+
+
+@pytest.fixture
+def content(store: Store, tmp_path: Path, hashes: HashCache) -> Content:
+    source = tree(tmp_path / "source", FILES)
+    (source / "run").chmod(0o755)
+    return sent(source, store, hashes).content
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> NodeCache:
+    return NodeCache(tmp_path / "node" / "cache")
+
+
+@pytest.mark.parametrize("writable", [False, True])
+def test_jobs_find_the_files(
+    content: Content, cache: NodeCache, store: Store, tmp_path: Path, writable: bool
+) -> None:
+    first = cache.checkout(content, tmp_path / "job1" / "dep", store, writable=writable)
+    second = cache.checkout(content, tmp_path / "job2" / "dep", store, writable=writable)
+    distinct = sum(map(len, set(FILES.values())))
+    assert first == distinct + (store.head(object_key(content.digest)) or 0)
+    assert second == 0
+    for job in ("job1", "job2"):
+        dep = tmp_path / job / "dep"
+        assert read(dep) == FILES
+        assert os.access(dep / "run", os.X_OK)
+        assert not (dep / "a").stat().st_mode & 0o111
+        assert bool((dep / "a").stat().st_mode & 0o200) == writable
+        assert dep.stat().st_mode & 0o700 == 0o700
+        (dep / "sub" / "of the job's own").write_text("")
+
+
+def test_a_file(store: Store, cache: NodeCache, tmp_path: Path, hashes: HashCache) -> None:
+    (tmp_path / "f").write_bytes(b"data")
+    content = sent(tmp_path / "f", store, hashes).content
+    assert cache.checkout(content, tmp_path / "job" / "dep.bin", store, writable=False) == 4
+    assert (tmp_path / "job" / "dep.bin").read_bytes() == b"data"
+
+
+def test_an_empty_directory(store: Store, cache: NodeCache, tmp_path: Path, hashes: HashCache) -> None:
+    content = sent(tree(tmp_path / "empty", {}), store, hashes).content
+    cache.checkout(content, tmp_path / "job", store, writable=False)
+    assert list((tmp_path / "job").iterdir()) == []
+
+
+def test_a_writable_checkout_merges(content: Content, cache: NodeCache, store: Store, tmp_path: Path) -> None:
+    """A dep inside an out whose directory stands there already."""
+    home = tree(tmp_path / "out", {"a": b"alpha", "sub/b": b"stale", "mine": b"mine"})
+    before = (home / "a").stat()
+    cache.checkout(content, home, store, writable=True)
+    assert read(home) == {**FILES, "mine": b"mine"}
+    assert (home / "a").stat().st_ino == before.st_ino, "what is right is left alone"
+
+
+def test_fifty_jobs_fetch_once(
+    rclone: servers.Server, tmp_path: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = numbered(20)
+    with servers.counting(rclone) as (server, requests):
+        store = s3_store(server, monkeypatch)
+        content = sent(tree(tmp_path / "t", files), store, hashes).content
+        requests.seen.clear()
+        fetched: list[int] = []
+
+        def job(number: int) -> None:
+            cache = NodeCache(tmp_path / "cache")
+            fetched.append(cache.checkout(content, tmp_path / f"job{number}", store, writable=False))
+
+        crew = [threading.Thread(target=job, args=(number,)) for number in range(50)]
+        for thread in crew:
+            thread.start()
+        for thread in crew:
+            thread.join()
+    objects = [path for path in requests.paths("GET") if not path.endswith(".dir")]
+    assert len(objects) == len(set(objects)) == 20
+    assert len(fetched) == 50
+    assert all(read(tmp_path / f"job{number}") == files for number in range(50))
+
+
+class TestNoJobSpoilsIt:
+    """Seen as root (copies) and as anybody else (hard links)."""
+
+    PROGRAM = """
+import os, sys, pickle
+from pathlib import Path
+from ray_decorator.job.cache import NodeCache
+from ray_decorator.store.store import open_store
+if os.geteuid() == 0 and sys.argv[1] == "user":  # after the imports: root's Python may be root's alone
+    os.setgid(65534)
+    os.setuid(65534)
+root = Path(sys.argv[2])
+location, content = pickle.loads((root / "job.pickle").read_bytes())
+cache, store = NodeCache(root / "cache"), open_store(location)
+cache.checkout(content, root / "job1", store, writable=False)
+print("links", (root / "job1" / "a").stat().st_nlink)
+try:
+    (root / "job1" / "a").write_bytes(b"spoil")
+    print("written")
+except PermissionError:
+    print("denied")
+if sys.argv[1] == "user":
+    os.chmod(root / "job1" / "a", 0o644)
+    (root / "job1" / "a").write_bytes(b"spoil")
+fetched = cache.checkout(content, root / "job2", store, writable=False)
+print("fetched", fetched, (root / "job2" / "a").read_bytes())
+os.chmod(root / "job2" / "run", 0o755)
+fetched = cache.checkout(content, root / "job3", store, writable=True)
+print("fetched", fetched, os.access(root / "job3" / "run", os.W_OK))
+(root / "job3" / "a").write_bytes(b"own copy")
+fetched = cache.checkout(content, root / "job4", store, writable=False)
+print("fetched", fetched, (root / "job4" / "a").read_bytes())
+"""
+
+    @pytest.mark.parametrize("who", ["root", "user"])
+    def test_a_job_that_writes_into_its_dep(
+        self, content: Content, store: Store, tmp_path: Path, who: str
+    ) -> None:
+        import pickle
+
+        if os.geteuid() != 0 and who == "root":
+            pytest.skip("not root")
+        if os.geteuid() == 0 and who == "user":
+            for path in [tmp_path, *tmp_path.parents][:3]:
+                path.chmod(0o755)
+        root = tmp_path / "node"
+        root.mkdir()
+        (root / "job.pickle").write_bytes(pickle.dumps((store._location, content)))
+        root.chmod(0o777)
+        done = subprocess.run(
+            [sys.executable, "-c", self.PROGRAM, who, str(root)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        lines = done.stdout.splitlines()
+        if who == "root":
+            assert lines == [
+                "links 1", "written", "fetched 0 b'alpha'", "fetched 0 True", "fetched 0 b'alpha'"
+            ]  # fmt: skip
+        else:
+            assert lines == [
+                "links 3",  # the entry, and both files of the job that have its bytes
+                "denied",
+                "fetched 5 b'alpha'",  # evicted and fetched again
+                "fetched 9 True",  # so is one that could be written to
+                "fetched 0 b'alpha'",
+            ]
+
+    def test_an_entry_cut_short(
+        self, content: Content, cache: NodeCache, store: Store, tmp_path: Path
+    ) -> None:
+        cache.checkout(content, tmp_path / "job1", store, writable=False)
+        digest = hashlib.md5(b"alpha").hexdigest()
+        entry = tmp_path / "node" / "cache" / "files" / digest[:2] / digest[2:]
+        times = entry.stat()
+        os.truncate(entry, 2)
+        os.utime(entry, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert cache.checkout(content, tmp_path / "job2", store, writable=False) == 5
+        assert read(tmp_path / "job2") == FILES
+
+    def test_a_spoilt_manifest(
+        self, content: Content, cache: NodeCache, store: Store, tmp_path: Path
+    ) -> None:
+        cache.checkout(content, tmp_path / "job1", store, writable=False)
+        entry = tmp_path / "node" / "cache" / "files" / content.digest[:2] / content.digest[2:]
+        entry.chmod(0o644)
+        entry.write_bytes(b"[]")
+        cache.checkout(content, tmp_path / "job2", store, writable=False)
+        assert read(tmp_path / "job2") == FILES
+
+
+def test_missing_objects(content: Content, cache: NodeCache, store: Store, tmp_path: Path) -> None:
+    lost = sorted(hashlib.md5(data).hexdigest() for data in (b"alpha", b"beta"))
+    for digest in lost:
+        store.delete(object_key(digest))
+    with pytest.raises(MissingObjectError) as info:
+        cache.checkout(content, tmp_path / "job1", store, writable=False)
+    assert sorted(info.value.digests) == lost
+    store.delete(object_key(content.digest))
+    with pytest.raises(MissingObjectError):
+        NodeCache(tmp_path / "other").checkout(content, tmp_path / "job2", store, writable=False)
+
+
+def test_corrupt_objects_do_not_get_in(
+    content: Content, cache: NodeCache, store: Store, tmp_path: Path
+) -> None:
+    digest = hashlib.md5(b"alpha").hexdigest()
+    store.put(object_key(digest), b"wrong")
+    with pytest.raises(CorruptObjectError, match=object_key(digest)):
+        cache.checkout(content, tmp_path / "job1", store, writable=False)
+    store.put(object_key(digest), b"alpha")
+    cache.checkout(content, tmp_path / "job2", store, writable=False)
+    assert read(tmp_path / "job2") == FILES
+
+
+def test_a_killed_fetch_leaves_only_what_the_next_one_clears(
+    content: Content, cache: NodeCache, store: Store, tmp_path: Path
+) -> None:
+    digest = hashlib.md5(b"alpha").hexdigest()
+    folder = tmp_path / "node" / "cache" / "files" / digest[:2]
+    folder.mkdir()
+    left = killed_process_leaves(folder)
+    cache.checkout(content, tmp_path / "job", store, writable=False)
+    assert not left.exists()
+    assert read(tmp_path / "job") == FILES
+
+
+def test_what_is_in_the_way(content: Content, cache: NodeCache, store: Store, tmp_path: Path) -> None:
+    home = tree(tmp_path / "out", {"a/x": b""})
+    with pytest.raises(InputError, match="a: is a directory, and a file is to be written there"):
+        cache.checkout(content, home, store, writable=True)

@@ -1,0 +1,158 @@
+"""Sweeps whose data goes through real S3 servers, and what a store does wrong."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servers
+from omegaconf import DictConfig
+from store_fixtures import use
+from sweeps import sweep
+
+from ray_decorator.core.errors import BucketNotFoundError, StoreDeniedError, StoreUnreachableError
+from ray_decorator.store.identity import locate
+from ray_decorator.store.store import open_store
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+CONFIG = {"x": 1, "data": {"path": "data"}, "out": "outs/${x}"}
+
+
+@pytest.fixture(params=["rclone", "moto"])
+def server(request: pytest.FixtureRequest) -> servers.Server:
+    found: servers.Server = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory that the app is started in, with a tree of 30 files."""
+    for number in range(30):
+        file = tmp_path / "data" / f"{number % 3}" / f"{number} ü.bin"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(f"{tmp_path} {number}".encode())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def copy_tree(cfg: DictConfig) -> int:
+    shutil.copytree(cfg.data.path, cfg.out)
+    return sum(1 for path in Path(cfg.out).rglob("*") if path.is_file())
+
+
+def base(prefix: str = "") -> str:
+    return f"s3://{servers.BUCKET}/{prefix or uuid.uuid4().hex}"
+
+
+def same(one: Path, other: Path) -> bool:
+    def content(root: Path) -> dict[str, bytes]:
+        return {str(f.relative_to(root)): f.read_bytes() for f in root.rglob("*") if f.is_file()}
+
+    return content(one) == content(other)
+
+
+def test_a_sweep_through_s3(home: Path, server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(server, monkeypatch)
+    jobs = sweep(CONFIG, copy_tree, ["x=1,2,3"], deps=["data.path"], outs=["out"], s3_base_path=base())
+    assert [job.return_value for job in jobs] == [30, 30, 30]
+    for number in (1, 2, 3):
+        assert same(home / "data", home / "outs" / str(number))
+
+
+def test_a_dep_of_many_jobs_goes_up_once_and_down_once(
+    home: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with servers.counting(rclone) as (proxy, requests):
+        use(proxy, monkeypatch)
+        jobs = sweep(
+            CONFIG, count, [f"x={','.join(map(str, range(20)))}"], deps=["data.path"], s3_base_path=base()
+        )
+        assert [job.return_value for job in jobs] == [30] * 20
+        up, down = requests.paths("PUT"), requests.paths("GET")
+        assert len([path for path in up if "/files/md5/" in path]) == 31
+        assert len([path for path in down if "/files/md5/" in path]) == 31
+
+
+def count(cfg: DictConfig) -> int:
+    return sum(1 for path in Path(cfg.data.path).rglob("*") if path.is_file())
+
+
+def test_a_store_that_lost_objects_is_healed_with_one_warning(
+    home: Path,
+    server: servers.Server,
+    monkeypatch: pytest.MonkeyPatch,
+    session_caches: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    use(server, monkeypatch)
+    url = base()
+    arguments: dict[str, Any] = {"deps": ["data.path"], "s3_base_path": url}
+    sweep(CONFIG, count, [], **arguments)
+    store = open_store(locate(url))
+    gone = [key for page in store.list("files/md5/") for key, _ in page][::2]
+    for key in gone:
+        store.delete(key)
+    shutil.rmtree(session_caches / "node" / "cache")
+    capfd.readouterr()
+    jobs = sweep(CONFIG, count, ["x=1,2,3,4"], **arguments)
+    assert [job.return_value for job in jobs] == [30] * 4
+    shown = "".join(capfd.readouterr())
+    assert shown.count("no longer holds") == 1
+    assert set(gone) <= {key for page in store.list("files/md5/") for key, _ in page}
+
+
+def test_a_bucket_that_does_not_exist(
+    home: Path, server: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(server, monkeypatch)
+    with pytest.raises(BucketNotFoundError, match="no-such-bucket"):
+        sweep(CONFIG, count, [], deps=["data.path"], s3_base_path="s3://no-such-bucket/prefix")
+
+
+def test_wrong_credentials(home: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(rclone, monkeypatch)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
+    with pytest.raises(StoreDeniedError) as caught:
+        sweep(CONFIG, count, [], deps=["data.path"], s3_base_path=base())
+    assert "not-the-secret" not in str(caught.value)
+
+
+def test_an_endpoint_where_nobody_answers(
+    home: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(rclone, monkeypatch)
+    with socket.socket() as bound:  # bound, but not listening: refused, and nobody else's
+        bound.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        started = time.monotonic()
+        with pytest.raises(StoreUnreachableError, match=endpoint):
+            sweep(CONFIG, count, [], deps=["data.path"], s3_base_path=base())
+        assert time.monotonic() - started < 10
+
+
+def test_the_secret_is_in_nothing_that_the_job_or_home_shows(
+    home: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    use(rclone, monkeypatch)
+    secret = rclone.environment()["AWS_SECRET_ACCESS_KEY"]
+    [job] = sweep(CONFIG, environment, [], deps=["data.path"], s3_base_path=base(), outs=["out"])
+    assert secret not in job.return_value
+    shown = "".join(capfd.readouterr())
+    assert secret not in shown
+    for file in (home / "sweep").rglob("*"):
+        if file.is_file():
+            assert secret.encode() not in file.read_bytes()
+
+
+def environment(cfg: DictConfig) -> str:
+    Path(cfg.out).mkdir(parents=True)
+    import os
+
+    return repr(dict(os.environ))

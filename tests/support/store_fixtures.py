@@ -1,0 +1,57 @@
+"""Stores to test on: a real S3 server of each kind, and a directory."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import servers
+
+from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.store.identity import locate
+from ray_decorator.store.store import Store, open_store
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    with servers.rclone(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[servers.Server]:
+    with servers.moto() as server:
+        yield server
+
+
+@pytest.fixture(params=["rclone", "moto", "file"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty store of each kind."""
+    if request.param == "file":
+        return open_store(locate((tmp_path / "the store").as_uri()))
+    server: servers.Server = request.getfixturevalue(request.param)
+    return s3_store(server, monkeypatch)
+
+
+@pytest.fixture
+def hashes(tmp_path: Path) -> HashCache:
+    return HashCache(tmp_path / "cache" / "hashes.sqlite")
+
+
+def s3_store(server: servers.Server, monkeypatch: pytest.MonkeyPatch, url: str = "") -> Store:
+    """A store at an S3 server, empty unless ``url`` says which, opened as a user would."""
+    use(server, monkeypatch)
+    return open_store(locate(url or f"s3://{servers.BUCKET}/{uuid.uuid4().hex}"))
+
+
+def use(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the environment for a server, and nothing of this machine's own."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
