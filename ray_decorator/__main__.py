@@ -91,7 +91,7 @@ def _settings(overrides: Sequence[str], config_dir: Path | None) -> Settings:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from .core.settings import resolve
+    from .core.settings import Options
 
     presets = _presets(config_dir)
     try:
@@ -110,7 +110,7 @@ def _settings(overrides: Sequence[str], config_dir: Path | None) -> Settings:
             f"hydra/launcher={chosen.runtime.choices[_LAUNCHER]} is another launcher: expected ray_s3, or a "
             "preset whose defaults list holds ray_s3"
         )
-    return resolve(**{key: value for key, value in plain.items() if not key.startswith("_")})
+    return Options(**{key: value for key, value in plain.items() if not key.startswith("_")}).resolve()
 
 
 def _overrides(given: Sequence[str]) -> list[str]:

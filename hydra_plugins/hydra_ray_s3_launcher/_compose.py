@@ -1,4 +1,4 @@
-"""From a job's overrides to its config, its directory at home, and the Call for the engine."""
+"""From a job's overrides to its config, its directory at home, and the Call for the session."""
 
 from __future__ import annotations
 
@@ -17,28 +17,27 @@ from hydra.core.utils import filter_overrides
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from ray_decorator.core import pickling, slots
-from ray_decorator.core.errors import InputError
 from ray_decorator.core.model import Call, PathSlot
 
-from ._task import HydraTask
-from .ray_s3_launcher import RayS3Launcher
-
-_PATHS, _DIRECTORY = ("args", 2), ("args", 3)  # of HydraTask's arguments
+from ._task import Payload
 
 
 @dataclass(frozen=True, slots=True)
 class ComposedJob:
     """What the driver keeps of a job: little, for a sweep may have thousands.
 
-    ``pickled`` is the whole config, ``directory`` the job's at home, ``label`` what the user calls it.
+    ``pickled`` is the whole config, ``directory`` the job's at home, ``label`` what the user calls it;
+    ``problems`` are what is wrong with its deps and outs.
     """
 
     num: int
     overrides: Sequence[str]
     label: str
     job_name: str
-    start: Path
     directory: Path
+    deps: tuple[PathSlot, ...]
+    outs: tuple[PathSlot, ...]
+    problems: tuple[str, ...]
     pickled: bytes = field(repr=False)
 
     @property
@@ -51,7 +50,23 @@ class ComposedJob:
         config: DictConfig = pickling.loads(self.pickled)
         hydra_config = OmegaConf.masked_copy(config, "hydra")
         OmegaConf.set_readonly(hydra_config.hydra, True)
-        return _task_config(config), hydra_config
+        task_config = copy.deepcopy(config)
+        with read_write(task_config), open_dict(task_config):
+            del task_config["hydra"]
+        return task_config, hydra_config
+
+    def call(self, func: bytes) -> Call:
+        """The session's Call. ``func`` is the pickled `HydraTask`. Makes the job's directory."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        payload = Payload(self.pickled, tuple(path.slot for path in (*self.deps, *self.outs)))
+        return Call(
+            func=func,
+            payload=pickle.dumps(payload),
+            deps=self.deps,
+            outs=self.outs,
+            name=self.name,
+            workspace=PathSlot.at((), "hydra.sweep.subdir", self.directory),
+        )
 
 
 class ComposedOnce:
@@ -82,71 +97,45 @@ class ComposedOnce:
         return config
 
 
-def compose(launcher: RayS3Launcher, overrides: Sequence[str], num: int) -> ComposedJob:
-    """Compose one job, as Hydra's own launchers do. HydraConfig is the job's afterwards."""
-    config = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
-    with open_dict(config):
-        config.hydra.job.id = f"{config.hydra.job.name}_{num}"
-        config.hydra.job.num = num
-    HydraConfig.instance().cfg = config  # type: ignore[assignment]  # for ${hydra:…}
-    directory = Path(os.path.abspath(os.path.join(config.hydra.sweep.dir, str(config.hydra.sweep.subdir))))
-    with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
-        config.hydra.runtime.output_dir = str(directory)
-    task_overrides = OmegaConf.to_container(config.hydra.overrides.task)
-    assert isinstance(task_overrides, list)
-    label = " ".join(filter_overrides(task_overrides))
-    return ComposedJob(
-        num=num,
-        overrides=task_overrides,
-        label=label,
-        job_name=str(config.hydra.job.name),
-        start=Path(config.hydra.runtime.cwd),
-        directory=directory,
-        pickled=pickling.dumps(config, f"the config of job #{num} {label}"),
-    )
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """Composes the jobs of one app. ``deps`` and ``outs`` are keys of their configs."""
 
+    loader: ConfigLoader
+    config: DictConfig
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]
 
-def call(launcher: RayS3Launcher, job: ComposedJob, task: HydraTask) -> Call:
-    """The engine's Call for the job that was composed last.
+    @property
+    def carries_data(self) -> bool:
+        """Whether jobs have any deps or outs beside their own directories."""
+        return bool(self.deps or self.outs)
 
-    Raises InputError with all that is wrong with its deps and outs.
-    """
-    deps, outs = _paths(launcher, job)
-    job.directory.mkdir(parents=True, exist_ok=True)
-    paths = [*deps, *outs]
-    listed = [PathSlot((*_PATHS, index), path.key, path.value) for index, path in enumerate(paths)]
-    return Call(
-        func=task,
-        args=(
-            job.pickled,
-            [path.slot for path in paths],
-            [str(path.value) for path in paths],
-            str(job.directory),
-        ),
-        kwargs={},
-        deps=tuple(listed[: len(deps)]),
-        outs=tuple(listed[len(deps) :]),
-        name=job.name,
-        workspace=PathSlot(_DIRECTORY, "hydra.sweep.subdir", job.directory),
-    )
-
-
-def _paths(launcher: RayS3Launcher, job: ComposedJob) -> tuple[tuple[PathSlot, ...], tuple[PathSlot, ...]]:
-    if not (launcher.deps or launcher.outs):
-        return (), ()
-    config: DictConfig = pickling.loads(job.pickled)
-    task_config = _task_config(config)
-    # hidden behind it, as Hydra does with its own: ${hydra.job.num} in a path is known before the task runs
-    task_config._set_parent(config)
-    deps, wrong_deps = slots.find(task_config, launcher.deps, kind="deps", start=job.start)
-    outs, wrong_outs = slots.find(task_config, launcher.outs, kind="outs", start=job.start)
-    if problems := (*wrong_deps, *wrong_outs, *slots.absent(deps)):
-        raise InputError(problems)
-    return deps, outs
-
-
-def _task_config(config: DictConfig) -> DictConfig:
-    task_config = copy.deepcopy(config)
-    with read_write(task_config), open_dict(task_config):
-        del task_config["hydra"]
-    return task_config
+    def compose(self, overrides: Sequence[str], num: int) -> ComposedJob:
+        """Compose one job, as Hydra's own launchers do. HydraConfig is the job's afterwards."""
+        config = self.loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = f"{config.hydra.job.name}_{num}"
+            config.hydra.job.num = num
+        HydraConfig.instance().cfg = config  # type: ignore[assignment]  # for ${hydra:…}
+        sweep = config.hydra.sweep
+        directory = Path(os.path.abspath(os.path.join(sweep.dir, str(sweep.subdir))))
+        with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+            config.hydra.runtime.output_dir = str(directory)
+        task_overrides = OmegaConf.to_container(config.hydra.overrides.task)
+        assert isinstance(task_overrides, list)
+        label = " ".join(filter_overrides(task_overrides))
+        start = Path(config.hydra.runtime.cwd)
+        deps, wrong_deps = slots.find(config, self.deps, kind="deps", start=start, hidden="hydra")
+        outs, wrong_outs = slots.find(config, self.outs, kind="outs", start=start, hidden="hydra")
+        return ComposedJob(
+            num=num,
+            overrides=task_overrides,
+            label=label,
+            job_name=str(config.hydra.job.name),
+            directory=directory,
+            deps=deps,
+            outs=outs,
+            problems=(*wrong_deps, *wrong_outs, *slots.absent(deps)),
+            pickled=pickling.dumps(config, f"the config of job #{num} {label}"),
+        )

@@ -1,96 +1,86 @@
-"""A batch of jobs, from their overrides to their returns: compose -> Calls -> engine -> JobReturns."""
+"""A batch of jobs, from their overrides to their returns: compose -> Calls -> session -> JobReturns."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, filter_overrides, setup_globals
 from hydra.errors import CompactHydraException
-from hydra.types import HydraContext
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
-from ray_decorator.cluster.connection import Connection
-from ray_decorator.core import settings
-from ray_decorator.core.errors import InputError, JobCancelledError, JobError, RayS3Error, text_of
+from ray_decorator.core import pickling
+from ray_decorator.core.errors import JobCancelledError, JobError, RayS3Error, text_of
 from ray_decorator.core.model import Call, Outcome
 from ray_decorator.core.problems import Problems
+from ray_decorator.core.settings import Options
 from ray_decorator.display.progress import make_progress
 from ray_decorator.display.table import JobRow, brief, show
 from ray_decorator.frontends import hydra_state, main_module
 from ray_decorator.frontends.terms import Terms, mark_of
-from ray_decorator.run import engine
+from ray_decorator.run.session import Session
+from ray_decorator.run.sessions import session_for
 
-from ._compose import ComposedJob, ComposedOnce, call, compose
+from ._compose import ComposedJob, ComposedOnce, Composer
 from ._task import HydraTask
-from .ray_s3_launcher import RayS3Launcher
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """What stays the same from batch to batch: where to run, the connection there, Hydra's context."""
+class Sweep:
+    """What stays the same from batch to batch of one Hydra app."""
 
-    settings: settings.Settings
-    connection: Connection
+    session: Session
+    composer: Composer
+    task_function: TaskFunction
     context: HydraContext
 
+    @property
+    def config(self) -> DictConfig:
+        """Hydra's master config."""
+        return self.composer.config
 
-def prepare(launcher: RayS3Launcher) -> Session:
+
+def prepare(
+    deps: tuple[str, ...],
+    outs: tuple[str, ...],
+    options: Mapping[str, Any],
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+) -> Sweep:
     """Check the settings, and let Ray start in the background while the sweeper validates its jobs."""
     try:
-        terms = _terms(launcher)
-        resolved = settings.resolve(
-            ray_address=terms.ray_address,
-            s3_base_path=terms.s3_base_path,
-            ray_init_kwargs=terms.ray_init_kwargs,
-            ray_remote_kwargs=terms.ray_remote_kwargs,
-            max_concurrent=launcher.max_concurrent,
-            packages=launcher.packages,
-            code=launcher.code,
-            credentials=launcher.credentials,
-        )
+        terms = Terms(deps, outs, Options(**options))
+        if (mark := mark_of(task_function)) is not None:
+            terms = terms.over(mark.in_config())
+        settings = terms.options.resolve()
     except RayS3Error as exc:
         raise _compact(exc) from exc
-    launcher.deps, launcher.outs = terms.deps, terms.outs
-    context = launcher.hydra_context
-    task_context = HydraContext(context.config_loader, context.callbacks)
+    task_context = HydraContext(hydra_context.config_loader, hydra_context.callbacks)
     # the sweeper holds the same context, so it composes through here as well
-    context.config_loader = ComposedOnce(context.config_loader)  # type: ignore[assignment]
-    return Session(resolved, Connection(resolved), task_context)
+    hydra_context.config_loader = ComposedOnce(hydra_context.config_loader)  # type: ignore[assignment]
+    composer = Composer(hydra_context.config_loader, config, terms.deps, terms.outs)
+    return Sweep(session_for(settings, make_progress), composer, task_function, task_context)
 
 
-def _terms(launcher: RayS3Launcher) -> Terms:
-    """What the launcher's config says, and below it what `@ray_decorator` or `ray_zen` say of the task."""
-    ours = Terms(
-        deps=launcher.deps,
-        outs=launcher.outs,
-        ray_address=launcher.ray_address,
-        s3_base_path=launcher.s3_base_path,
-        ray_init_kwargs=launcher.ray_init_kwargs,
-        ray_remote_kwargs=launcher.ray_remote_kwargs,
-    )
-    mark = mark_of(launcher.task_function)
-    return ours if mark is None else ours.over(mark.in_config())
-
-
-def launch(
-    launcher: RayS3Launcher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-) -> Sequence[JobReturn]:
+def launch(sweep: Sweep, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
     """Run a batch of jobs; their returns in the same order. A job that failed is a FAILED return.
 
     :param job_overrides: one list of overrides for each job.
     :param initial_job_idx: the number of the batch's first job in its sweep.
     """
     setup_globals()
-    configure_log(launcher.config.hydra.hydra_logging, launcher.config.hydra.verbose)
-    _announce(launcher, job_overrides, initial_job_idx)
+    configure_log(sweep.config.hydra.hydra_logging, sweep.config.hydra.verbose)
+    _announce(sweep, job_overrides, initial_job_idx)
     try:
-        return _Batch(launcher, job_overrides, initial_job_idx).run()
+        return _Batch(sweep, job_overrides, initial_job_idx).run()
     except RayS3Error as exc:
         raise _compact(exc) from exc
     except KeyboardInterrupt:
@@ -98,17 +88,16 @@ def launch(
         raise SystemExit(130) from None
 
 
-def _announce(launcher: RayS3Launcher, job_overrides: Sequence[Sequence[str]], first: int) -> None:
-    where = launcher.session.settings
-    sweep_dir = Path(str(launcher.config.hydra.sweep.dir))
+def _announce(sweep: Sweep, job_overrides: Sequence[Sequence[str]], first: int) -> None:
+    where = sweep.session.settings
+    sweep_dir = Path(str(sweep.config.hydra.sweep.dir))
     sweep_dir.mkdir(parents=True, exist_ok=True)
     log.info("Launching %d job(s) on Ray (%s)", len(job_overrides), where.ray_address)
     log.info("Sweep output dir : %s", sweep_dir)
-    if where.store_is_default and where.ray_address == "local":
+    if where.is_embedded:
         log.info(
-            "Ray and the store (%s) are this machine's own; for a cluster set hydra.launcher.ray_address "
-            "and hydra.launcher.s3_base_path, or RAY_ADDRESS and RAY_S3_BASE_PATH",
-            where.store_url,
+            "Ray runs on this machine alone, and data stays where it is; for a cluster set "
+            "hydra.launcher.ray_address and hydra.launcher.s3_base_path, or RAY_ADDRESS and RAY_S3_BASE_PATH"
         )
     for num, overrides in enumerate(job_overrides, first):
         log.info("\t#%d : %s", num, " ".join(filter_overrides(overrides)))
@@ -117,56 +106,43 @@ def _announce(launcher: RayS3Launcher, job_overrides: Sequence[Sequence[str]], f
 class _Batch:
     """The jobs of one call to ``launch``."""
 
-    def __init__(
-        self, launcher: RayS3Launcher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> None:
-        self._launcher = launcher
+    def __init__(self, sweep: Sweep, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> None:
+        self._sweep = sweep
         self._overrides = list(enumerate(job_overrides, initial_job_idx))
-        self._task = HydraTask(
-            launcher.task_function, launcher.session.context, hydra_state.captured(), main_module.captured()
-        )
         self._jobs: list[ComposedJob] = []
         self._rows: dict[int, JobRow] = {}
 
     def run(self) -> list[JobReturn]:
-        session = self._launcher.session
+        sweep_dir = Path(str(self._sweep.config.hydra.sweep.dir)).absolute()
+        func = pickling.dumps(self._task(), "the task function")
         # with deps or outs, all that is wrong with any job is said before the first one starts
-        checked = bool(self._launcher.deps or self._launcher.outs)
-        calls = self._all_calls() if checked else self._calls()
+        calls = self._all_calls(func) if self._sweep.composer.carries_data else self._calls(func)
         try:
-            with make_progress() as progress:
-                outcomes = engine.run_many(
-                    calls,
-                    session.settings,
-                    session.connection,
-                    progress,
-                    landed=self._landed,
-                    left_out=[Path(str(self._launcher.config.hydra.sweep.dir)).absolute()],
-                )
+            outcomes = self._sweep.session.run(calls, self._done, left_out=[sweep_dir])
         finally:
             show([self._rows[index] for index in sorted(self._rows)])
         return [_job_return(job, outcome) for job, outcome in zip(self._jobs, outcomes, strict=True)]
 
-    def _calls(self) -> Iterator[Call]:
-        for num, overrides in self._overrides:
-            job = compose(self._launcher, overrides, num)
-            self._jobs.append(job)
-            yield call(self._launcher, job, self._task)
+    def _task(self) -> HydraTask:
+        sweep = self._sweep
+        return HydraTask(sweep.task_function, sweep.context, hydra_state.captured(), main_module.captured())
 
-    def _all_calls(self) -> list[Call]:
-        calls: list[Call] = []
+    def _calls(self, func: bytes) -> Iterator[Call]:
+        for num, overrides in self._overrides:
+            job = self._sweep.composer.compose(overrides, num)
+            self._jobs.append(job)
+            yield job.call(func)
+
+    def _all_calls(self, func: bytes) -> list[Call]:
         problems = Problems()
         for num, overrides in self._overrides:
-            job = compose(self._launcher, overrides, num)
+            job = self._sweep.composer.compose(overrides, num)
             self._jobs.append(job)
-            try:
-                calls.append(call(self._launcher, job, self._task))
-            except InputError as exc:
-                problems.add(job.name, exc.problems)
+            problems.add(job.name, job.problems)
         problems.raise_if_any()
-        return calls
+        return [job.call(func) for job in self._jobs]
 
-    def _landed(self, index: int, outcome: Outcome) -> None:
+    def _done(self, index: int, outcome: Outcome) -> None:
         job = self._jobs[index]
         cancelled = isinstance(outcome.error, JobCancelledError)
         if outcome.error is not None and not cancelled:

@@ -15,45 +15,57 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from ray_decorator.core import pickling, slots
-from ray_decorator.core.model import Slot
+from ray_decorator.core.model import Paths, Slot
 from ray_decorator.frontends import hydra_state, main_module
+from ray_decorator.frontends.task import own_sessions
 from ray_decorator.frontends.terms import as_task
 from ray_decorator.job.workplace import start_directory
 
 
 @dataclass(frozen=True, slots=True)
+class Payload:
+    """What one job adds: its pickled config, and the slots in it of its deps, then of its outs."""
+
+    config: bytes
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HydraTask:
-    """The task function with all that the jobs of a batch share; pickled once for all of them."""
+    """The task function with all that the jobs of a batch share; pickled once for all of them.
+
+    It is a ``ray_decorator.core.model.TaskFunction``.
+    """
 
     task_function: TaskFunction
     hydra_context: HydraContext
     hydra: hydra_state.State
     main: main_module.Main
 
-    def __call__(
-        self,
-        pickled_config: bytes,
-        places: Sequence[Slot],
-        paths: Sequence[str],
-        directory: str,
-    ) -> Any:
-        """Run one job, and return what the task function returns.
+    def __call__(self, payload: bytes, paths: Paths) -> Any:
+        """Run the job of the pickled `Payload`, and return what the task function returns.
 
         The config is the job's, with the paths of home: so it is saved in ``.hydra``. The task function
-        sees ``paths``, this machine's, at their ``places`` in it; ``directory`` is the job's directory here.
+        sees this machine's ``paths`` in it.
         """
-        with hydra_state.installed(self.hydra), main_module.installed(self.main, self.task_function):
-            config: DictConfig = pickling.loads(pickled_config)
-            at_home = _move(config, directory)
+        assert paths.workspace is not None
+        with (
+            hydra_state.installed(self.hydra),
+            main_module.installed(self.main, self.task_function),
+            own_sessions(),
+        ):
+            given: Payload = pickling.loads(payload)
+            config: DictConfig = pickling.loads(given.config)
+            at_home = _move(config, paths.workspace)
             result = run_job(
-                task_function=_with_paths(self.task_function, places, paths),
+                task_function=_with_paths(self.task_function, given.slots, (*paths.deps, *paths.outs)),
                 config=config,
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
                 hydra_context=self.hydra_context,
             )
             if at_home is not None:
-                _save_as_at_home(at_home, Path(directory))
+                _save_as_at_home(at_home, Path(paths.workspace))
             if result.status == JobStatus.FAILED:
                 raise result._return_value
             return result.return_value

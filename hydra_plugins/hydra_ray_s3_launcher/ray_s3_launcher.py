@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from ._core import Sweep
 
 
 class RayS3Launcher(Launcher):
@@ -22,42 +25,28 @@ class RayS3Launcher(Launcher):
         *,
         deps: Sequence[str] = (),
         outs: Sequence[str] = (),
-        s3_base_path: str | None = None,
-        ray_address: str | None = None,
-        ray_init_kwargs: Mapping[str, Any] | None = None,
-        ray_remote_kwargs: Mapping[str, Any] | None = None,
-        max_concurrent: int | None = None,
-        packages: str | None = None,
-        code: str | None = None,
-        credentials: str | None = None,
         hydra_mode: RunMode | None = None,
+        **options: Any,
     ) -> None:
+        """``options`` are the fields of ``ray_decorator.core.settings.Options``."""
         del hydra_mode  # Hydra has acted on it before it made a launcher: see config.py
-        self.deps = tuple(deps)
-        self.outs = tuple(outs)
-        self.s3_base_path = s3_base_path
-        self.ray_address = ray_address
-        self.ray_init_kwargs = dict(ray_init_kwargs or {})
-        self.ray_remote_kwargs = dict(ray_remote_kwargs or {})
-        self.max_concurrent = max_concurrent
-        self.packages = packages
-        self.code = code
-        self.credentials = credentials
+        self._deps, self._outs, self._options = tuple(deps), tuple(outs), options
+        self._sweep: Sweep | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra hands over, and let Ray start while the sweeper validates the jobs."""
-        self.hydra_context = hydra_context
-        self.task_function = task_function
-        self.config = config
-
         # lazy import to ensure plugin discovery remains fast
         from . import _core
 
-        self.session = _core.prepare(self)
+        self._sweep = _core.prepare(
+            self._deps, self._outs, self._options, hydra_context, task_function, config
+        )
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run one job for each list of overrides; a return for each, in the same order."""
         # lazy import to ensure plugin discovery remains fast
         from . import _core
 
-        return _core.launch(self, job_overrides, initial_job_idx)
+        if self._sweep is None:
+            raise RuntimeError("Hydra calls setup() before launch(); a launcher of its own has to do so too")
+        return _core.launch(self._sweep, job_overrides, initial_job_idx)

@@ -12,6 +12,7 @@ from .autoscaler import NodeType, node_types
 log = logging.getLogger(__name__)
 
 _UNLISTED = ("memory", "object_store_memory")  # every node has some, though its type need not say how much
+_UNBOUNDED = 1000  # jobs that ask for nothing, on one node
 _said: set[str] = set()
 
 
@@ -45,6 +46,16 @@ def awaited(options: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> s
     if not fitting:
         raise ClusterError(_never(wanted, labels, nodes, offered))
     return _waiting(wanted, labels, nodes, fitting)
+
+
+def slots_of(options: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> int:
+    """How many jobs with these options of ``ray.remote`` the nodes run at once."""
+    wanted = _resources(options)
+    if not wanted:
+        return _UNBOUNDED * len(nodes)
+    return sum(
+        int(min(node["Resources"].get(name, 0) / amount for name, amount in wanted.items())) for node in nodes
+    )
 
 
 def _waiting(

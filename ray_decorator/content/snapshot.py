@@ -81,6 +81,14 @@ def snapshot(path: Path, hashes: HashCache, progress: Progress, *, lenient: bool
     return _taken(root, [file for file in seen.files if file.path in md5s], md5s)
 
 
+def files_of(path: Path) -> list[tuple[str, str]]:
+    """The files that a lenient `snapshot` takes, each as its relative path and an absolute one; none is read."""
+    root = os.path.realpath(path)
+    seen = _look(root, path)
+    _warn(path, root, seen, lenient=True)
+    return [(file.relpath, file.path) for file in seen.files]
+
+
 def snapshot_of(files: Sequence[tuple[str, str]], hashes: HashCache, progress: Progress) -> Snapshot:
     """A directory of chosen files, each (path in it, with ``/``; absolute path). Always a tree, if empty too.
 

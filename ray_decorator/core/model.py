@@ -1,7 +1,8 @@
 """The values that flow through the house. Each is made once, frozen, and moves forward.
 
-Call(deps, outs: PathSlot)                 front door -> engine
-Job(deps: Dep, outs: Out)                  engine -> worker, with Bundle, Location and Credentials
+Call(func, payload, deps, outs: PathSlot)  front door -> engine
+Job(deps: Dep, outs: Out)                  engine -> worker, with payload, Bundle, Location and Credentials
+func(payload, Paths)                       worker -> front door's own function, there
 Receipt(outs: Content, failure: Failure)   worker -> driver
 Outcome                                    engine -> front door
 """
@@ -12,7 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 Slot = tuple[Any, ...]
 """Where a path stands in a call: ``("args", 0, "data", "path")`` or ``("kwargs", "config", …)``.
@@ -117,24 +118,49 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class PathSlot:
-    """One path that a call reads or writes: where it stands, the key the user named it by, its value."""
+    """One path that a call reads or writes: where it stands, the key the user named it by, its value.
+
+    ``value`` is absolute, ``real`` the same with all links resolved: once, when it is made (`at`).
+    """
 
     slot: Slot
     key: str
     value: Path
+    real: str
+
+    @classmethod
+    def at(cls, slot: Slot, key: str, value: Path) -> PathSlot:
+        """The path as it is on this disk now."""
+        return cls(slot, key, value, os.path.realpath(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where a job finds what it reads and writes on its machine, in the order of its call's deps and outs.
+
+    ``workspace`` is None where the call has none.
+    """
+
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]
+    workspace: str | None = None
+
+
+TaskFunction = Callable[[bytes, Paths], Any]
+"""What a worker runs. It is the front door's own, reads the payload, and fills the paths in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a front door asks for: ``func(*args, **kwargs)``, run elsewhere.
+    """What a front door asks for: ``func(payload, paths)``, run elsewhere.
 
-    Every value in ``deps`` and ``outs`` is absolute. ``workspace`` is an out that comes home also when
-    the call failed: a Hydra job's own directory. ``name`` is what the user sees: ``#3 lr=0.1``.
+    ``func`` is a pickled `TaskFunction`, the same object for all calls of a batch; ``payload`` is read by it
+    alone. ``workspace`` is an out that comes home also when the call failed: a Hydra job's own directory.
+    ``name`` is what the user sees: ``#3 lr=0.1``.
     """
 
-    func: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    func: bytes = field(repr=False)
+    payload: bytes = field(repr=False)
     deps: tuple[PathSlot, ...]
     outs: tuple[PathSlot, ...]
     name: str
@@ -142,9 +168,8 @@ class Call:
 
     @property
     def targets(self) -> tuple[PathSlot, ...]:
-        """All that the call writes, its workspace included; what lies in another one comes after it."""
-        targets = (self.workspace, *self.outs) if self.workspace else self.outs
-        return tuple(sorted(targets, key=lambda target: len(Path(os.path.realpath(target.value)).parts)))
+        """All that the call writes: its outs, then its workspace."""
+        return (*self.outs, self.workspace) if self.workspace else self.outs
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,43 +183,53 @@ class PathId:
 
 
 @dataclass(frozen=True, slots=True)
-class Dep:
-    """Content that the worker puts down, and whose local path it fills into ``slot``.
+class Home:
+    """Where an out belongs on the driver's disk: ``path``, of which ``nearest`` is the part that exists."""
 
-    ``inside``: the dep is an out as well, or stands inside of one: the index of that out, and the path
-    within it. The job may then write to it.
+    path: str
+    nearest: PathId
+
+
+@dataclass(frozen=True, slots=True)
+class Dep:
+    """What a job reads: ``content`` from the store, or ``home`` where a worker sees the driver's own disk.
+
+    ``content`` None: the store has not got it yet. ``home`` None: the store is used in any case. ``inside``:
+    the dep is an out as well, or inside of one: the index of that out, and the path within it. The job may
+    then write to it.
     """
 
-    slot: Slot
     key: str
     name: str
-    content: Content
+    content: Content | None
+    home: PathId | None = None
     inside: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """A path that the worker chooses, fills into ``slot``, and whose content it sends home afterwards.
+    """What a job writes, and whose content it sends to the store, or moves to ``home`` where it sees that.
 
     ``inside``: the path lies in another out of the same job (its index, the path within).
-    ``place``: where the worker finds this very directory, it is used as it stands. ``directory``: a
+    ``in_place``: where the worker finds this very directory, the job works in it. ``directory``: a
     directory stands there at home, so the job may expect one. ``on_failure``: comes home in any case.
     """
 
-    slot: Slot
     key: str
     name: str
     inside: tuple[int, str] | None = None
-    place: PathId | None = None
+    home: Home | None = None
+    in_place: PathId | None = None
     directory: bool = False
     on_failure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job as it travels: ``payload`` is the pickled ``(args, kwargs)``.
+    """One job as it travels.
 
-    ``cwd`` and ``sys_path`` are the driver's, for workers that stand where it does.
+    ``outs`` are those of the call, then its workspace where it ``has_workspace``. ``cwd``, ``sys_path`` and
+    ``user`` (a uid) are the driver's.
     """
 
     id: str
@@ -202,8 +237,10 @@ class Job:
     payload: bytes = field(repr=False)
     deps: tuple[Dep, ...]
     outs: tuple[Out, ...]
+    has_workspace: bool
     cwd: str
     sys_path: tuple[str, ...]
+    user: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +256,8 @@ class Failure:
 class Receipt:
     """What came of a job. ``value`` is the pickled return value; ``outs`` are keyed by index in the job.
 
-    ``missing`` are digests that the store should have held: the job has not run then. Nor has it where
-    ``unprepared`` says that its node needs a bundle, or ``fatal`` that the failure is not this job's alone.
+    ``missing`` are digests that the store should have held: the job has not run then. Nor has it where its
+    node ``lacks`` the bundle or the deps' content, or ``fatal`` says that the failure is not this job's alone.
     ``unwritten`` are the keys of outs that the job never wrote. ``sent`` and ``received`` are the
     worker's own transfers in bytes, ``seconds`` the run time of the function alone.
     """
@@ -234,7 +271,7 @@ class Receipt:
     sent: int = 0
     received: int = 0
     node: str = ""
-    unprepared: bool = False
+    lacks: Literal["", "bundle", "content"] = ""
     fatal: bool = False
 
 

@@ -1,27 +1,98 @@
-"""Arguments over environment over defaults: resolved and checked once, before anything starts."""
+"""Options: what a user may set, whatever the front door. Arguments over environment over defaults, checked once."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, TypedDict
 
 from .directories import cache_home
 from .errors import InputError
 
+_CHOICES = {"packages": ("auto", "none"), "code": ("auto", "none"), "credentials": ("driver", "worker")}
+
+
+class OptionArguments(TypedDict, total=False):
+    """The fields of `Options` as keyword arguments of a front door."""
+
+    ray_address: str | None
+    s3_base_path: str | None
+    ray_init_kwargs: Mapping[str, Any] | None
+    ray_remote_kwargs: Mapping[str, Any] | None
+    max_concurrent: int | None
+    packages: str | None
+    code: str | None
+    credentials: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a user may set. None or empty is left to the environment, then to the default.
+
+    ``ray_address`` is ``local`` (a private Ray on this machine), ``auto``, ``host:port`` or
+    ``ray://host:port``; else RAY_ADDRESS, else ``local``. ``s3_base_path`` is ``s3://bucket/prefix`` or
+    ``file:///directory``; else RAY_S3_BASE_PATH, else a directory in the user's cache. ``ray_init_kwargs``
+    are for ``ray.init``, ``ray_remote_kwargs`` for each job, as for ``ray.remote``. ``max_concurrent`` is how
+    many jobs may be in flight at once, None for as many as the cluster takes.
+
+    Of jobs on other machines: ``packages`` is ``auto`` (the driver's) or ``none`` (left as they are), ``code``
+    is ``auto`` (the project's) or ``none``, ``credentials`` (for S3) the ``driver``'s or the ``worker``'s; else
+    RAY_S3_PACKAGES, RAY_S3_CODE, RAY_S3_CREDENTIALS, else the first of the two.
+    """
+
+    ray_address: str | None = None
+    s3_base_path: str | None = None
+    ray_init_kwargs: Mapping[str, Any] | None = None
+    ray_remote_kwargs: Mapping[str, Any] | None = None
+    max_concurrent: int | None = None
+    packages: str | None = None
+    code: str | None = None
+    credentials: str | None = None
+
+    def over(self, other: Options) -> Options:
+        """These options; fields that are not set here come from ``other``, and mappings are merged."""
+        return Options(
+            **{each.name: _over(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)}
+        )
+
+    def resolve(self) -> Settings:
+        """The settings to run with.
+
+        Raises InputError, naming every problem, for a Ray elsewhere without a store that it can reach,
+        for an address of no known form, for a ``max_concurrent`` below 1, and for a value that is no choice.
+        """
+        chosen = {
+            name: getattr(self, name) or os.environ.get(f"RAY_S3_{name.upper()}") or choices[0]
+            for name, choices in _CHOICES.items()
+        }
+        address = self.ray_address or os.environ.get("RAY_ADDRESS") or "local"
+        url = self.s3_base_path or os.environ.get("RAY_S3_BASE_PATH") or None
+        problems = [
+            *_address_problems(address),
+            *_reach_problems(address, url),
+            *_limit_problems(self.max_concurrent),
+            *_choice_problems(chosen),
+        ]
+        if problems:
+            raise InputError(tuple(problems))
+        return Settings(
+            ray_address=address,
+            store_url=url or (cache_home() / "store").as_uri(),
+            store_is_default=url is None,
+            ray_init_kwargs=dict(self.ray_init_kwargs or {}),
+            ray_remote_kwargs=dict(self.ray_remote_kwargs or {}),
+            max_concurrent=self.max_concurrent,
+            **chosen,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where to run, and where to stage.
+    """Options as resolved: where to run, and where to stage.
 
-    ``ray_address`` is ``local`` (a private Ray on this machine), ``auto``, ``host:port`` or
-    ``ray://host:port``. ``store_url`` is ``s3://…`` or ``file:///…``; ``store_is_default`` says that it is
-    the directory in the user's cache which only this machine can see. ``max_concurrent`` is how many
-    jobs may be in flight at once, None for as many as the cluster takes.
-
-    Of jobs on other machines: ``packages`` is ``auto`` (the driver's) or ``none`` (left as they are),
-    ``code`` is ``auto`` (the project's) or ``none``, ``credentials`` the ``driver``'s or the ``worker``'s.
+    ``store_is_default`` says that no store was named: ``store_url`` is then a directory in the user's cache,
+    which only this machine can see.
     """
 
     ray_address: str
@@ -34,59 +105,16 @@ class Settings:
     code: str = "auto"
     credentials: str = "driver"
 
-
-_CHOICES = {"packages": ("auto", "none"), "code": ("auto", "none"), "credentials": ("driver", "worker")}
-
-
-def resolve(
-    *,
-    ray_address: str | None = None,
-    s3_base_path: str | None = None,
-    ray_init_kwargs: Mapping[str, Any] | None = None,
-    ray_remote_kwargs: Mapping[str, Any] | None = None,
-    max_concurrent: int | None = None,
-    packages: str | None = None,
-    code: str | None = None,
-    credentials: str | None = None,
-) -> Settings:
-    """Settings from a front door's arguments; RAY_ADDRESS, RAY_S3_BASE_PATH, RAY_S3_PACKAGES, RAY_S3_CODE and
-    RAY_S3_CREDENTIALS stand in for absent ones.
-
-    Raises InputError, naming every problem, for a Ray elsewhere without a store that it can reach,
-    for an address of no known form, for a ``max_concurrent`` below 1, and for a value that is no choice.
-    """
-    chosen = {
-        name: value or os.environ.get(f"RAY_S3_{name.upper()}") or _CHOICES[name][0]
-        for name, value in (("packages", packages), ("code", code), ("credentials", credentials))
-    }
-    address = ray_address or os.environ.get("RAY_ADDRESS") or "local"
-    url = s3_base_path or os.environ.get("RAY_S3_BASE_PATH") or None
-    problems = [
-        *_address_problems(address),
-        *_reach_problems(address, url),
-        *(
-            [f"max_concurrent is {max_concurrent}; expected 1 or more, or null"]
-            if _below_one(max_concurrent)
-            else []
-        ),
-        *_choice_problems(chosen),
-    ]
-    if problems:
-        raise InputError(tuple(problems))
-    return Settings(
-        ray_address=address,
-        store_url=url or default_store_url(),
-        store_is_default=url is None,
-        ray_init_kwargs=dict(ray_init_kwargs or {}),
-        ray_remote_kwargs=dict(ray_remote_kwargs or {}),
-        max_concurrent=max_concurrent,
-        **chosen,
-    )
+    @property
+    def is_embedded(self) -> bool:
+        """Whether nothing was named: a private Ray on this machine, and no store."""
+        return self.ray_address == "local" and self.store_is_default
 
 
-def default_store_url() -> str:
-    """The embedded default: a directory in the user's cache, as XDG names it."""
-    return (cache_home() / "store").as_uri()
+def _over(ours: Any, theirs: Any) -> Any:
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        return {**theirs, **ours}
+    return theirs if ours in (None, "", {}) else ours
 
 
 def _address_problems(address: str) -> list[str]:
@@ -110,13 +138,15 @@ def _reach_problems(address: str, url: str | None) -> list[str]:
     ]
 
 
+def _limit_problems(limit: int | None) -> list[str]:
+    if limit is None or limit >= 1:
+        return []
+    return [f"max_concurrent is {limit}; expected 1 or more, or null"]
+
+
 def _choice_problems(chosen: Mapping[str, str]) -> list[str]:
     return [
         f"{name} is {value!r}; expected {' or '.join(_CHOICES[name])}"
         for name, value in chosen.items()
         if value not in _CHOICES[name]
     ]
-
-
-def _below_one(value: int | None) -> bool:
-    return value is not None and value < 1

@@ -25,18 +25,18 @@ _NEAREST_FROM = 2000
 
 
 def find(
-    root: Any, keys: Sequence[str], *, kind: str, start: Path
+    root: Any, keys: Sequence[str], *, kind: str, start: Path, hidden: str = ""
 ) -> tuple[tuple[PathSlot, ...], tuple[str, ...]]:
     """The paths that ``keys`` name in ``root``, each once, made absolute from ``start``; and the problems.
 
-    ``kind`` is "deps" or "outs", for messages. A problem is a key that does not exist (showing the nearest
-    ones), or a value that is not a path.
+    ``kind`` is "deps" or "outs", for messages. ``hidden`` is a key of ``root`` itself that no key may name. A
+    problem is a key that does not exist (showing the nearest ones), or a value that is not a path.
     """
     found: dict[Slot, PathSlot] = {}
     problems: list[str] = []
     for key in keys:
         try:
-            found |= {path.slot: path for path in _find(root, key, kind, start)}
+            found |= {path.slot: path for path in _find(root, key, kind, start, hidden)}
         except InputError as exc:
             problems += exc.problems
     return tuple(found.values()), tuple(problems)
@@ -75,22 +75,25 @@ def fill(root: Any, slot: Slot, value: str) -> Any:
     return root
 
 
-def _find(root: Any, key: str, kind: str, start: Path) -> Iterator[PathSlot]:
+def _find(root: Any, key: str, kind: str, start: Path, hidden: str) -> Iterator[PathSlot]:
     if not isinstance(key, str) or not all(key.split(".")):
         raise InputError(f"{kind} key {key!r} is not a dotted key such as 'data.path'")
-    matches = list(_walk(root, tuple(key.split(".")), (), kind))
+    parts = tuple(key.split("."))
+    matches = [] if parts[0] == hidden else list(_walk(root, parts, (), kind, hidden))
     if not matches:
-        raise InputError(f"{kind} key {key!r} does not exist.{_nearest(root, key)}")
+        raise InputError(f"{kind} key {key!r} does not exist.{_nearest(root, key, hidden)}")
     for slot, node in matches:
         for leaf, value in _leaves(node, slot, kind):
-            yield PathSlot(leaf, _dotted(leaf), start / value)
+            yield PathSlot.at(leaf, _dotted(leaf), start / value)
 
 
-def _walk(node: Any, parts: tuple[str, ...], done: Slot, kind: str) -> Iterator[tuple[Slot, Any]]:
+def _walk(
+    node: Any, parts: tuple[str, ...], done: Slot, kind: str, hidden: str = ""
+) -> Iterator[tuple[Slot, Any]]:
     if not parts:
         yield done, node
         return
-    for name in _names(node) if parts[0] == "*" else [parts[0]]:
+    for name in [name for name in _names(node) if name != hidden] if parts[0] == "*" else [parts[0]]:
         found, child = _child(node, name, f"{kind} key {_dotted((*done, name))!r}")
         if found:
             yield from _walk(child, parts[1:], (*done, name), kind)
@@ -189,13 +192,13 @@ def _as_path(value: str | os.PathLike[str], key: str, kind: str) -> Path:
     return Path(text).expanduser() if text == "~" or text.startswith("~/") else Path(text)
 
 
-def _nearest(root: Any, key: str) -> str:
-    known = list(_all_keys(root, ()))[:_NEAREST_FROM]
+def _nearest(root: Any, key: str, hidden: str) -> str:
+    known = [k for k in _all_keys(root, ()) if not hidden or k.split(".")[0] != hidden][:_NEAREST_FROM]
     by_end = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
     close = dict.fromkeys(difflib.get_close_matches(key, known, n=3, cutoff=0.6) + by_end)
     if close:
         return " Nearest: " + ", ".join(repr(k) for k in list(close)[:3])
-    top = [_written(name) for name in _names(root)][:8]
+    top = [_written(name) for name in _names(root) if name != hidden][:8]
     return " Keys there are: " + ", ".join(map(repr, top)) if top else " There are no keys at all."
 
 

@@ -22,8 +22,8 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from ..cluster import capacity
-from ..cluster.cluster import check_options, living_nodes
 from ..cluster.connection import Connection, is_connected
+from ..cluster.ray_cluster import check_options, living_nodes
 from ..core.errors import (
     BucketNotFoundError,
     ClusterError,

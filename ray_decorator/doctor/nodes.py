@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..cluster.cluster import living_nodes
+from ..cluster.ray_cluster import living_nodes
 from ..core.model import Location, Requirements
 from ..node import entry
 from ..node.entry import is_home, make_importable, node_name

@@ -1,29 +1,30 @@
-"""What the front doors for functions share: requests -> Calls -> engine -> outcomes."""
+"""What the front doors for functions share: requests -> Calls -> session -> outcomes."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig
 
-from ..cluster.connection import Connection, is_connected
-from ..core import settings, slots
+from ..cluster.connection import is_connected
+from ..core import pickling, slots
 from ..core.model import Call, Outcome, PathSlot, Slot
 from ..core.problems import Problems
+from ..core.settings import Settings
 from ..display.progress import make_progress
 from ..project import driver
-from ..run import engine
+from ..run.session import Session
+from ..run.sessions import cancel_on_interrupt, session_for
 from . import main_module
-from .task import Task
+from .task import Arguments, Task
 from .terms import Terms
 
 log = logging.getLogger(__name__)
-
-_PATHS: Slot = ("args", 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,22 @@ def run(function: Callable[..., Any], requests: Sequence[Request], terms: Terms)
 
     Raises InputError, before anything starts, with all that is wrong with the terms or with any request.
     """
-    resolved = _settings(terms)
-    calls = _calls(_task(function, requests), requests, terms)
-    if not calls:
-        return []
-    if not is_connected():
-        _announce(resolved)
-    with make_progress() as progress:
-        return engine.run_many(calls, resolved, Connection(resolved), progress)
+    settings = _settings(terms)
+    calls = _calls(function, requests, terms)
+    return _session(settings).run(calls) if calls else []
+
+
+def submit(function: Callable[..., Any], request: Callable[[], Request], terms: Terms) -> Future[Any]:
+    """Run ``function`` for the request on Ray without waiting. Whatever goes wrong is the future's exception."""
+    try:
+        settings = _settings(terms)
+        [call] = _calls(function, [request()], terms)
+        cancel_on_interrupt()
+        return _session(settings).submit(call)
+    except BaseException as exc:
+        refused: Future[Any] = Future()
+        refused.set_exception(exc)
+        return refused
 
 
 def shown(function: Callable[..., Any]) -> str:
@@ -68,59 +77,43 @@ def value_of(outcome: Outcome) -> Any:
     return outcome.value
 
 
-def _settings(terms: Terms) -> settings.Settings:
+def _settings(terms: Terms) -> Settings:
     # a process that is connected needs no address; RAY_ADDRESS, which Ray sets for its own workers, would
-    # ask for a store that other machines reach: with the cluster at hand, the engine checks that itself
-    connected = is_connected() and not terms.ray_address
-    return settings.resolve(
-        ray_address="local" if connected else terms.ray_address,
-        s3_base_path=terms.s3_base_path,
-        ray_init_kwargs=terms.ray_init_kwargs,
-        ray_remote_kwargs=terms.ray_remote_kwargs,
-    )
+    # ask for a store that other machines reach: with the cluster at hand, the session checks that itself
+    connected = is_connected() and not terms.options.ray_address
+    return (replace(terms.options, ray_address="local") if connected else terms.options).resolve()
 
 
-def _announce(where: settings.Settings) -> None:
-    if where.ray_address == "local" and where.store_is_default:
+def _session(settings: Settings) -> Session:
+    if not is_connected() and settings.is_embedded:
         log.info(
-            "Ray and the store (%s) are this machine's own; for a cluster give ray_address and "
-            "s3_base_path, or set RAY_ADDRESS and RAY_S3_BASE_PATH",
-            where.store_url,
+            "Ray runs on this machine alone, and data stays where it is; for a cluster give ray_address and "
+            "s3_base_path, or set RAY_ADDRESS and RAY_S3_BASE_PATH"
         )
+    return session_for(settings, make_progress)
 
 
-def _calls(task: Task, requests: Sequence[Request], terms: Terms) -> list[Call]:
+def _calls(function: Callable[..., Any], requests: Sequence[Request], terms: Terms) -> list[Call]:
     start = driver.started_at()
-    calls: list[Call] = []
+    found: list[tuple[Request, tuple[PathSlot, ...], tuple[PathSlot, ...]]] = []
     problems = Problems()
     for request in requests:
         deps, wrong_deps = slots.find(request.root, terms.deps, kind="deps", start=start)
         outs, wrong_outs = slots.find(request.root, terms.outs, kind="outs", start=start)
-        wrong = [*wrong_deps, *wrong_outs, *slots.absent(deps)]
-        problems.add(request.name, wrong)
-        if not wrong:
-            calls.append(_call(task, request, deps, outs))
+        problems.add(request.name, [*wrong_deps, *wrong_outs, *slots.absent(deps)])
+        found.append((request, deps, outs))
     problems.raise_if_any()
-    return calls
+    if not found:
+        return []
+    func = pickling.dumps(_task(function, requests), f"the task function of {requests[0].name}")
+    return [_call(func, *each) for each in found]
 
 
-def _call(task: Task, request: Request, deps: Sequence[PathSlot], outs: Sequence[PathSlot]) -> Call:
-    """The paths go along as a list: where they belong is filled in by the Task, on the worker."""
-    paths = [*deps, *outs]
-    listed = [PathSlot((*_PATHS, index), path.key, path.value) for index, path in enumerate(paths)]
-    return Call(
-        func=task,
-        args=(
-            request.args,
-            dict(request.kwargs),
-            [request.place(path.slot) for path in paths],
-            [str(path.value) for path in paths],
-        ),
-        kwargs={},
-        deps=tuple(listed[: len(deps)]),
-        outs=tuple(listed[len(deps) :]),
-        name=request.name,
-    )
+def _call(func: bytes, request: Request, deps: tuple[PathSlot, ...], outs: tuple[PathSlot, ...]) -> Call:
+    places = tuple(request.place(path.slot) for path in (*deps, *outs))
+    arguments = Arguments(request.args, dict(request.kwargs), places)
+    payload = pickling.dumps(arguments, f"an argument of {request.name}")
+    return Call(func=func, payload=payload, deps=deps, outs=outs, name=request.name)
 
 
 def _task(function: Callable[..., Any], requests: Sequence[Request]) -> Task:

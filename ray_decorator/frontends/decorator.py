@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from ..core.model import Outcome, Slot
+from ..core.settings import OptionArguments
 from . import calls
 from .calls import Request
 from .terms import Mark, Terms, config_parameter, is_the_task, make_terms
@@ -35,7 +35,11 @@ class RayFunction(Protocol[P, R]):
         """The function itself, here, without Ray."""
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Run on Ray without waiting. The future's exception is the call's, bad inputs included."""
+        """Run on Ray without waiting. The future's exception is the call's, bad inputs included.
+
+        It can be cancelled until its job has ended. Ctrl-C cancels all of them; a program that ends otherwise
+        waits for them first.
+        """
 
     @overload
     def map(self, items: Iterable[Any], *, return_exceptions: Literal[False] = ...) -> list[R]: ...
@@ -64,27 +68,22 @@ class RayFunction(Protocol[P, R]):
 def ray_decorator(
     deps: Sequence[str] | None = None,
     outs: Sequence[str] | None = None,
-    ray_address: str | None = None,
-    s3_base_path: str | None = None,
-    ray_init_kwargs: Mapping[str, Any] | None = None,
-    ray_remote_kwargs: Mapping[str, Any] | None = None,
+    *in_order: Any,
+    **options: Unpack[OptionArguments],
 ) -> Callable[[Callable[P, R]], RayFunction[P, R]]:
     """Let calls of a function run on a Ray worker, while their data stays on this disk.
 
     :param deps: keys of the local files and directories that the function reads. A key begins with a
         parameter's name and may reach into its value: ``data_dir``, ``config.data.path``, ``args.0``.
     :param outs: keys of those that it writes; they come home to where the argument says.
-    :param ray_address: ``local``, ``auto``, ``host:port`` or ``ray://host:port``; else RAY_ADDRESS, else a
-        private Ray on this machine. Not used where this process is connected to a Ray already.
-    :param s3_base_path: ``s3://bucket/prefix`` or ``file:///directory``; else RAY_S3_BASE_PATH, else a
-        directory in this user's cache.
-    :param ray_init_kwargs: for ``ray.init``.
-    :param ray_remote_kwargs: for each call, as for ``ray.remote``: ``num_cpus``, ``max_retries``, …
+    :param in_order: options by position, in their order: ``ray_address``, ``s3_base_path``, …
+    :param options: where and how to run: `core.settings.Options` explains each. ``ray_address`` is not used
+        where this process is connected to a Ray already.
 
     Calls raise what the function raises, with the worker's traceback as its cause; InputError, before
     anything starts, for keys and paths that are not usable; StoreError and ClusterError for the rest.
     """
-    terms = make_terms(deps, outs, ray_address, s3_base_path, ray_init_kwargs, ray_remote_kwargs)
+    terms = make_terms(deps, outs, in_order, options)
 
     def decorate(function: Callable[P, R]) -> RayFunction[P, R]:
         return _decorated(function, terms)
@@ -113,11 +112,7 @@ def _decorated(function: Callable[P, R], terms: Terms) -> RayFunction[P, R]:
         return cast(R, calls.value_of(outcome))
 
     def submit(*args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        def call() -> R:
-            [outcome] = run([request(args, kwargs, shown)])
-            return cast(R, calls.value_of(outcome))
-
-        return _in_thread(call, shown)
+        return calls.submit(whole.func, lambda: request(args, kwargs, shown), terms)
 
     def map_(items: Iterable[Any], *, return_exceptions: bool = False) -> list[Any]:
         requests = [request(*_arguments(item), f"#{index} {shown}") for index, item in enumerate(items)]
@@ -177,20 +172,3 @@ def _results(outcomes: Sequence[Outcome], return_exceptions: bool) -> list[Any]:
             first.error.add_note(f"{other.name} failed too: {type(other.error).__name__}: {other.error}")
         raise first.error
     return [outcome.value if outcome.error is None else outcome.error for outcome in outcomes]
-
-
-def _in_thread(work: Callable[[], Any], name: str) -> Future[Any]:
-    """A thread of its own, as long as the call takes: so any number of calls may be under way."""
-    future: Future[Any] = Future()
-    future.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            value = work()
-        except BaseException as exc:  # the future's owner gets it, as with any executor
-            future.set_exception(exc)
-        else:
-            future.set_result(value)
-
-    threading.Thread(target=run, name=f"ray-{name}").start()
-    return future

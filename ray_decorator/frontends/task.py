@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.model import Slot
+from ..core import pickling
+from ..core.model import Paths, Slot
 from ..core.slots import fill
 from . import main_module
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A function with what its calls share; pickled once for all of them.
+class Arguments:
+    """What one call adds: its arguments, and the slots in them of its deps, then of its outs."""
 
-    ``hydra`` is the driver's state (``hydrastate.State``), None where neither configs nor a Hydra app are
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A function with what its calls share; pickled once for all of them. It is a `model.TaskFunction`.
+
+    ``hydra`` is the driver's state (``hydra_state.State``), None where neither configs nor a Hydra app are
     involved. ``main`` is the driver's ``__main__``.
     """
 
@@ -24,14 +35,12 @@ class Task:
     hydra: bytes | None
     main: main_module.Main
 
-    def __call__(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], slots: Sequence[Slot], paths: Sequence[str]
-    ) -> Any:
-        """Call the function with ``paths``, this machine's, in ``slots``."""
-        with self._hydra(), main_module.installed(self.main, self.function):
-            arguments: Any = {"args": args, "kwargs": kwargs}
-            # here rather than by the worker: an interpolation on the way may need Hydra's resolvers
-            for slot, path in zip(slots, paths, strict=True):
+    def __call__(self, payload: bytes, paths: Paths) -> Any:
+        """Call the function with the pickled `Arguments`, and with ``paths`` in their slots."""
+        with self._hydra(), main_module.installed(self.main, self.function), own_sessions():
+            given: Arguments = pickling.loads(payload)
+            arguments: Any = {"args": given.args, "kwargs": given.kwargs}
+            for slot, path in zip(given.slots, (*paths.deps, *paths.outs), strict=True):
                 arguments = fill(arguments, slot, path)
             return self.function(*arguments["args"], **arguments["kwargs"])
 
@@ -41,3 +50,14 @@ class Task:
         from . import hydra_state  # lazy: Hydra takes a while to import, and plain functions need none
 
         return hydra_state.installed(self.hydra)
+
+
+@contextlib.contextmanager
+def own_sessions() -> Iterator[None]:
+    """What a job opened for calls of its own is closed when it ends: the process serves other jobs after it."""
+    try:
+        yield
+    finally:
+        sessions = sys.modules.get(f"{__package__.rpartition('.')[0]}.run.sessions")
+        if sessions is not None:
+            sessions.close_all()

@@ -1,61 +1,54 @@
 """What a user asks of a front door, and the mark by which the Hydra launcher knows such a function.
 
-A leaf: both sides import it. The mark is ``function.__ray_s3__``; functools.wraps hands it on, so the
-launcher finds it below other decorators as well.
+The mark is ``function.__ray_s3__``; functools.wraps hands it on, so the launcher finds it below other decorators
+as well.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..core.errors import InputError
+from ..core.settings import OptionArguments, Options
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What to carry, and where to run. None or empty is left to the environment, then to the defaults."""
+    """What to carry, as keys, and where and how to run."""
 
     deps: tuple[str, ...] = ()
     outs: tuple[str, ...] = ()
-    ray_address: str | None = None
-    s3_base_path: str | None = None
-    ray_init_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    ray_remote_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
 
     def over(self, other: Terms) -> Terms:
-        """These terms, and what ``other`` has beyond them; where both say something, these win."""
+        """The keys of both; options that are not set here come from ``other``."""
         return Terms(
             deps=tuple(dict.fromkeys((*self.deps, *other.deps))),
             outs=tuple(dict.fromkeys((*self.outs, *other.outs))),
-            ray_address=self.ray_address or other.ray_address,
-            s3_base_path=self.s3_base_path or other.s3_base_path,
-            ray_init_kwargs={**other.ray_init_kwargs, **self.ray_init_kwargs},
-            ray_remote_kwargs={**other.ray_remote_kwargs, **self.ray_remote_kwargs},
+            options=self.options.over(other.options),
         )
 
 
 def make_terms(
     deps: Sequence[str] | None,
     outs: Sequence[str] | None,
-    ray_address: str | None,
-    s3_base_path: str | None,
-    ray_init_kwargs: Mapping[str, Any] | None,
-    ray_remote_kwargs: Mapping[str, Any] | None,
+    in_order: Sequence[Any],
+    options: OptionArguments,
 ) -> Terms:
-    """Terms from a front door's arguments. Raises InputError where deps or outs are no list of keys."""
-    return Terms(
-        deps=_keys("deps", deps),
-        outs=_keys("outs", outs),
-        ray_address=ray_address,
-        s3_base_path=s3_base_path,
-        ray_init_kwargs=dict(ray_init_kwargs or {}),
-        ray_remote_kwargs=dict(ray_remote_kwargs or {}),
-    )
+    """Terms from a front door's arguments. ``in_order`` are options by position.
+
+    Raises InputError where deps or outs are no list of keys, TypeError for options that there are not.
+    """
+    names = [each.name for each in fields(Options)]
+    if len(in_order) > len(names):
+        raise TypeError(f"{len(in_order)} options by position; there are {len(names)}: {', '.join(names)}")
+    by_position: Any = dict(zip(names, in_order, strict=False))
+    return Terms(_keys("deps", deps), _keys("outs", outs), Options(**by_position, **options))
 
 
 def _keys(kind: str, keys: Any) -> tuple[str, ...]:

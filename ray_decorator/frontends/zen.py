@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
 import hydra
 from hydra_zen.wrapper import Zen
 
 from ..core.model import Slot
+from ..core.settings import OptionArguments
 from . import calls
 from .calls import Request
 from .terms import Mark, is_the_task, make_terms
@@ -39,6 +40,10 @@ class ZenOptions(TypedDict, total=False):
     instantiation_wrapper: Callable[[Any], Any] | None
 
 
+class RayZenOptions(ZenOptions, OptionArguments, total=False):
+    """Those, and where and how to run."""
+
+
 class RayZen(Zen[P, R]):
     """A ``Zen`` whose call runs on a Ray worker; ``local`` is the call here, as zen's own.
 
@@ -52,19 +57,14 @@ class RayZen(Zen[P, R]):
         *,
         deps: Sequence[str] | None = None,
         outs: Sequence[str] | None = None,
-        ray_address: str | None = None,
-        s3_base_path: str | None = None,
-        ray_init_kwargs: Mapping[str, Any] | None = None,
-        ray_remote_kwargs: Mapping[str, Any] | None = None,
-        **zen_options: Unpack[ZenOptions],
+        **options: Unpack[RayZenOptions],
     ) -> None:
-        """See :func:`ray_zen`; ``zen_options`` are those of ``Zen``."""
-        super().__init__(func, **zen_options)
+        """See :func:`ray_zen`."""
+        ours = {name: options.pop(name) for name in OptionArguments.__annotations__ if name in options}  # type: ignore[misc]
+        super().__init__(func, **options)  # type: ignore[misc]
         if self.pre_call is not None:
-            self.pre_call = _on_the_same_worker(zen_options["pre_call"])
-        self.__ray_s3__ = Mark(
-            make_terms(deps, outs, ray_address, s3_base_path, ray_init_kwargs, ray_remote_kwargs)
-        )
+            self.pre_call = _on_the_same_worker(options["pre_call"])
+        self.__ray_s3__ = Mark(make_terms(deps, outs, (), cast(OptionArguments, ours)))
 
     def __call__(self, cfg: Any, /) -> R:
         """Extract, resolve, instantiate and call, all on the worker; what the function returns or raises.
@@ -134,12 +134,8 @@ def ray_zen(
     *,
     deps: Sequence[str] | None = ...,
     outs: Sequence[str] | None = ...,
-    ray_address: str | None = ...,
-    s3_base_path: str | None = ...,
-    ray_init_kwargs: Mapping[str, Any] | None = ...,
-    ray_remote_kwargs: Mapping[str, Any] | None = ...,
     ZenWrapper: type[RayZen[Any, Any]] = ...,
-    **zen_options: Unpack[ZenOptions],
+    **options: Unpack[RayZenOptions],
 ) -> RayZen[P, R]: ...
 
 
@@ -150,12 +146,8 @@ def ray_zen(
     *,
     deps: Sequence[str] | None = ...,
     outs: Sequence[str] | None = ...,
-    ray_address: str | None = ...,
-    s3_base_path: str | None = ...,
-    ray_init_kwargs: Mapping[str, Any] | None = ...,
-    ray_remote_kwargs: Mapping[str, Any] | None = ...,
     ZenWrapper: type[RayZen[Any, Any]] = ...,
-    **zen_options: Unpack[ZenOptions],
+    **options: Unpack[RayZenOptions],
 ) -> Callable[[Callable[Q, T]], RayZen[Q, T]]: ...
 
 
@@ -165,36 +157,23 @@ def ray_zen(
     *,
     deps: Sequence[str] | None = None,
     outs: Sequence[str] | None = None,
-    ray_address: str | None = None,
-    s3_base_path: str | None = None,
-    ray_init_kwargs: Mapping[str, Any] | None = None,
-    ray_remote_kwargs: Mapping[str, Any] | None = None,
     ZenWrapper: type[RayZen[Any, Any]] = RayZen,
-    **zen_options: Unpack[ZenOptions],
+    **options: Unpack[RayZenOptions],
 ) -> Any:
     """``zen`` whose call runs on Ray: in place of ``zen(func, …)``, or of ``@zen(…)``.
 
     :param deps: config keys of the local files and directories that the function reads.
     :param outs: config keys of those that it writes; they come home to where the config says.
-    :param ray_address: ``local``, ``auto``, ``host:port`` or ``ray://host:port``; else RAY_ADDRESS, else a
-        private Ray on this machine. Not used where this process is connected to a Ray already.
-    :param s3_base_path: ``s3://bucket/prefix`` or ``file:///directory``; else RAY_S3_BASE_PATH, else a
-        directory in this user's cache.
-    :param ray_init_kwargs: for ``ray.init``.
-    :param ray_remote_kwargs: for each call, as for ``ray.remote``: ``num_cpus``, ``max_retries``, …
     :param ZenWrapper: a subclass of RayZen.
-    :param zen_options: zen's own, as in zen: ``pre_call``, ``exclude``, ``unpack_kwargs``,
-        ``resolve_pre_call``, ``run_in_context``, ``instantiation_wrapper``.
+    :param options: zen's own, as in zen: ``pre_call``, ``exclude``, ``unpack_kwargs``, ``resolve_pre_call``,
+        ``run_in_context``, ``instantiation_wrapper``; and where and how to run: `core.settings.Options`
+        explains each. ``ray_address`` is not used where this process is connected to a Ray already.
     """
     make = functools.partial(
         ZenWrapper,
         deps=deps,
         outs=outs,
-        ray_address=ray_address,
-        s3_base_path=s3_base_path,
-        ray_init_kwargs=ray_init_kwargs,
-        ray_remote_kwargs=ray_remote_kwargs,
-        **zen_options,
+        **options,
     )
     return make if func is None else make(func)
 

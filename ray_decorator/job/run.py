@@ -1,6 +1,9 @@
 """The worker side: one job, read top to bottom.
 
-run_job(func, job, store):  scratch directory -> deps down -> paths filled in -> func -> outs up
+serve_job(…):  scratch directory -> deps to their paths -> func(payload, paths) -> outs to the store, or home
+
+Where the embedded default is used and this is the driver's own machine and Python, nothing travels: deps are read
+where they lie, and outs are moved to their places.
 """
 
 from __future__ import annotations
@@ -15,24 +18,24 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
 from ..content.hash_cache import HashCache
+from ..content.move import copy, move, move_aside
 from ..core.directories import node_root
-from ..core.errors import MissingObjectError, PicklingError
+from ..core.errors import InputError, MissingObjectError, PicklingError
 from ..core.failures import failure_of
 from ..core.machine import is_same_path
-from ..core.model import Content, Failure, Job, Location, Receipt
+from ..core.model import Content, Dep, Failure, Job, Location, Out, Paths, Receipt
 from ..core.progress import NoProgress
-from ..core.slots import fill
 from ..store.renewal import Renew
 from ..store.store import Store, open_store
-from ..store.transfer import push, snapshot
+from ..store.transfer import Snapshot, push_all, snapshot
 from .cache import NodeCache
 from .fresh_credentials import ask
 from .process_state import restored
@@ -44,12 +47,12 @@ log = logging.getLogger(__name__)
 def serve(
     verb: str, func: bytes, job: bytes, store: bytes, credentials: bytes, broker: Any, node: str
 ) -> bytes:
-    """Do ``verb`` in this process, for the Ray task `entry.enter`; the pickled Receipt.
+    """Do ``verb`` in this process, on the driver's machine and in its Python; the pickled Receipt.
 
     ``node`` is what the user sees of this one. ``broker`` has fresh credentials, None if these last.
     """
     renew = None if broker is None else functools.partial(ask, broker)
-    receipt = serve_job(verb, func, job, location(store, credentials), renew, node)
+    receipt = serve_job(verb, func, job, location(store, credentials), renew, node, at_home=True)
     return pickle.dumps(receipt)
 
 
@@ -60,112 +63,186 @@ def location(store: bytes, credentials: bytes) -> Location:
 
 
 def serve_job(
-    verb: str, func: bytes, job: bytes, store: Location, renew: Renew | None, node: str
+    verb: str,
+    func: bytes,
+    job: bytes,
+    store: Location,
+    renew: Renew | None,
+    node: str,
+    *,
+    at_home: bool = False,
 ) -> Receipt | None:
     """Do ``verb``, ``run`` or ``rescue``, for the pickled job and say what came of it.
 
-    Never raises for what the job does (an exception, ``sys.exit``): that is data in the receipt.
+    ``at_home``: this process runs on the driver's machine, in its Python. Never raises for what the job does
+    (an exception, ``sys.exit``): that is data in the receipt.
     """
     try:
-        opened = open_store(store, renew)
+        side = _Side(store, renew, at_home)
         loaded: Job = pickle.loads(job)
-        receipt = run_job(func, loaded, opened) if verb == "run" else rescue(loaded, opened)
+        receipt = run_job(func, loaded, side) if verb == "run" else rescue(loaded, side)
     except MissingObjectError as exc:
         receipt = Receipt(missing=exc.digests)
+    except _NoContent:
+        receipt = Receipt(lacks="content")
     except BaseException as exc:
         receipt = Receipt(failure=failure_of(exc))
     return replace(receipt, node=node) if receipt else None
 
 
-def rescue(job: Job, store: Store) -> Receipt | None:
+class _NoContent(Exception):
+    """A dep is in no store yet, and not to be seen from here either."""
+
+
+class _Side:
+    """This process's way to deps and outs: the store, opened when it is needed, and the driver's own disk."""
+
+    def __init__(self, store: Location, renew: Renew | None, at_home: bool) -> None:
+        self._location, self._renew, self._at_home = store, renew, at_home
+
+    @functools.cached_property
+    def store(self) -> Store:
+        return open_store(self._location, self._renew)
+
+    @functools.cached_property
+    def cache(self) -> NodeCache:
+        return NodeCache(Path(node_root()) / "cache")
+
+    def sees(self, dep: Dep) -> bool:
+        """Whether the dep can be read where it lies at home."""
+        return self._at_home and dep.home is not None and is_same_path(dep.home)
+
+    def reaches(self, out: Out) -> bool:
+        """Whether the out can be moved to its place at home."""
+        return self._at_home and out.home is not None and is_same_path(out.home.nearest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What became of a job's outs. ``error`` is the first that met one of them."""
+
+    outs: Mapping[int, Content]
+    bytes: int
+    error: Exception | None
+    kept: bool = False  # one of them could not be sent, and is here still
+
+
+def rescue(job: Job, side: _Side) -> Receipt | None:
     """What a crashed job left on this node: its outs that come home in any case; None if nothing."""
     left = sorted(attempts(job.id), key=lambda path: path.stat().st_mtime)
     if not left:
         return None
-    outs, sent, error = _send_outs(job, _out_paths(job, left[-1]), store, failed=True)
-    if error is not None:
-        raise error
+    sent = _bring_out(job, _out_paths(job, left[-1], side), side, failed=True)
+    if sent.error is not None:
+        raise sent.error
     shutil.rmtree(job_root(job.id), ignore_errors=True)
-    return Receipt(outs=outs, sent=sent)
+    return Receipt(outs=sent.outs, sent=sent.bytes)
 
 
-def run_job(func: bytes, job: Job, store: Store) -> Receipt:
-    """Run the pickled ``func`` for ``job``: deps down, the call, outs up."""
+def run_job(func: bytes, job: Job, side: _Side) -> Receipt:
+    """Run the pickled ``func`` for ``job``: deps in, the call, outs out."""
     with open_scratch(job.id) as scratch:
-        outs = _out_paths(job, scratch.path)
+        outs = _out_paths(job, scratch.path, side)
         _make_out_parents(job, outs)
-        dep_paths, received = _stage_deps(job, outs, scratch, store)
+        deps, received = _stage_deps(job, outs, scratch, side)
         with restored(job.cwd, job.sys_path, scratch.path):
-            value, failure, seconds = _call(func, job, dep_paths, outs)
-        contents, sent, unsent = _send_outs(job, outs, store, failed=failure is not None)
-        if unsent is not None:
-            scratch.keep()
-            unsent.add_note(f"The job's outs are kept on node {socket.gethostname()} at {scratch.path}")
-            failure = failure or failure_of(unsent)
-        unwritten = tuple(out.key for out, path in zip(job.outs, outs, strict=True) if not path.exists())
+            value, failure, seconds = _call(func, job, deps, outs)
+        written = [path.exists() for path in outs]
+        sent = _bring_out(job, outs, side, failed=failure is not None)
+        if sent.error is not None:
+            if sent.kept:
+                scratch.keep()
+                sent.error.add_note(
+                    f"The job's outs are kept on node {socket.gethostname()} at {scratch.path}"
+                )
+            failure = failure or failure_of(sent.error)
+        unwritten = tuple(out.key for out, is_there in zip(job.outs, written, strict=True) if not is_there)
     return Receipt(
         value=value,
         failure=failure,
-        outs=contents,
+        outs=sent.outs,
         unwritten=() if failure else unwritten,
         seconds=seconds,
-        sent=sent,
+        sent=sent.bytes,
         received=received,
     )
 
 
-def _out_paths(job: Job, root: Path) -> list[Path]:
-    paths: list[Path] = []
-    for index, out in enumerate(job.outs):
-        if out.inside is not None:
-            paths.append(paths[out.inside[0]] / out.inside[1])
-        elif out.place is not None and is_same_path(out.place) and os.access(out.place.path, os.W_OK):
-            paths.append(Path(out.place.path))
-        else:
-            paths.append(root / "outs" / str(index) / out.name)
-    return paths
+def _out_paths(job: Job, root: Path, side: _Side) -> list[Path]:
+    tops = [
+        _in_place(job, out) or root / "outs" / str(index) / out.name for index, out in enumerate(job.outs)
+    ]
+    return [
+        path if out.inside is None else tops[out.inside[0]] / out.inside[1]
+        for path, out in zip(tops, job.outs, strict=True)
+    ]
 
 
-def _make_out_parents(job: Job, paths: list[Path]) -> None:
+def _in_place(job: Job, out: Out) -> Path | None:
+    place = out.in_place
+    if place is None or job.user != os.getuid() or not is_same_path(place):
+        return None
+    return Path(place.path) if os.access(place.path, os.W_OK) else None
+
+
+def _make_out_parents(job: Job, paths: Sequence[Path]) -> None:
     for out, path in zip(job.outs, paths, strict=True):
         (path if out.directory else path.parent).mkdir(parents=True, exist_ok=True)
 
 
-def _stage_deps(job: Job, outs: list[Path], scratch: Scratch, store: Store) -> tuple[list[Path], int]:
-    cache = NodeCache(Path(node_root()) / "cache")
+def _stage_deps(job: Job, outs: Sequence[Path], scratch: Scratch, side: _Side) -> tuple[list[Path], int]:
+    if any(dep.content is None and not side.sees(dep) for dep in job.deps):
+        raise _NoContent
     paths, received = [], 0
     for index, dep in enumerate(job.deps):
-        if dep.inside is None:
-            path = scratch.path / "deps" / str(index) / dep.name
-        else:
+        if dep.inside is not None:
             path = outs[dep.inside[0]] / dep.inside[1]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if dep.inside is None:
-            received += scratch.borrow(dep.content, path, cache, store)
+        elif dep.content is None:
+            assert dep.home is not None
+            paths.append(Path(dep.home.path))
+            continue
         else:
-            received += cache.checkout(dep.content, path, store, writable=True)
+            path = scratch.path / "deps" / str(index) / dep.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        received += _put_down(dep, path, scratch, side)
         paths.append(path)
     return paths, received
 
 
+def _put_down(dep: Dep, path: Path, scratch: Scratch, side: _Side) -> int:
+    if dep.content is None:
+        assert dep.home is not None
+        if os.path.realpath(path) != os.path.realpath(
+            dep.home.path
+        ):  # below a directory that is used in place
+            copy(Path(dep.home.path), path)
+        return 0
+    if dep.inside is None:
+        return scratch.borrow(dep.content, path, side.cache, side.store)
+    return side.cache.checkout(dep.content, path, side.store, writable=True)
+
+
 def _call(
-    func: bytes, job: Job, deps: list[Path], outs: list[Path]
+    func: bytes, job: Job, deps: Sequence[Path], outs: Sequence[Path]
 ) -> tuple[bytes | None, Failure | None, float]:
     started, process = time.monotonic(), os.getpid()
     try:
-        function: Callable[..., Any] = pickle.loads(func)
-        arguments: Any = pickle.loads(job.payload)
-        for slot, path in _filled(job, deps, outs):
-            arguments = fill(arguments, slot, str(path))
-        args, kwargs = arguments["args"], arguments["kwargs"]
+        function: Callable[[bytes, Paths], Any] = pickle.loads(func)
+        paths = _paths(job, deps, outs)
         started = time.monotonic()
-        value = function(*args, **kwargs)
+        value = function(job.payload, paths)
         _end_if_forked(process, None)
         seconds = time.monotonic() - started
         return _dump_value(value), None, seconds
     except BaseException as exc:
         _end_if_forked(process, exc)
         return None, failure_of(exc), time.monotonic() - started
+
+
+def _paths(job: Job, deps: Sequence[Path], outs: Sequence[Path]) -> Paths:
+    written = [str(path) for path in outs]
+    workspace = written.pop() if job.has_workspace else None
+    return Paths(tuple(map(str, deps)), tuple(written), workspace)
 
 
 def _end_if_forked(process: int, error: BaseException | None) -> None:
@@ -183,12 +260,6 @@ def _end_if_forked(process: int, error: BaseException | None) -> None:
     os._exit(code & 0xFF)
 
 
-def _filled(job: Job, deps: list[Path], outs: list[Path]) -> Iterator[tuple[tuple[str | int, ...], Path]]:
-    yield from ((dep.slot, path) for dep, path in zip(job.deps, deps, strict=True))
-    # outs last: a key in both is filled with the out, which its dep was staged into
-    yield from ((out.slot, path) for out, path in zip(job.outs, outs, strict=True))
-
-
 def _dump_value(value: Any) -> bytes:
     try:
         return bytes(cloudpickle.dumps(value))
@@ -199,25 +270,65 @@ def _dump_value(value: Any) -> bytes:
         ) from exc
 
 
-def _send_outs(
-    job: Job, paths: list[Path], store: Store, *, failed: bool
-) -> tuple[dict[int, Content], int, Exception | None]:
-    """Push what the job wrote. A failed job's outs stay behind, but for those that come home in any case.
+def _bring_out(job: Job, paths: Sequence[Path], side: _Side, *, failed: bool) -> _Sent:
+    """Move home, or push, what the job wrote. A failed job's outs stay behind, but for those that come in any case.
 
-    An out that cannot be sent keeps none of the others: its error comes back.
+    An out that cannot leave keeps none of the others.
     """
+    wanted = [
+        (index, out, path)
+        for index, (out, path) in enumerate(zip(job.outs, paths, strict=True))
+        if path.exists() and (out.on_failure or not failed) and not _is_in_place(out, path)
+    ]
+    moved = [_moved(job, out, path) for _, out, path in wanted if side.reaches(out)]
+    sent = _push(job, [item for item in wanted if not side.reaches(item[1])], side)
+    error = next((error for error in moved if error is not None), None) or sent.error
+    return replace(sent, error=error)
+
+
+def _is_in_place(out: Out, path: Path) -> bool:
+    return out.in_place is not None and path == Path(out.in_place.path)
+
+
+def _moved(job: Job, out: Out, path: Path) -> Exception | None:
+    """Move an out to its place; where something is in the way of it there, beside that, and say so."""
+    assert out.home is not None
+    try:
+        move(path, Path(out.home.path))
+    except InputError as exc:
+        aside = move_aside(path, Path(out.home.path))
+        return InputError(f"outs key {out.key!r}: {exc}. What the job wrote is at {aside}")
+    except OSError as exc:
+        exc.add_note(f"{job.name} has run; this is of its out {out.key!r}")
+        return exc
+    return None
+
+
+def _push(job: Job, outs: Sequence[tuple[int, Out, Path]], side: _Side) -> _Sent:
+    """Hash and push them all as one batch; where that fails, one by one, so that each that can goes."""
+    if not outs:
+        return _Sent({}, 0, None)
     hashes = HashCache.in_memory()
-    contents: dict[int, Content] = {}
-    sent, error = 0, None
-    for index, (out, path) in enumerate(zip(job.outs, paths, strict=True)):
-        in_place = out.place is not None and path == Path(out.place.path)
-        if in_place or not path.exists() or (failed and not out.on_failure):
-            continue
+    taken: dict[int, Snapshot] = {}
+    error: Exception | None = None
+    for index, out, path in outs:
         try:
-            taken = snapshot(path, hashes, NoProgress(), lenient=True)
-            sent += push(taken, store, hashes, NoProgress())
-            contents[index] = taken.content
+            taken[index] = snapshot(path, hashes, NoProgress(), lenient=True)
         except Exception as exc:
-            exc.add_note(f"{job.name} has run; this is of its out {out.key!r}")
-            error = error or exc
-    return contents, sent, error
+            error = error or _of_out(exc, job, out)
+    sent, pushed = 0, dict(taken)
+    try:
+        sent = sum(push_all(list(taken.values()), side.store, hashes, NoProgress()))
+    except Exception:
+        for index, each in taken.items():
+            try:
+                sent += sum(push_all([each], side.store, hashes, NoProgress()))
+            except Exception as exc:
+                del pushed[index]
+                error = error or _of_out(exc, job, job.outs[index])
+    return _Sent({index: each.content for index, each in pushed.items()}, sent, error, kept=error is not None)
+
+
+def _of_out(error: Exception, job: Job, out: Out) -> Exception:
+    error.add_note(f"{job.name} has run; this is of its out {out.key!r}")
+    return error

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ..core.model import Bundle, Code, Requirements
+from ..core.progress import Progress
 from ..core.settings import Settings
 from ..core.units import human_size
 from ..environment.installed import Installed, installed_distributions, requirements
@@ -17,7 +18,9 @@ from .staging import Staging
 log = logging.getLogger(__name__)
 
 
-def make_bundle(settings: Settings, staging: Staging, left_out: Collection[Path]) -> Bundle:
+def make_bundle(
+    settings: Settings, staging: Staging, left_out: Collection[Path], progress: Progress
+) -> Bundle:
     """Find out what jobs need elsewhere, and bring the code to the store.
 
     ``left_out`` are local paths that are no code: deps, outs, the jobs' directories. Raises InputError for
@@ -28,17 +31,17 @@ def make_bundle(settings: Settings, staging: Staging, left_out: Collection[Path]
     needed = needed_packages(settings, found, packages)
     if found is None or not found.files:
         return Bundle(needed, None)
-    content, sent = staging.push_code(found.files)
+    taken, sent = staging.push_code(found.files, progress)
     if sent:
         log.info(
             "The project's code goes along: %d files, %s (sent: %s, with the list of them)",
-            content.files,
-            human_size(content.size),
+            taken.content.files,
+            human_size(taken.content.size),
             human_size(sent),
         )
     main = driver.main_script()
     placed = next((place for place, path in found.files if main is not None and path == str(main)), None)
-    return Bundle(needed, Code(content, found.sys_path, found.packages, found.cwd, placed))
+    return Bundle(needed, Code(taken.content, found.sys_path, found.packages, found.cwd, placed))
 
 
 def needed_packages(

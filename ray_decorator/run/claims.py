@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePath
 from typing import NamedTuple
 
 from ..core.model import Call, PathSlot
@@ -14,40 +14,71 @@ from ..core.problems import in_jobs
 class _Claim(NamedTuple):
     call: Call
     out: PathSlot
-    path: Path  # with all links resolved
 
 
 class Claims:
-    """Collects the paths that calls will write. A path may belong to one call only, with all below it."""
+    """The paths that the calls of a session are writing. One belongs to one call only, with all below it.
+
+    Safe to use from several threads.
+    """
 
     def __init__(self) -> None:
-        self._owners: dict[Path, _Claim] = {}
-        self._above: dict[Path, _Claim] = {}
+        self._owners: dict[str, _Claim] = {}
+        self._above: dict[str, dict[int, _Claim]] = {}
+        self._lock = threading.Lock()
 
     def add(self, *calls: Call) -> list[str]:
         """Claim the calls' outs; returns one message for each place that more than one call would write.
 
-        The calls that came earlier are rivals as well. All of a sweep's at once make the fewest messages.
+        The calls that are being run are rivals as well. Where there is any message, nothing is claimed.
         """
-        rivals: dict[Path, list[_Claim]] = {}
-        for call in calls:
-            for out in call.targets:
-                claim = _Claim(call, out, Path(os.path.realpath(out.value)))
-                if (owner := self._taken(claim)) is not None:
-                    outer = min(owner.path, claim.path, key=lambda path: len(path.parts))
-                    rivals.setdefault(outer, [owner]).append(claim)
+        rivals: dict[str, list[_Claim]] = {}
+        with self._lock:
+            for call in calls:
+                for out in call.targets:
+                    claim = _Claim(call, out)
+                    if (owner := self._taken(claim)) is not None:
+                        outer = min(owner.out.real, out.real, key=len)
+                        rivals.setdefault(outer, [owner]).append(claim)
+            if rivals:
+                self._release(calls)
         return [_message(claims) for claims in rivals.values()]
+
+    def release(self, calls: Iterable[Call]) -> None:
+        """Let the calls' outs go: they write no more."""
+        with self._lock:
+            self._release(calls)
 
     def _taken(self, claim: _Claim) -> _Claim | None:
         """Whose the place is already, another call's; if nobody's, it is the claim's from now on."""
-        path = claim.path
-        for owner in (self._above.get(path), *(self._owners.get(above) for above in (path, *path.parents))):
+        path = claim.out.real
+        rivals = [
+            *self._above.get(path, {}).values(),
+            *(self._owners.get(at) for at in (path, *_parents(path))),
+        ]
+        for owner in rivals:
             if owner is not None and owner.call is not claim.call:
                 return owner
         self._owners[path] = claim
-        for above in path.parents:
-            self._above.setdefault(above, claim)
+        for above in _parents(path):
+            self._above.setdefault(above, {}).setdefault(id(claim.call), claim)
         return None
+
+    def _release(self, calls: Iterable[Call]) -> None:
+        for call in calls:
+            for out in call.targets:
+                owner = self._owners.get(out.real)
+                if owner is not None and owner.call is call:
+                    del self._owners[out.real]
+                for above in _parents(out.real):
+                    claims = self._above.get(above, {})
+                    claims.pop(id(call), None)
+                    if not claims:
+                        self._above.pop(above, None)
+
+
+def _parents(path: str) -> Iterator[str]:
+    return map(str, PurePath(path).parents)
 
 
 def _message(claims: Sequence[_Claim]) -> str:
@@ -69,14 +100,14 @@ def _of_two(claims: Sequence[_Claim]) -> str:
 
 
 def _how_the_same(theirs: _Claim, ours: _Claim) -> str:
-    if theirs.path != ours.path:
+    if theirs.out.real != ours.out.real:
         return f"{theirs.out.value}, one inside the other"
     return "the same path" if theirs.out.value == ours.out.value else f"{theirs.out.value}, the same path"
 
 
 def _of_many(claims: Sequence[_Claim], names: Sequence[str]) -> str:
-    outer = min(claims, key=lambda claim: len(claim.path.parts))
-    inner = next((claim for claim in claims if claim.path != outer.path), None)
+    outer = min(claims, key=lambda claim: len(claim.out.real))
+    inner = next((claim for claim in claims if claim.out.real != outer.out.real), None)
     inside = f" or what is inside of it, such as {inner.out.value}" if inner is not None else ""
     return f"{in_jobs(names)} would all write {outer.out.value} ({_keys(claims)}){inside}"
 

@@ -1,379 +1,339 @@
-"""Run calls on Ray: check them all, stage what they read, submit, and bring home what they wrote.
+"""Jobs on a cluster, from submission to outcome: what comes back is brought home, what was lost is started anew.
 
-for each call:       read deps -> push (each distinct path once) -> Job -> submit
-as receipts arrive:  pull outs home -> Outcome
-in the end:          outcomes in the order of the calls
+start(call, job) -> window -> cluster.submit -> receipt -> outs home -> Outcome
+
+    the receipt says                       what follows
+    outs, value or failure                 outs are pulled; the Outcome
+    its node lacks the bundle or content   prepare, and submit again
+    the store lost objects                 they are uploaded again, and the job submitted again (twice at most)
+    there is none: the job crashed         its node is asked what the job left; the Outcome has the error
+    there is none: it was cancelled        the Outcome has a JobCancelledError
+    the cluster is lost                    every outcome that is not there yet is the ClusterError
+
+All futures settle. Threads: `start` in the caller's, receipts in Ray's (which only hand them on), outs in a few of
+our own, rescues in one of its own each.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, InvalidStateError, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, InvalidStateError, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ..cluster.cluster import Cluster, check_options
-from ..cluster.connection import Connection
-from ..cluster.credential_broker import Broker
-from ..cluster.watch import Watch
+from ..cluster.cluster import Cluster
 from ..core import pickling
-from ..core.errors import ClusterError, InputError, JobCancelledError, JobError, RayS3Error
+from ..core.errors import ClusterError, InputError, JobCancelledError, JobError
 from ..core.failures import rebuilt
-from ..core.model import Call, Content, Job, Outcome, PathSlot, Receipt
+from ..core.model import Call, Content, Job, Outcome, Receipt
 from ..core.progress import Progress
-from ..core.settings import Settings
-from ..node.own_source import zipped_source
-from ..project import driver
-from .bundle import make_bundle
-from .claims import Claims
-from .jobs import JobMaker
-from .staging import Staging
+from ..store.transfer import Pulled, Snapshot
+from .daemon_pool import DaemonPool
+from .window import Window
 
 log = logging.getLogger(__name__)
 
 _LANDING_THREADS = 4
-_MAX_HEALINGS = 2
+_MOST_REUPLOADS = 2
 _CANCEL_SECONDS = 3.0
 _LANDING_SECONDS = 30.0
 _TICK = 0.05
 
-Landed = Callable[[int, Outcome], None]
 
+class Store(Protocol):
+    """What the engine asks of the driver's side of the store: see `staging.Staging`."""
 
-def run_many(
-    calls: Iterable[Call],
-    settings: Settings,
-    connection: Connection,
-    progress: Progress,
-    landed: Landed = lambda index, outcome: None,
-    left_out: Collection[Path] = (),
-) -> list[Outcome]:
-    """Run the calls, and return an outcome for each, in their order.
+    def pull_all(self, wanted: list[tuple[Content, Path]], progress: Progress) -> list[Pulled]: ...
 
-    A sequence is checked as a whole before anything starts; from a generator, calls are checked and
-    started one by one as it makes them. ``landed`` hears of each call once it is done, from any thread.
-    ``left_out`` are local paths, besides those of the calls, that are not part of the code.
-    Raises InputError for what is wrong with deps and outs, StoreError and ClusterError for what is
-    wrong with the surroundings. What goes wrong in one call alone is the error of its outcome.
-    """
-    claims = Claims()
-    staging = Staging(settings.store_url, progress, settings.credentials)
-    staging.store.check()  # one request, before gigabytes are hashed for a bucket that is not there
-    if isinstance(calls, Sequence):
-        _claim(claims, calls)
-        staging.hash_all(calls)
-        left_out = [*left_out, *(path.value for call in calls for path in (*call.deps, *call.targets))]
-    else:
-        calls = _checked(claims, calls)
-    return _Flight(settings, staging, connection, progress, landed, left_out).run(calls)
+    def pull_aside(self, content: Content, destination: Path, progress: Progress) -> Path: ...
 
+    def reuploads(self, snapshots: Collection[Snapshot]) -> Mapping[str, int]: ...
 
-def _claim(claims: Claims, calls: Sequence[Call]) -> None:
-    if problems := claims.add(*calls):
-        raise InputError(tuple(problems))
-
-
-def _checked(claims: Claims, calls: Iterable[Call]) -> Iterator[Call]:
-    """One call behind: where all would write to one place, that is seen before the first one starts."""
-    waiting: Call | None = None
-    for call in calls:
-        _claim(claims, [call])
-        if waiting is not None:
-            yield waiting
-        waiting = call
-    if waiting is not None:
-        yield waiting
+    def reupload(
+        self,
+        snapshots: Collection[Snapshot],
+        since: Mapping[str, int],
+        missing: tuple[str, ...],
+        progress: Progress,
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Sent:
-    """A job that was submitted, and what the driver keeps to itself about it."""
+class Staged:
+    """A job that can be submitted: ``snapshots`` are what it reads from the store, ``sent`` the bytes it took."""
 
-    index: int
     call: Call
     job: Job
-    func: Any
-    sent: int
-    since: Mapping[str, int]
-    healings: int = 0
+    snapshots: tuple[Snapshot, ...] = ()
+    sent: int = 0
 
 
+@dataclass(frozen=True, slots=True)
 class _Flight:
-    """The calls of one run, from the first submission to the last landing."""
+    """One submission of a job. ``since`` tells which uploads it relies on."""
+
+    staged: Staged
+    func: Any
+    outcome: Future[Outcome]
+    since: Mapping[str, int]
+    reuploads: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.staged.call.name
+
+
+class Engine:
+    """The jobs of a session on its cluster. Its verbs may be called from any thread."""
 
     def __init__(
         self,
-        settings: Settings,
-        staging: Staging,
-        connection: Connection,
+        cluster: Cluster,
+        store: Store,
         progress: Progress,
-        landed: Landed,
-        left_out: Collection[Path],
+        restage: Callable[[Staged, str], Staged],
+        max_concurrent: int | None = None,
     ) -> None:
-        self._settings = settings
-        self._staging = staging
-        self._connection = connection
-        self._progress = progress
-        self._landed = landed
-        self._left_out = left_out
-        self._preparing = threading.Lock()
-        self._cluster: Cluster | None = None
-        self._broker: Broker | None = None
-        self._watch: Watch | None = None
-        self._error: BaseException | None = None  # what ends the run, whatever its calls are doing
-        self._functions: dict[int, tuple[Any, Any]] = {}  # id -> the function, kept alive, its reference
-        self._pending: dict[int, Future[Receipt]] = {}
-        self._outcomes: dict[int, Future[Outcome]] = {}
-        self._names: dict[int, str] = {}
-        self._places = threading.Semaphore(settings.max_concurrent or 2**30)
-        self._cwd = os.getcwd()
-        # a second attempt must not find the first one's files: no directory of the driver's then
-        in_place = not settings.ray_remote_kwargs.get("max_retries")
-        self._jobs = JobMaker(staging, self._cwd, driver.project_paths(), in_place)
-        self._started = False  # something has been submitted
-        self._stopping = False  # what runs is being cancelled, and nothing is started any more
-        self._left = False  # nobody waits for the rest any more
-        self._pool = ThreadPoolExecutor(_LANDING_THREADS, thread_name_prefix="landing")
+        """``restage(staged, lacks)`` gives a job's node what it lacked, ``bundle`` or ``content``."""
+        self._cluster: Cluster | None = cluster
+        self._store, self._progress, self._restage = store, progress, restage
+        self._window = Window(cluster.capacity, max_concurrent)
+        self._function: tuple[bytes, Any] | None = None  # the last one, and the reference to it
+        self._pending: dict[Future[Outcome], Future[Receipt]] = {}
+        self._stopping: set[Future[Outcome]] = set()
+        self._lock = threading.RLock()
+        self._landing = DaemonPool(_LANDING_THREADS, "ray-s3-landing")
+        self._error: ClusterError | None = None
 
-    def run(self, calls: Iterable[Call]) -> list[Outcome]:
-        try:
-            for index, call in enumerate(calls):
-                self._places.acquire()
-                if self._error is not None:
-                    raise self._error
-                self._outcomes[index], self._names[index] = Future(), call.name
-                self._launch(index, call)
-            self._wait()
-        except BaseException:
-            self._stop()
-            raise
-        finally:
-            self._left = True
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            if self._watch is not None:
-                self._watch.close()
-            if self._broker is not None and self._cluster is not None:
-                self._broker.close()
-        return [self._outcomes[index].result() for index in sorted(self._outcomes)]
-
-    def _wait(self) -> None:
-        """Until all calls have landed, or one met what stops them all."""
-        while self._cluster is not None and any(not outcome.done() for outcome in self._outcomes.values()):
-            if not self._cluster.lend_cpus(list(self._pending.values())):
-                break
-            time.sleep(_TICK)  # the last ones are landing, or start anew
-        wait(self._outcomes.values(), return_when=FIRST_EXCEPTION)
-        for outcome in self._outcomes.values():
-            if outcome.done():
-                outcome.result()
-
-    def _lost(self, error: ClusterError) -> None:
-        """There is no cluster any more: nothing can be asked of it, and nothing will come."""
-        self._cluster, self._left, self._error = None, True, error
-        for index, pending in list(self._pending.items()):
-            if not pending.done():
-                with contextlib.suppress(InvalidStateError):
-                    self._outcomes[index].set_exception(error)
-                self._places.release()
-
-    def _launch(self, index: int, call: Call) -> None:
-        function = self._function(call)
+    def start(self, staged: Staged) -> Future[Outcome]:
+        """Submit the job as soon as there is room for it; its outcome. Raises ClusterError where it is lost."""
+        func = self._reference(staged.call)
+        self._window.acquire()
+        outcome: Future[Outcome] = Future()
         self._progress.expect("running", 1)
+        outcome.add_done_callback(self._done)
+        flight = _Flight(staged, func, outcome, self._store.reuploads(staged.snapshots))
         try:
-            job, sent = self._jobs.make(call)
-        except RayS3Error as exc:
-            if index == 0:
-                raise  # nothing runs yet: this is the run's own error
-            self._places.release()
-            self._done(index, Outcome(call.name, error=exc))
+            self._submit(flight)
+        except BaseException as exc:
+            _settle(outcome, exc)
+            raise
+        return outcome
+
+    def wait(self, outcomes: Collection[Future[Outcome]]) -> None:
+        """Until all are there, or one met what ends the run, which is raised.
+
+        Inside of a job, others have its CPUs meanwhile.
+        """
+        flying = set(outcomes)
+        while (cluster := self._cluster) is not None and flying:
+            with self._lock:
+                pending = [self._pending[outcome] for outcome in flying if outcome in self._pending]
+            if not cluster.lend_cpus(pending):
+                break
+            # the last ones are landing, or start anew
+            flying = wait(flying, timeout=_TICK, return_when=FIRST_EXCEPTION).not_done
+            _raise_first(outcomes)
+        wait(flying, return_when=FIRST_EXCEPTION)
+        _raise_first(outcomes)
+
+    def stop(self, outcomes: Collection[Future[Outcome]]) -> None:
+        """Cancel these jobs, kill those that do not heed it; what has finished meanwhile still comes home.
+
+        Returns within some seconds.
+        """
+        with self._lock:
+            self._stopping.update(outcome for outcome in outcomes if not outcome.done())
+            cluster = self._cluster
+        if cluster is None:  # lost: what it had still sent comes home
+            landing = [outcome for outcome in outcomes if (one := self._pending.get(outcome)) and one.done()]
+            wait(landing, timeout=_LANDING_SECONDS)
             return
-        since = self._staging.healings(dep.value for dep in call.deps)
-        self._submit(_Sent(index, call, job, function, sent, since))
+        for force in (False, True):
+            with self._lock:
+                pending = [self._pending[outcome] for outcome in outcomes if outcome in self._pending]
+            if not pending:
+                return
+            for one in pending:
+                cluster.cancel(one, force=force)
+            wait(outcomes, timeout=_CANCEL_SECONDS)
 
-    def _function(self, call: Call) -> Any:
-        """A reference to the pickled function, which travels once however many calls are made of it."""
-        if id(call.func) not in self._functions:
-            data = pickling.dumps(call.func, f"the task function of {call.name}")
-            self._functions[id(call.func)] = (call.func, self._ready().put(data))
-        return self._functions[id(call.func)][1]
+    def lost(self, error: ClusterError) -> None:
+        """There is no cluster any more: nothing can be asked of it, and nothing will come."""
+        with self._lock:
+            self._cluster, self._error = None, error
+            flying = {outcome: one.done() for outcome, one in self._pending.items()}
+        self._window.fail(error)
+        for outcome, has_answered in flying.items():
+            if not has_answered:
+                _settle(outcome, error)
 
-    def _ready(self) -> Cluster:
-        if self._error is not None:
-            raise self._error
-        if self._cluster is None:
-            check_options(self._settings)
-            self._connection.wait()
-            if self._staging.expires is not None:
-                self._broker = Broker(self._staging.fresh)
-            handle = self._broker.handle if self._broker else None
-            self._cluster = Cluster(self._settings, lambda: self._staging.location, [self._cwd], handle)
-            self._watch = Watch(self._settings.ray_address, self._lost)
-            if self._cluster.reaches_out:
-                self._prepare()
-        return self._cluster
+    def close(self) -> None:
+        """No job is started any more; what has not come back is given up."""
+        self.lost(self._error or ClusterError("the session with this cluster was closed"))
+        self._landing.close()
 
-    def _prepare(self) -> None:
-        """Jobs may go to machines that are not this one: what they need there is found out once."""
-        assert self._cluster is not None
-        with self._preparing:
-            if not self._cluster.prepared:
-                made = make_bundle(self._settings, self._staging, self._left_out)
-                self._cluster.prepare(made, zipped_source())
+    def _reference(self, call: Call) -> Any:
+        """A reference to the pickled function, which travels once however many jobs of a batch use it."""
+        with self._lock:
+            last = self._function
+        if last is None or last[0] is not call.func:
+            last = (call.func, self._living().put(call.func))
+            with self._lock:
+                self._function = last
+        return last[1]
 
-    def _submit(self, sent: _Sent) -> None:
-        assert self._cluster is not None
-        pending = self._cluster.submit(sent.func, sent.job)
-        self._pending[sent.index], self._started = pending, True
-        pending.add_done_callback(lambda done: self._arrived(sent, done))
+    def _living(self) -> Cluster:
+        with self._lock:
+            if self._cluster is None:
+                raise self._error or ClusterError("there is no cluster any more")
+            return self._cluster
 
-    def _arrived(self, sent: _Sent, done: Future[Receipt]) -> None:
-        """Called in a thread of Ray's, which has other work."""
-        if not self._left:
-            self._pool.submit(self._land, sent, done)
+    def _submit(self, flight: _Flight) -> None:
+        pending = self._living().submit(flight.func, flight.staged.job)
+        with self._lock:
+            self._pending[flight.outcome] = pending
+            error, stopping = self._error, flight.outcome in self._stopping
+        if error is not None:  # it was lost while the job was submitted
+            _settle(flight.outcome, error)
+        elif stopping:  # as above: nobody had it to cancel
+            self._living().cancel(pending, force=True)
+        pending.add_done_callback(lambda done: self._landing.submit(lambda: self._land(flight, done)))
 
-    def _land(self, sent: _Sent, done: Future[Receipt]) -> None:
-        """Runs in the pool: a receipt, or the news that there will be none, becomes an outcome."""
+    def _land(self, flight: _Flight, done: Future[Receipt]) -> None:
+        """A receipt, or the news that there will be none, becomes an outcome, or another flight."""
+        if flight.outcome.done():  # given up meanwhile: it comes too late
+            return
         try:
-            outcome = self._outcome(sent, done)
-        except _Fatal as exc:
-            self._error = exc.error
-            with contextlib.suppress(InvalidStateError):
-                self._outcomes[sent.index].set_exception(exc.error)
-            self._places.release()
-            return
+            error = done.exception()
+            if error is None:
+                self._take(flight, done.result())
+            elif isinstance(error, JobCancelledError) or self._is_stopping(flight):
+                self._finish(flight, Receipt(), _cancelled(flight, error))
+            else:
+                threading.Thread(target=self._rescue, args=(flight, error), daemon=True).start()
         except Exception as exc:  # whatever it is, it is this call's, and the others go on
-            outcome = Outcome(sent.call.name, error=exc)
-        if outcome is not None:
-            del self._pending[sent.index]  # with the job's payload
-            self._places.release()
-            self._done(sent.index, outcome)
+            _settle(flight.outcome, Outcome(flight.name, error=exc))
 
-    def _done(self, index: int, outcome: Outcome) -> None:
+    def _take(self, flight: _Flight, receipt: Receipt) -> None:
+        error = rebuilt(receipt.failure) if receipt.failure is not None else None
+        stopping = self._is_stopping(flight)
+        if stopping and (isinstance(error, KeyboardInterrupt) or receipt.lacks or receipt.missing):
+            self._finish(flight, receipt, _cancelled(flight, error))  # so Ray cancels what runs
+        elif receipt.fatal and error is not None:
+            _settle(flight.outcome, error)
+        elif receipt.lacks:
+            self._submit(replace(flight, staged=self._restage(flight.staged, receipt.lacks)))
+        elif receipt.missing:
+            self._upload_again(flight, receipt.missing)
+        else:
+            self._finish(flight, receipt, error)
+
+    def _upload_again(self, flight: _Flight, missing: tuple[str, ...]) -> None:
+        if flight.reuploads >= _MOST_REUPLOADS:
+            raise JobError(
+                f"{flight.name}: the store lost objects again right after they were uploaded "
+                f"({', '.join(missing[:3])}); is a garbage collection running there?"
+            )
+        snapshots = flight.staged.snapshots
+        self._store.reupload(snapshots, flight.since, missing, self._progress)
+        since = self._store.reuploads(snapshots)
+        self._submit(replace(flight, since=since, reuploads=flight.reuploads + 1))
+
+    def _rescue(self, flight: _Flight, error: BaseException) -> None:
+        """A job that crashed has sent nothing; its node may still have what comes home in any case."""
+        receipt: Receipt | None = None
+        with self._lock:
+            cluster = self._cluster
+        if cluster is not None:
+            try:
+                receipt = cluster.rescue(flight.staged.job)
+            except Exception as exc:
+                log.warning("%s: could not look for what it left: %s", flight.name, exc)
+        self._landing.submit(lambda: self._finish_safely(flight, receipt or Receipt(), error))
+
+    def _finish_safely(self, flight: _Flight, receipt: Receipt, error: BaseException) -> None:
         try:
-            self._landed(index, outcome)
-        finally:
-            self._progress.advance("running", 1)
-            with contextlib.suppress(InvalidStateError):  # the cluster was lost meanwhile
-                self._outcomes[index].set_result(outcome)
+            self._finish(flight, receipt, error)
+        except Exception as exc:
+            _settle(flight.outcome, Outcome(flight.name, error=exc))
 
-    def _outcome(self, sent: _Sent, done: Future[Receipt]) -> Outcome | None:
-        """None where the job was started anew."""
-        receipt, error = self._received(sent, done)
-        if receipt.fatal and error is not None:
-            raise _Fatal(error)
-        if receipt.unprepared or receipt.missing:
-            if self._stopping:
-                return Outcome(sent.call.name, error=_cancelled(sent, None), node=receipt.node)
-            self._start_anew(sent, receipt)
-            return None
-        received, error = self._bring_home(sent, receipt, error)
+    def _finish(self, flight: _Flight, receipt: Receipt, error: BaseException | None) -> None:
+        received, error = self._bring_home(flight, receipt, error)
         for key in receipt.unwritten:
-            log.warning("%s: its out %r was not written", sent.call.name, key)
+            log.warning("%s: output %r was not produced", flight.name, key)
         value = None
         if error is None and receipt.value is not None:
             value = pickling.loads(receipt.value)
-        return Outcome(sent.call.name, value, error, receipt.seconds, sent.sent, received, receipt.node)
-
-    def _received(self, sent: _Sent, done: Future[Receipt]) -> tuple[Receipt, BaseException | None]:
-        """What came of the job, and its exception. What we stop ourselves is cancelled, however it ends."""
-        error = done.exception()
-        if error is None:
-            receipt = done.result()
-            error = rebuilt(receipt.failure) if receipt.failure is not None else None
-            if self._stopping and isinstance(error, KeyboardInterrupt):  # so Ray cancels what runs
-                error = _cancelled(sent, error)
-            return receipt, error
-        if isinstance(error, JobCancelledError):
-            return Receipt(), error
-        if self._stopping:  # we have killed its process
-            return Receipt(), _cancelled(sent, error)
-        return self._rescued(sent), error
+        sent = flight.staged.sent
+        outcome = Outcome(flight.name, value, error, receipt.seconds, sent, received, receipt.node)
+        _settle(flight.outcome, outcome)
 
     def _bring_home(
-        self, sent: _Sent, receipt: Receipt, error: BaseException | None
+        self, flight: _Flight, receipt: Receipt, error: BaseException | None
     ) -> tuple[int, BaseException | None]:
-        """Each out on its own: one that cannot come keeps none of the others. The job's error is first."""
-        received = 0
-        for index, content in receipt.outs.items():
-            target = sent.call.targets[index]
-            try:
-                received += self._staging.pull(content, target.value)
-            except Exception as exc:
-                problem = self._put_aside(target, content, exc)
-                if error is None:
-                    error = problem
-                else:
-                    error.add_note(f"What it had written could not be brought home: {problem}")
-        return received, error
+        """All outs side by side; one that cannot come keeps none of the others. The job's error is first."""
+        if not receipt.outs:
+            return 0, error
+        targets = flight.staged.call.targets
+        wanted = [(content, targets[index].value) for index, content in receipt.outs.items()]
+        pulled = self._store.pull_all(wanted, self._progress)
+        for index, one in zip(receipt.outs, pulled, strict=True):
+            if one.error is None:
+                continue
+            problem = one.error
+            if isinstance(problem, InputError):
+                aside = self._store.pull_aside(receipt.outs[index], targets[index].value, self._progress)
+                problem = InputError(
+                    f"outs key {targets[index].key!r}: {problem}. What the job wrote is at {aside}"
+                )
+            if error is None:
+                error = problem
+            else:
+                error.add_note(f"What it had written could not be brought home: {problem}")
+        return sum(one.received for one in pulled), error
 
-    def _put_aside(self, target: PathSlot, content: Content, problem: Exception) -> Exception:
-        if not isinstance(problem, InputError):  # of the store, then
-            return problem
-        aside = self._staging.pull_aside(content, target.value)
-        return InputError(f"outs key {target.key!r}: {problem}. What the job wrote is at {aside}")
+    def _is_stopping(self, flight: _Flight) -> bool:
+        with self._lock:
+            return flight.outcome in self._stopping
 
-    def _rescued(self, sent: _Sent) -> Receipt:
-        """A job that crashed has sent nothing; its node may still have what comes home in any case."""
-        cluster = self._cluster
-        return (cluster.rescue(sent.job) if cluster is not None else None) or Receipt()
-
-    def _start_anew(self, sent: _Sent, receipt: Receipt) -> None:
-        """Give the job's node, or the store, what it lacked."""
-        if receipt.unprepared:
-            self._prepare()
-            self._submit(sent)
-            return
-        if sent.healings >= _MAX_HEALINGS:
-            raise JobError(
-                f"{sent.call.name}: {self._staging.store.url} lost objects again right after they were "
-                f"uploaded ({', '.join(receipt.missing[:3])}); is a garbage collection running there?"
-            )
-        self._staging.heal(sent.since, receipt.missing)
-        since = self._staging.healings(dep.value for dep in sent.call.deps)
-        self._submit(replace(sent, since=since, healings=sent.healings + 1))
-
-    def _cancel(self, cluster: Cluster) -> None:
-        for force in (False, True):
-            waiting = dict(self._pending)
-            for pending in waiting.values():
-                cluster.cancel(pending, force=force)
-            wait([self._outcomes[index] for index in waiting], timeout=_CANCEL_SECONDS)
-
-    def _stop(self) -> None:
-        """Cancel what runs, kill what does not heed it; what has finished meanwhile still lands."""
-        self._stopping = True
-        cluster = self._cluster
-        if cluster is not None:
-            self._cancel(cluster)
-        else:  # lost: what it had still sent comes home
-            landing = [self._outcomes[i] for i, pending in list(self._pending.items()) if pending.done()]
-            wait(landing, timeout=_LANDING_SECONDS)
-        unfinished = [name for index, name in self._names.items() if not _finished(self._outcomes[index])]
-        if unfinished and self._started:
-            log.warning("Stopped. These did not finish: %s", ", ".join(unfinished))
+    def _done(self, outcome: Future[Outcome]) -> None:
+        with self._lock:
+            self._pending.pop(outcome, None)  # with the job's payload
+            self._stopping.discard(outcome)
+        self._window.release()
+        self._progress.advance("running", 1)
 
 
-class _Fatal(Exception):
-    """What one job met, and every other one would."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-        super().__init__(str(error))
-
-
-def _cancelled(sent: _Sent, cause: BaseException | None) -> JobCancelledError:
-    error = JobCancelledError(f"{sent.call.name} was cancelled")
-    error.__cause__ = cause
-    return error
-
-
-def _finished(outcome: Future[Outcome]) -> bool:
+def is_finished(outcome: Future[Outcome]) -> bool:
+    """Whether the job has run to its end, however it ended: it was neither cancelled nor lost."""
     if not outcome.done() or outcome.exception() is not None:
         return False
     return not isinstance(outcome.result().error, JobCancelledError)
+
+
+def _raise_first(outcomes: Collection[Future[Outcome]]) -> None:
+    for outcome in outcomes:
+        if outcome.done():
+            outcome.result()
+
+
+def _settle(outcome: Future[Outcome], result: Outcome | BaseException) -> None:
+    """An outcome is settled once; what comes too late is dropped."""
+    with contextlib.suppress(InvalidStateError):
+        if isinstance(result, Outcome):
+            outcome.set_result(result)
+        else:
+            outcome.set_exception(result)
+
+
+def _cancelled(flight: _Flight, cause: BaseException | None) -> JobCancelledError:
+    if isinstance(cause, JobCancelledError):
+        return cause
+    error = JobCancelledError(f"{flight.name} was cancelled")
+    error.__cause__ = cause
+    return error

@@ -1,74 +1,100 @@
-"""A call becomes a job: what it reads is pushed, and its paths at home stay behind."""
+"""A call becomes a job: what it reads is named by content, and its paths at home stay behind."""
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core import pickling
 from ..core.machine import path_id
-from ..core.model import Call, Dep, Job, Out, PathSlot
-from .staging import Staging
+from ..core.model import Call, Content, Dep, Home, Job, Out, PathId, PathSlot
 
 
 @dataclass(frozen=True, slots=True)
 class JobMaker:
-    """Makes the jobs of one run. ``cwd`` and ``sys_path`` are the driver's.
+    """Makes the jobs of a session. ``cwd`` and ``sys_path`` are the driver's.
 
-    ``in_place``: a worker that stands before the driver's own directory may let a job work in it.
+    ``embedded``: no store was named, so a worker that sees the driver's own disk reads deps where they lie,
+    and moves outs to their places. ``in_place``: one that sees the workspace itself may let a job work in it.
     """
 
-    staging: Staging
     cwd: str
     sys_path: tuple[str, ...]
+    embedded: bool
     in_place: bool
 
-    def make(self, call: Call) -> tuple[Job, int]:
-        """The job, once the store holds all that it reads, and how many bytes that took.
-
-        Raises PicklingError, InputError for what cannot be read any more, StoreError.
-        """
-        payload = pickling.dumps(
-            {"args": call.args, "kwargs": dict(call.kwargs)}, f"an argument of {call.name}"
-        )
+    def make(self, call: Call, contents: Mapping[str, Content]) -> Job:
+        """The job. ``contents`` are those of its deps by real path; with the embedded default they may lack."""
         targets = call.targets
-        deps, sent = [], 0
-        for dep in call.deps:
-            content, bytes_sent = self.staging.push(dep.value)
-            deps.append(Dep(dep.slot, dep.key, dep.value.name or "dep", content, _inside(dep.value, targets)))
-            sent += bytes_sent
-        job = Job(
+        tops: dict[str, int] = {}
+        for index, target in enumerate(targets):
+            tops.setdefault(target.real, index)
+        nearest: dict[str, PathId | None] = {}
+        return Job(
             id=uuid.uuid4().hex,
             name=call.name,
-            payload=payload,
-            deps=tuple(deps),
-            outs=tuple(self._out(call, targets, position) for position in range(len(targets))),
+            payload=call.payload,
+            deps=tuple(self._dep(dep, tops, targets, contents) for dep in call.deps),
+            outs=tuple(self._out(call, index, tops, nearest) for index in range(len(targets))),
+            has_workspace=call.workspace is not None,
             cwd=self.cwd,
             sys_path=self.sys_path,
+            user=os.getuid(),
         )
-        return job, sent
 
-    def _out(self, call: Call, targets: Sequence[PathSlot], position: int) -> Out:
-        target = targets[position]
+    def _dep(
+        self,
+        dep: PathSlot,
+        tops: Mapping[str, int],
+        targets: Sequence[PathSlot],
+        contents: Mapping[str, Content],
+    ) -> Dep:
+        return Dep(
+            key=dep.key,
+            name=dep.value.name or "dep",
+            content=contents.get(dep.real),
+            home=path_id(dep.value) if self.embedded else None,
+            inside=_inside(dep.real, tops, targets),
+        )
+
+    def _out(self, call: Call, index: int, tops: Mapping[str, int], nearest: dict[str, PathId | None]) -> Out:
+        target = call.targets[index]
         is_workspace = target is call.workspace
+        inside = _inside(target.real, tops, call.targets)
         return Out(
-            slot=target.slot,
             key=target.key,
             name=target.value.name or "out",
-            inside=_inside(target.value, targets[:position]),
-            place=path_id(target.value) if is_workspace and self.in_place else None,
+            inside=None if inside is None or inside[0] == index else inside,
+            home=_home(target, nearest) if self.embedded else None,
+            in_place=path_id(target.value) if is_workspace and self.in_place else None,
             directory=target.value.is_dir(),
             on_failure=is_workspace,
         )
 
 
-def _inside(path: Path, outs: Sequence[PathSlot]) -> tuple[int, str] | None:
-    real = Path(os.path.realpath(path))
-    for index, out in enumerate(outs):
-        other = Path(os.path.realpath(out.value))
-        if real == other or other in real.parents:
-            return index, os.path.relpath(real, other)
-    return None
+def _inside(real: str, tops: Mapping[str, int], targets: Sequence[PathSlot]) -> tuple[int, str] | None:
+    """The outermost of the targets that ``real`` is, or lies in, and where in it."""
+    index = next((tops[above] for above in _from_the_top(real) if above in tops), None)
+    return None if index is None else (index, os.path.relpath(real, targets[index].real))
+
+
+def _from_the_top(path: str) -> Iterator[str]:
+    for end, letter in enumerate(path):
+        if letter == os.sep:
+            yield path[:end] or os.sep
+    yield path
+
+
+def _home(target: PathSlot, nearest: dict[str, PathId | None]) -> Home | None:
+    at = Path(target.real)
+    while True:
+        key = str(at)
+        if key not in nearest:
+            nearest[key] = path_id(at)
+        if (found := nearest[key]) is not None:
+            return Home(str(target.value), found)
+        if at == at.parent:
+            return None
+        at = at.parent

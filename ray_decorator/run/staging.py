@@ -1,135 +1,140 @@
-"""What the calls read: hashed once, pushed once, and pushed again where the store has lost it."""
+"""What the calls read: hashed, pushed as one batch, and pushed again where the store has lost it.
+
+The store is opened when it is first needed: with the embedded default it seldom is.
+"""
 
 from __future__ import annotations
 
-import itertools
 import logging
-import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..content.hash_cache import HashCache, default_path
+from ..content.move import free_name_beside
 from ..content.snapshot import snapshot_of
 from ..core.errors import InputError
-from ..core.model import Call, Content, Credentials, Location
-from ..core.problems import Problems
+from ..core.model import Content, Credentials, Location, PathSlot
 from ..core.progress import Progress
-from ..store.identity import identify
-from ..store.store import open_store
-from ..store.transfer import Snapshot, pull, push, snapshot
+from ..store.identity import Identity, identify
+from ..store.store import Store, open_store
+from ..store.transfer import Pulled, Snapshot, pull, pull_all, push_all, snapshot
 
 log = logging.getLogger(__name__)
 
-_CODE = ""  # a key that no path has
-
 
 class Staging:
-    """The driver's side of a store, for one run. Safe to use from several threads."""
+    """The driver's side of a store, for all calls of a session. Safe to use from several threads."""
 
-    def __init__(self, store_url: str, progress: Progress, credentials: str = "driver") -> None:
-        self._identity = identify(store_url, credentials=credentials)
-        self.store = open_store(self._identity.here, self._identity.fresh)
-        self._hashes = HashCache(default_path())
-        self._progress = progress
-        self._snapshots: dict[str, Snapshot] = {}
-        self._pushed: set[str] = set()
-        self._healed: Counter[str] = Counter()
+    def __init__(self, store_url: str, credentials: str) -> None:
+        self._store_url, self._credentials = store_url, credentials
+        self._identity: Identity | None = None
+        self._store: Store | None = None
+        self._hash_cache: HashCache | None = None
+        self._code: Snapshot | None = None
+        self._reuploads: Counter[str] = Counter()
         self._lock = threading.RLock()
+
+    def open(self) -> Store:
+        """The store, opened and seen to be there by one request, once. Raises InputError and StoreError."""
+        with self._lock:
+            if self._store is None:
+                identity = self._identified()
+                opened = open_store(identity.here, identity.fresh)
+                opened.check()
+                self._store = opened
+            return self._store
 
     @property
     def location(self) -> Location:
         """The store as it travels with a job that starts now."""
-        return self._identity.location
-
-    @property
-    def expires(self) -> float | None:
-        """When the credentials that travel end, in seconds since 1970; None for never, or where none do."""
-        credentials = self.location.credentials
-        return credentials.expires if credentials else None
+        return self._identified().location
 
     def fresh(self) -> Credentials | None:
         """The driver's newest credentials; raises StoreDeniedError where they cannot be had any more."""
-        return self._identity.fresh()
+        return self._identified().fresh()
 
-    def hash_all(self, calls: Iterable[Call]) -> None:
-        """Hash every dep of every call; raises InputError with all that is wrong with any of them."""
-        problems = Problems()
-        bad: dict[Path, tuple[str, ...]] = {}
-        for call in calls:
-            for dep in call.deps:
-                found = bad.get(dep.value) or self._problems(dep.value, bad)
-                problems.add(call.name, (f"deps key {dep.key!r}: {problem}" for problem in found))
-        problems.raise_if_any()
-
-    def _problems(self, path: Path, bad: dict[Path, tuple[str, ...]]) -> tuple[str, ...]:
-        try:
-            self._snapshot(path)
-        except InputError as exc:
-            bad[path] = exc.problems
-            return exc.problems
-        return ()
-
-    def push(self, path: Path) -> tuple[Content, int]:
-        """The content of ``path``, once the store holds it, and how many bytes that took now."""
+    def _identified(self) -> Identity:
         with self._lock:
-            taken = self._snapshot(path)
-            if taken.content.digest in self._pushed:
-                return taken.content, 0
-            sent = push(taken, self.store, self._hashes, self._progress)
-            self._pushed.add(taken.content.digest)
-            return taken.content, sent
+            if self._identity is None:
+                self._identity = identify(self._store_url, credentials=self._credentials)
+            return self._identity
 
-    def push_code(self, files: Sequence[tuple[str, str]]) -> tuple[Content, int]:
-        """The content of these files as one tree, once the store holds it, and how many bytes that took.
+    @property
+    def _hashes(self) -> HashCache:
+        with self._lock:
+            if self._hash_cache is None:
+                self._hash_cache = HashCache(default_path())
+            return self._hash_cache
+
+    def hash(self, deps: Iterable[PathSlot], progress: Progress) -> dict[str, Snapshot | InputError]:
+        """What is at each distinct path, by its real one, or what is wrong with it."""
+        found: dict[str, Snapshot | InputError] = {}
+        for dep in deps:
+            if dep.real not in found:
+                try:
+                    found[dep.real] = snapshot(dep.value, self._hashes, progress)
+                except InputError as exc:
+                    found[dep.real] = exc
+        return found
+
+    def push(self, snapshots: Sequence[Snapshot], progress: Progress) -> list[int]:
+        """Bring them to the store as one batch; the bytes that each of them took now."""
+        return push_all(snapshots, self.open(), self._hashes, progress)
+
+    def push_code(self, files: Sequence[tuple[str, str]], progress: Progress) -> tuple[Snapshot, int]:
+        """These files as one tree, once the store holds it, and how many bytes that took.
 
         ``files`` are pairs of a path in the tree and an absolute one.
         """
+        taken = snapshot_of(files, self._hashes, progress)
+        sent = self.push([taken], progress)[0]
         with self._lock:
-            taken = self._snapshots[_CODE] = snapshot_of(files, self._hashes, self._progress)
-            return taken.content, push(taken, self.store, self._hashes, self._progress)
+            self._code = taken
+        return taken, sent
 
-    def pull(self, content: Content, destination: Path) -> int:
-        """Bring an out home; returns the bytes that came."""
-        return pull(content, destination, self.store, self._hashes, self._progress)
+    def pull_all(self, wanted: Sequence[tuple[Content, Path]], progress: Progress) -> list[Pulled]:
+        """Bring outs home, each to its destination; what came of each."""
+        return pull_all(wanted, self.open(), self._hashes, progress)
 
-    def pull_aside(self, content: Content, destination: Path) -> Path:
+    def pull_aside(self, content: Content, destination: Path, progress: Progress) -> Path:
         """Bring an out home beside its place, where something is in the way of it there; says where."""
-        names = (f"{destination.name}.ray_s3{f'-{n}' if n else ''}" for n in itertools.count())
-        free = next(path for name in names if not os.path.lexists(path := destination.with_name(name)))
-        self.pull(content, free)
+        free = free_name_beside(destination)
+        pull(content, free, self.open(), self._hashes, progress)
         return free
 
-    def healings(self, paths: Iterable[Path]) -> Mapping[str, int]:
-        """How often each path, and the code, has been pushed anew: what a job that starts now relies on."""
+    def reuploads(self, snapshots: Collection[Snapshot]) -> Mapping[str, int]:
+        """How often each content, and the code, was uploaded again: what a job that starts now relies on."""
         with self._lock:
-            keys = [*(_key(path) for path in paths), *([_CODE] if _CODE in self._snapshots else [])]
-            return {key: self._healed[key] for key in keys}
+            digests = [one.content.digest for one in self._with_code(snapshots)]
+            return {digest: self._reuploads[digest] for digest in digests}
 
-    def heal(self, since: Mapping[str, int], missing: Sequence[str]) -> None:
+    def reupload(
+        self,
+        snapshots: Collection[Snapshot],
+        since: Mapping[str, int],
+        missing: Sequence[str],
+        progress: Progress,
+    ) -> None:
         """The store lost objects that a job started with: push again, unless that was done meanwhile."""
         with self._lock:
-            stale = [key for key, times in since.items() if self._healed[key] == times]
-            if stale and not self._healed:
+            stale = [
+                one
+                for one in self._with_code(snapshots)
+                if self._reuploads[one.content.digest] == since.get(one.content.digest)
+            ]
+            if stale and not self._reuploads:
                 log.warning(
                     "%s no longer holds %d object(s) that were staged there before (garbage collected?); "
                     "uploading them again",
-                    self.store.url,
+                    self.open().url,
                     len(missing),
                 )
-            self._hashes.forget(self.store.place, missing)
-            for key in stale:
-                self._healed[key] += 1
-                push(self._snapshots[key], self.store, self._hashes, self._progress, trust=False)
+            self._hashes.forget(self.open().place, missing)
+            for one in stale:
+                self._reuploads[one.content.digest] += 1
+            push_all(stale, self.open(), self._hashes, progress, trust=False)
 
-    def _snapshot(self, path: Path) -> Snapshot:
-        with self._lock:
-            key = _key(path)
-            if key not in self._snapshots:
-                self._snapshots[key] = snapshot(path, self._hashes, self._progress)
-            return self._snapshots[key]
-
-
-def _key(path: Path) -> str:
-    return os.path.realpath(path)
+    def _with_code(self, snapshots: Collection[Snapshot]) -> list[Snapshot]:
+        return [*snapshots, *([self._code] if self._code is not None else [])]

@@ -1,8 +1,8 @@
 """Content goes to a store and comes home: the two directions, each a short story over its parts.
 
-snapshot(path)      what a path holds, by content              (snapshots.py)
-push(snapshot)      files the store lacks -> their manifest    (upload.py)
-pull(content)       manifest -> files that are not right yet   (merging.py, download.py)
+snapshot(path)          what a path holds, by content                  (content/snapshot.py)
+push_all(snapshots)     files the store lacks -> their manifests       (upload.py)
+pull_all(contents)      manifests -> files that are not right yet      (content/merge.py, download.py)
 """
 
 from __future__ import annotations
@@ -10,77 +10,170 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ..content.hash_cache import HashCache
 from ..content.hashing import hash_files
-from ..content.manifest import object_key
+from ..content.manifest import Row, object_key
 from ..content.merge import Plan, Target, plan
 from ..content.snapshot import Entry, Snapshot, snapshot
 from ..content.temporary import clear_stale
+from ..content.threads import each
 from ..core.model import Content
 from ..core.progress import Progress
 from .download import Wanted, download, rows_of
 from .store import Store
 from .upload import lacking, upload
 
-__all__ = ["Snapshot", "pull", "push", "snapshot"]
+__all__ = ["Snapshot", "pull", "pull_all", "push", "push_all", "snapshot"]
 
 
 def push(taken: Snapshot, store: Store, hashes: HashCache, progress: Progress, *, trust: bool = True) -> int:
-    """Bring what was hashed to the store, and return the bytes sent.
+    """`push_all` of a single snapshot."""
+    return push_all([taken], store, hashes, progress, trust=trust)[0]
+
+
+def push_all(
+    taken: Sequence[Snapshot], store: Store, hashes: HashCache, progress: Progress, *, trust: bool = True
+) -> list[int]:
+    """Bring what was hashed to the store; the bytes that each of them took, what they share counted once.
 
     What the store is remembered to hold is not asked for; with ``trust=False`` everything is, which
     heals a store that lost objects. A directory's manifest goes last: where it is, all is. Raises
     InputError where a file is not what it was when hashed, StoreError.
     """
-    digest = taken.content.digest
-    if trust and hashes.known(store.place, [digest]):
-        return 0
-    entries = {entry.md5: entry for entry in taken.entries}
-    if trust and taken.manifest is not None and store.head(object_key(digest)) == len(taken.manifest):
-        hashes.remember(store.place, [digest, *entries])
-        return 0
+    unknown = _not_there(taken, store, hashes) if trust else {one.content.digest: one for one in taken}
+    entries: dict[str, Entry] = {}
+    owners: dict[str, str] = {}
+    for digest, one in unknown.items():
+        for entry in one.entries:
+            entries.setdefault(entry.md5, entry)
+            owners.setdefault(entry.md5, digest)
     known = hashes.known(store.place, entries.keys()) if trust else set()
-    sent = _push_files([entry for md5, entry in entries.items() if md5 not in known], store, progress, trust)
-    if taken.manifest is not None:
-        store.put(object_key(digest), taken.manifest)
-        sent += len(taken.manifest)
-    hashes.remember(store.place, [digest, *entries])
-    return sent
+    sent = dict.fromkeys(unknown, 0)
+    if wanted := [entry for md5, entry in entries.items() if md5 not in known]:
+        missing, unsure = lacking(wanted, store)
+        for entry in upload(missing, unsure, store, progress, ask=not trust):
+            sent[owners[entry.md5]] += entry.size
+    _put_manifests(unknown.values(), store, sent)
+    if unknown:
+        hashes.remember(store.place, {*unknown, *entries})
+    return [sent.pop(one.content.digest, 0) for one in taken]
 
 
-def _push_files(entries: Sequence[Entry], store: Store, progress: Progress, trust: bool) -> int:
-    if not entries:
-        return 0
-    missing, unsure = lacking(entries, store)
-    return upload(missing, unsure, store, progress, ask=not trust)
+def _not_there(taken: Sequence[Snapshot], store: Store, hashes: HashCache) -> dict[str, Snapshot]:
+    """By digest, those that the store is neither remembered nor, for a directory, seen to hold."""
+    known = hashes.known(store.place, [one.content.digest for one in taken])
+    unknown = {one.content.digest: one for one in taken if one.content.digest not in known}
+    seen: list[Snapshot] = []
+
+    def look(one: Snapshot) -> None:
+        assert one.manifest is not None
+        if store.head(object_key(one.content.digest)) == len(one.manifest):
+            seen.append(one)
+
+    each(look, [one for one in unknown.values() if one.manifest is not None], store.threads)
+    for one in seen:
+        del unknown[one.content.digest]
+        hashes.remember(store.place, [one.content.digest, *(entry.md5 for entry in one.entries)])
+    return unknown
+
+
+def _put_manifests(taken: Iterable[Snapshot], store: Store, sent: dict[str, int]) -> None:
+    def put(one: Snapshot) -> None:
+        assert one.manifest is not None
+        store.put(object_key(one.content.digest), one.manifest)
+        sent[one.content.digest] += len(one.manifest)
+
+    each(put, [one for one in taken if one.manifest is not None], store.threads)
+
+
+class Pulled(NamedTuple):
+    """What came of one content: the bytes received, or why it is not all in its place."""
+
+    received: int = 0
+    error: Exception | None = None
 
 
 def pull(
     content: Content, destination: Path, store: Store, hashes: HashCache | None, progress: Progress
 ) -> int:
-    """Bring content home, merged into what stands at ``destination``, and return the bytes received.
+    """`pull_all` of a single content; raises its error."""
+    [pulled] = pull_all([(content, destination)], store, hashes, progress)
+    if pulled.error is not None:
+        raise pulled.error
+    return pulled.received
 
-    Files that are right already are left alone, no others are touched, nothing is deleted. Raises
-    InputError where something else stands in a file's place, MissingObjectError, CorruptObjectError;
-    files that came before the error stay.
+
+def pull_all(
+    wanted: Sequence[tuple[Content, Path]], store: Store, hashes: HashCache | None, progress: Progress
+) -> list[Pulled]:
+    """Bring contents home, each merged into what stands at its destination.
+
+    Files that are right already are left alone, no others are touched, nothing is deleted. An error is of
+    one content alone: InputError where something else stands in a file's place, MissingObjectError,
+    CorruptObjectError; files that came before it stay.
     """
-    rows = rows_of(content, store)
-    planned = plan(destination, rows)
-    executables = set(content.executables)
-    right, wrong = _sorted_out(planned, content, hashes, progress)
-    _make_folders(planned, wrong)
-    wanted = [Wanted(t.row.md5, t.path, t.row.relpath in executables) for t in wrong]
-    fetched = download(wanted, store, progress)
-    for target in right:
-        if target.row.relpath in executables:
-            _make_executable(target.path)
+    arrivals = [_Arrival(content, destination) for content, destination in wanted]
+    each(lambda arrival: arrival.prepare(store, hashes, progress), arrivals, store.threads)
+    ready = [arrival for arrival in arrivals if arrival.error is None]
+    try:
+        _fetch(ready, store, hashes, progress)
+    except Exception as exc:
+        if len(ready) == 1:
+            ready[0].error = exc
+        else:  # of one of them: each on its own, so that the others come
+            for arrival in ready:
+                try:
+                    _fetch([arrival], store, hashes, progress)
+                except Exception as own:
+                    arrival.error = own
+    return [Pulled(arrival.received, arrival.error) for arrival in arrivals]
+
+
+class _Arrival:
+    """A content on its way to its destination."""
+
+    def __init__(self, content: Content, destination: Path) -> None:
+        self.content, self.destination = content, destination
+        self.error: Exception | None = None
+        self.received = 0
+        self.rows: tuple[Row, ...] = ()
+        self.right: list[Target] = []
+        self.wrong: list[Wanted] = []
+
+    def prepare(self, store: Store, hashes: HashCache | None, progress: Progress) -> None:
+        """Find out what is to be fetched, and make the directories for it."""
+        try:
+            self.rows = rows_of(self.content, store)
+            planned = plan(self.destination, self.rows)
+            executables = set(self.content.executables)
+            self.right, wrong = _sorted_out(planned, self.content, hashes, progress)
+            _make_folders(planned, wrong)
+            self.wrong = [Wanted(t.row.md5, t.path, t.row.relpath in executables) for t in wrong]
+        except Exception as exc:
+            self.error = exc
+
+    def finish(self, hashes: HashCache | None, store: Store, sizes: dict[str, int]) -> None:
+        executables = set(self.content.executables)
+        for target in self.right:
+            if target.row.relpath in executables:
+                _make_executable(target.path)
+        self.received += sum(sizes.pop(want.path, 0) for want in self.wrong)
+        if hashes is not None:
+            hashes.remember(store.place, {self.content.digest, *(row.md5 for row in self.rows)})
+
+
+def _fetch(arrivals: Sequence[_Arrival], store: Store, hashes: HashCache | None, progress: Progress) -> None:
+    wanted = {want.path: want for arrival in arrivals for want in arrival.wrong}
+    fetched = download(list(wanted.values()), store, progress)
     if hashes is not None:
         hashes.record(fetched)
-        hashes.remember(store.place, {content.digest, *(row.md5 for row in rows)})
-    return sum(file.stamp.size for file in fetched)
+    sizes = {file.path: file.stamp.size for file in fetched}
+    for arrival in arrivals:
+        arrival.finish(hashes, store, sizes)
 
 
 def _sorted_out(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Iterator, Sequence
 
 from ..content.hashing import changed
@@ -71,21 +70,20 @@ def _pages_left(last_key: str) -> float:
 
 def upload(
     missing: Sequence[Entry], unsure: Sequence[Entry], store: Store, progress: Progress, *, ask: bool = False
-) -> int:
-    """Bring to the store what it lacks; returns the bytes sent.
+) -> list[Entry]:
+    """Bring to the store what it lacks; returns what was sent.
 
     ``ask``: ask even for small files whether it holds them.
     Raises InputError naming the files that are not what they were when hashed, StoreError.
     """
-    budget, lock = Budget(_MEMORY), threading.Lock()
+    budget = Budget(_MEMORY)
     problems: list[str] = []
-    sent = 0
+    sent: list[Entry] = []
     certain = {entry.md5 for entry in missing}
     work = sorted([*missing, *unsure], key=lambda entry: -entry.size)
     progress.expect("uploading", len(work), sum(entry.size for entry in work))
 
     def one(entry: Entry) -> None:
-        nonlocal sent
         worth_asking = ask or entry.size > _BLIND or store.local
         if entry.md5 not in certain and worth_asking and store.head(object_key(entry.md5)) == entry.size:
             progress.advance("uploading", 1, entry.size)
@@ -94,8 +92,7 @@ def upload(
             _send(entry, store, budget, progress)
         except InputError as exc:
             problems.extend(exc.problems)
-        with lock:
-            sent += entry.size
+        sent.append(entry)
 
     each(one, work, store.threads)
     if problems:

@@ -199,7 +199,7 @@ store.add_to_hydra_store()
 ray_zen(task, deps=["data_dir"], outs=["output_dir"], ray_address="auto",
         s3_base_path="s3://my-bucket/zen").hydra_main(config_name="my_app", config_path=None, version_base=None)()
 print("end of the script", *(name for name in sys.modules if name == "built_here"))
-"""  # noqa: E501 (the issue's own lines)
+"""
 
 TRANSFORMERS = """
 import os, sys

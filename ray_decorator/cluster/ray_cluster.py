@@ -1,0 +1,305 @@
+"""A connected Ray: hand it jobs, and say in our own words what went wrong with them.
+
+Imports ray inside functions only: every Hydra app on a machine imports the plugin, and Ray takes a second
+to import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pickle
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import replace
+from typing import Any
+
+from ..core import pickling
+from ..core.errors import InputError, JobCancelledError, JobError
+from ..core.model import Bundle, Job, Location, Receipt
+from ..core.settings import Settings
+from ..node import entry
+from ..node.own_source import zipped_source
+from .capacity import check_feasible, slots_of
+from .connection import is_connected
+
+log = logging.getLogger(__name__)
+
+_OURS = {"num_returns", "name"}
+_RESCUE_SECONDS = 10.0
+_CAPACITY_HOLDS = 10.0  # seconds
+
+
+def check_options(settings: Settings) -> None:
+    """See that Ray accepts the options of each job. Needs no connection; raises InputError."""
+    _task(settings)
+
+
+def connection_mark() -> str:
+    """What tells the connection of this process to a Ray from an earlier or later one; "" where there is none."""
+    import ray
+
+    if not is_connected():
+        return ""
+    # over ray:// every question goes to the cluster, which may not be there any more
+    return "client" if ray.util.client.ray.is_connected() else str(ray.get_runtime_context().get_job_id())  # type: ignore[no-untyped-call]
+
+
+def living_nodes() -> list[Mapping[str, Any]]:
+    """The living nodes of the connected Ray, as ``ray.nodes()`` describes them."""
+    import ray
+
+    nodes: list[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in nodes if node["Alive"]]
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    return {"max_retries": 0, **settings.ray_remote_kwargs}
+
+
+def _task(settings: Settings) -> Any:
+    import ray
+
+    if refused := sorted(_OURS & set(settings.ray_remote_kwargs)):
+        raise InputError(f"ray_remote_kwargs may not set {', '.join(refused)}: each job has its own")
+    try:
+        entry.travel_by_value()
+        return ray.remote(**_options(settings))(entry.enter)
+    except (TypeError, ValueError) as exc:
+        raise InputError(f"ray_remote_kwargs are not accepted by ray.remote: {exc}") from exc
+
+
+class RayCluster:
+    """A connected Ray, with the options that each job of a session gets. It is a `Cluster`."""
+
+    def __init__(
+        self, settings: Settings, locate: Callable[[], Location], places: Sequence[str], broker: Any = None
+    ) -> None:
+        """``locate`` gives the store as a job that starts now needs it, ``broker`` new credentials later.
+
+        ``places`` are local directories that a worker must see to be at home.
+        """
+        import ray
+
+        self._enter = _task(settings)
+        self._options = _options(settings)
+        self._retries = int(self._options["max_retries"] or 0)
+        nodes = living_nodes()
+        self._others = sorted({node["NodeManagerHostname"] for node in nodes} - {socket.gethostname()})
+        self._check_store_is_shared(settings)
+        check_feasible(self._options, nodes)
+        self._capacity = _Capacity(self._options, nodes)
+        self._locate = locate
+        self._broker = broker
+        self._common: dict[str, Any] = {
+            "home": entry.home(places),
+            "runtime": b"",
+            "bundle": None,
+            "store": pickle.dumps(replace(locate(), credentials=None)),
+        }
+        self._reference: Any = ray.put(self._common)
+
+    def prepare(self, bundle: Bundle) -> None:
+        """Let jobs that are submitted from now on run on other machines as well."""
+        import ray
+
+        pickled = pickling.dumps(bundle, "what the jobs need")
+        if self._common["bundle"] != pickled:
+            self._common |= {"bundle": pickled, "runtime": zipped_source()}
+            self._reference = ray.put(self._common)
+
+    def reaches_out(self) -> bool:
+        """Whether there are nodes that are surely not the driver's machine."""
+        return bool(self._others)
+
+    def capacity(self) -> int:
+        """How many jobs can run at once, as far as it is known now."""
+        return self._capacity.known()
+
+    def put(self, data: bytes) -> Any:
+        """A reference to bytes that travel once, however many jobs use them."""
+        import ray
+
+        return ray.put(data)
+
+    def submit(self, func: Any, job: Job) -> Future[Receipt]:
+        """Start a job; its future's exception is in the family of ours."""
+        data = pickling.dumps(job, f"the job {job.name}")
+        reference = self._enter.options(name=job.name).remote(
+            self._reference, "run", func, data, self._credentials(), self._broker
+        )
+        return _Pending(reference, job, self._retries)
+
+    def _credentials(self) -> bytes:
+        # apart from all else, and small: Ray keeps such an argument in memory, and writes it nowhere
+        return pickle.dumps(self._locate().credentials)
+
+    def lend_cpus(self, pending: Iterable[Future[Receipt]]) -> bool:
+        """Inside a Ray task: wait for these jobs, and let others have this task's CPUs meanwhile.
+
+        Ray does so only for a task that waits by Ray's own means. Without it, tasks that hold all CPUs would
+        wait for ever for jobs of theirs that need one. Elsewhere this returns False at once.
+        """
+        import ray
+
+        if ray.get_runtime_context().worker.mode != ray.WORKER_MODE:
+            return False
+        if references := [job.reference for job in pending if isinstance(job, _Pending)]:
+            ray.wait(references, num_returns=len(references), fetch_local=False)
+        return True
+
+    def cancel(self, pending: Future[Receipt], *, force: bool) -> None:
+        """Ask a job to stop; with ``force``, kill its process."""
+        import ray
+
+        if isinstance(pending, _Pending):
+            with contextlib.suppress(ValueError):  # it has finished meanwhile
+                ray.cancel(pending.reference, force=force)
+
+    def rescue(self, job: Job) -> Receipt | None:
+        """What a job that crashed left on its node: all living nodes look for it, for 10 s at the most.
+
+        Ray does not tell where a task ran that crashed. A node that never saw the job answers at once.
+        """
+        found: list[Receipt] = []
+        # in a thread of its own: where the cluster is lost, Ray's calls wait for ever
+        looking = threading.Thread(target=lambda: found.extend(self._look_for(job)), daemon=True)
+        looking.start()
+        looking.join(_RESCUE_SECONDS + 1.0)
+        return found[0] if found else None
+
+    def _look_for(self, job: Job) -> list[Receipt]:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        task = ray.remote(num_cpus=0, max_retries=0)(entry.enter)
+        data = pickling.dumps(replace(job, payload=b""), f"the job {job.name}")
+        try:
+            asked = [
+                task.options(
+                    name=f"{job.name} (rescue)",
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+                ).remote(self._reference, "rescue", job.id.encode(), data, self._credentials(), self._broker)
+                for node in living_nodes()
+            ]
+            answered, silent = ray.wait(asked, num_returns=len(asked), timeout=_RESCUE_SECONDS)
+        except Exception as exc:  # the cluster is lost, which the watch reports
+            log.debug("%s: could not look for what it left: %s", job.name, exc)
+            return []
+        for reference in silent:
+            ray.cancel(reference, force=True)
+        return [receipt for reference in answered if (receipt := _rescued(reference, job)) is not None]
+
+    def _check_store_is_shared(self, settings: Settings) -> None:
+        if settings.store_is_default and self._others:
+            raise InputError(
+                f"Ray has nodes on other machines ({', '.join(self._others[:3])}), which cannot see this "
+                "machine's disk. Set s3_base_path (or RAY_S3_BASE_PATH) to s3://bucket/prefix"
+            )
+
+
+class _Capacity:
+    """How many jobs the living nodes take at once; looked at anew in the background, since Ray may not answer."""
+
+    def __init__(self, options: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> None:
+        self._options = options
+        self._slots = slots_of(options, nodes)
+        self._looked = time.monotonic()
+        self._lock = threading.Lock()
+
+    def known(self) -> int:
+        with self._lock:
+            if time.monotonic() - self._looked > _CAPACITY_HOLDS:
+                self._looked = time.monotonic()
+                threading.Thread(target=self._look, name="ray-s3-capacity", daemon=True).start()
+            return self._slots
+
+    def _look(self) -> None:
+        try:
+            slots = slots_of(self._options, living_nodes())
+        except Exception as exc:  # the cluster is lost, which the watch reports
+            log.debug("could not count the nodes: %s", exc)
+            return
+        with self._lock:
+            self._slots = slots
+
+
+class _Pending(Future[Receipt]):
+    """A job in flight, and the reference by which it can be cancelled. It settles whatever Ray answers."""
+
+    def __init__(self, reference: Any, job: Job, retries: int) -> None:
+        super().__init__()
+        self.reference = reference
+        reference.future().add_done_callback(lambda done: self._settle(done, job, retries))
+
+    def _settle(self, done: Future[Any], job: Job, retries: int) -> None:
+        with contextlib.suppress(InvalidStateError):
+            try:
+                error = done.exception()
+                if error is None:
+                    self.set_result(_receipt(done.result()) or Receipt())
+                else:
+                    self.set_exception(_job_error(error, job, retries))
+            except InvalidStateError:
+                raise
+            except BaseException as exc:  # a reply that cannot be read, or a future that was cancelled
+                unreadable = JobError(
+                    f"{job.name} has ended, but its reply cannot be read ({type(exc).__name__}: {exc}). See "
+                    "that driver and nodes have the same versions of Python and of its packages"
+                )
+                unreadable.__cause__ = exc
+                self.set_exception(unreadable)
+
+
+def _receipt(reply: bytes) -> Receipt | None:
+    if reply == entry.UNPREPARED:
+        return Receipt(lacks="bundle")
+    receipt: Receipt | None = pickle.loads(reply)
+    return receipt
+
+
+def _rescued(reference: Any, job: Job) -> Receipt | None:
+    import ray
+
+    try:
+        receipt = _receipt(ray.get(reference))
+    except Exception as exc:
+        log.warning("%s: could not look for what it left on a node: %s", job.name, exc)
+        return None
+    if receipt is not None and receipt.failure is not None:
+        log.warning("%s: could not look for what it left: %s", job.name, receipt.failure.summary)
+        return None
+    return None if receipt is None or receipt.lacks else receipt
+
+
+def _job_error(error: BaseException, job: Job, retries: int) -> BaseException:
+    import ray.exceptions as faults
+
+    made: JobError
+    if isinstance(error, faults.TaskCancelledError):
+        made = JobCancelledError(f"{job.name} was cancelled")
+        made.__cause__ = error
+        return made
+    if isinstance(error, faults.OutOfMemoryError):
+        text = "ran out of memory: Ray killed it to save its node. Ask for more in ray_remote_kwargs.memory"
+    elif isinstance(error, faults.NodeDiedError):
+        text = f"lost its node. {_about_retries(retries, 'to run it again elsewhere')}"
+    elif isinstance(error, faults.WorkerCrashedError):
+        text = (
+            "crashed: its process died without reporting an error (killed, os._exit or a segmentation fault). "
+            f"{_about_retries(retries, 'to run it again')}"
+        )
+    else:
+        text = f"failed on Ray: {error}"
+    made = JobError(f"{job.name} {text}")
+    made.__cause__ = error
+    return made
+
+
+def _about_retries(retries: int, purpose: str) -> str:
+    if retries:
+        return f"It was run again as often as ray_remote_kwargs.max_retries ({retries}) says"
+    return f"Set ray_remote_kwargs.max_retries {purpose}"

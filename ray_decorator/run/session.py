@@ -1,0 +1,320 @@
+"""What a process has once for all its calls with the same settings: a Ray, a store, and the jobs between them.
+
+    connection  (at once, in the background)      staging  (store, hash cache: when first needed)
+        └── engine: cluster, broker, watch  (with the first job)
+
+`Session.run` is for batches, `Session.submit` for calls that nobody waits for yet: a thread gathers these, so that
+many of them are hashed and uploaded together.
+
+Closing, in this order: no call is taken any more; submitted ones are waited for, or cancelled after Ctrl-C; the
+watch ends (it would report a Ray that is leaving); the broker ends (no job needs it now); the engine gives up what
+did not come back. The connection is Ray's own, which leaves when the process ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
+from pathlib import Path
+from queue import SimpleQueue
+
+from ..cluster.connection import Connection
+from ..cluster.credential_broker import Broker
+from ..cluster.ray_cluster import RayCluster, check_options, connection_mark
+from ..cluster.watch import Watch
+from ..core.errors import ClusterError, InputError, RayS3Error
+from ..core.model import Call, Outcome, PathSlot
+from ..core.problems import Problems
+from ..core.progress import Progress
+from ..core.settings import Settings
+from ..project import driver
+from ..store.transfer import Snapshot
+from .batch import Batch
+from .bundle import make_bundle
+from .changed_deps import ChangedDeps
+from .claims import Claims
+from .engine import Engine, Staged
+from .jobs import JobMaker
+from .shared_progress import SharedProgress
+from .staging import Staging
+from .submitted import Submitted
+
+log = logging.getLogger(__name__)
+
+ShowProgress = Callable[[], contextlib.AbstractContextManager[Progress]]
+OnDone = Callable[[int, Outcome], None]
+
+_BUNDLE_HOLDS = 2.0  # seconds; code that changes between two batches travels anew
+
+
+class Session:
+    """Runs calls. Its verbs may be called from any thread."""
+
+    def __init__(self, settings: Settings, show_progress: ShowProgress) -> None:
+        self.settings = settings
+        self.connection = Connection(settings)
+        self.claims = Claims()
+        self.progress = SharedProgress(show_progress)
+        self._staging = Staging(settings.store_url, settings.credentials)
+        self._changed = ChangedDeps()
+        self._start = os.getcwd()
+        self._reads: dict[Future[Outcome], tuple[str, list[PathSlot]]] = {}
+        self._left_out: set[Path] = set()
+        self._bundle_made: float | None = None
+        self._lock, self._making = threading.RLock(), threading.RLock()
+        self._engine: Engine | None = None
+        self._cluster: RayCluster | None = None
+        self._broker: Broker | None = None
+        self._watch: Watch | None = None
+        self._mark = ""
+        self._submitted: set[Submitted] = set()
+        self._queue: SimpleQueue[Submitted | None] = SimpleQueue()
+        self._dispatcher: threading.Thread | None = None
+        self._error: RayS3Error | None = None
+        self._closed = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether further calls may go to it: its Ray was reached, is there, and is the one of this process."""
+        if self._closed or self._error is not None:
+            return False
+        return not self._mark or self._mark == connection_mark()
+
+    def run(
+        self,
+        calls: Iterable[Call],
+        on_done: OnDone = lambda index, outcome: None,
+        left_out: Collection[Path] = (),
+    ) -> list[Outcome]:
+        """Run the calls, and return an outcome for each, in their order.
+
+        A sequence is checked as a whole before anything starts; from a generator, calls are checked and
+        started one by one as it makes them. ``on_done`` hears of each call once it is done, from any thread.
+        ``left_out`` are local paths, besides those of the calls, that are not part of the code.
+        Raises InputError for what is wrong with deps and outs, StoreError and ClusterError for what is
+        wrong with the surroundings. What goes wrong in one call alone is the error of its outcome.
+        """
+        self._left_out.update(left_out)
+        with self.progress.shown():
+            return Batch(self, on_done).run(calls)
+
+    def submit(self, call: Call) -> Submitted:
+        """Run the call without waiting. What goes wrong with it, whatever it is, is the future's exception."""
+        submitted = Submitted(call)
+        with self._lock:
+            if self._closed:
+                raise ClusterError("this process is ending, and takes no more calls")
+            self._submitted.add(submitted)
+            self._queue.put(submitted)
+            if self._dispatcher is None:
+                self._dispatcher = threading.Thread(
+                    target=self._dispatch, name="ray-s3-dispatch", daemon=True
+                )
+                self._dispatcher.start()
+        self.progress.show()
+        submitted.add_done_callback(self._forget)
+        return submitted
+
+    def cancel_submitted(self) -> None:
+        """Cancel all that was submitted and is not done; returns once that is so, within some seconds."""
+        with self._lock:
+            waiting = list(self._submitted)
+        jobs = [outcome for submitted in waiting if (outcome := submitted.withdraw()) is not None]
+        self.stop(jobs)
+
+    def close(self, *, cancel: bool = False) -> None:
+        """End the session: see above. ``cancel``: what was submitted is cancelled, not waited for."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            waiting = list(self._submitted)
+        try:
+            if not cancel:
+                wait_for(waiting)
+        finally:
+            self.cancel_submitted()
+            self._queue.put(None)
+            for part in (self._watch, self._broker, self._engine):
+                if part is not None:
+                    part.close()
+
+    def stage(self, calls: Sequence[Call], *, isolate: bool = False) -> list[Staged | InputError]:
+        """Give the store what the calls read, as one batch, and make their jobs. Connects to Ray before it uploads.
+
+        Raises InputError with all that is wrong with any dep; with ``isolate`` it stands in its call's place.
+        """
+        for call in calls:
+            self._left_out.update(path.value for path in (*call.deps, *call.targets))
+        if self.settings.store_is_default:
+            self._ready()
+            make = self._maker().make
+            return [Staged(call, make(call, {})) for call in calls]
+        self._staging.open()
+        found = self._staging.hash((dep for call in calls for dep in call.deps), self.progress)
+        problems = [_problems(call.deps, found) for call in calls]
+        if not isolate:
+            _raise(calls, problems)
+        self._ready()
+        good = [call for call, wrong in zip(calls, problems, strict=True) if not wrong]
+        staged = iter(self._pushed(good, {k: v for k, v in found.items() if isinstance(v, Snapshot)}))
+        return [InputError(tuple(wrong)) if wrong else next(staged) for wrong in problems]
+
+    def start(self, staged: Staged) -> Future[Outcome]:
+        """Submit a job. Waits for room on the cluster; raises ClusterError where that is lost."""
+        call = staged.call
+        pairs = zip(call.deps, staged.job.deps, strict=True)
+        read = [slot for slot, dep in pairs if dep.content is None and dep.inside is None]
+        if read:
+            self._changed.begin(call.name, read)
+        outcome = self._ready().start(staged)
+        if read:
+            self._reads[outcome] = (call.name, read)
+            outcome.add_done_callback(lambda done: self.finished([done]))
+        return outcome
+
+    def finished(self, outcomes: Iterable[Future[Outcome]]) -> None:
+        """See whether what these jobs read in place has changed meanwhile."""
+        for outcome in outcomes:
+            if (read := self._reads.pop(outcome, None)) is not None:
+                self._changed.end(*read)
+
+    def wait(self, outcomes: Collection[Future[Outcome]]) -> None:
+        """As `Engine.wait`."""
+        if self._engine is not None:
+            self._engine.wait(outcomes)
+
+    def stop(self, outcomes: Collection[Future[Outcome]]) -> None:
+        """As `Engine.stop`."""
+        if self._engine is not None:
+            self._engine.stop(outcomes)
+
+    def _ready(self) -> Engine:
+        with self._making:
+            if self._engine is None:
+                try:
+                    self._engine = self._made()
+                except RayS3Error as exc:
+                    self._error = exc
+                    raise
+            elif self._bundle_made is not None:
+                self._prepare()
+            return self._engine
+
+    def _made(self) -> Engine:
+        check_options(self.settings)
+        self.connection.wait()
+        credentials = self._staging.location.credentials
+        if credentials is not None and credentials.expires is not None:
+            self._broker = Broker(self._staging.fresh)
+        handle = self._broker.handle if self._broker else None
+        cluster = RayCluster(self.settings, lambda: self._staging.location, [self._start], handle)
+        engine = Engine(cluster, self._staging, self.progress, self._restage, self.settings.max_concurrent)
+        self._cluster, self._mark = cluster, connection_mark()
+        self._watch = Watch(self.settings.ray_address, lambda error: self._lost(engine, error))
+        if cluster.reaches_out():
+            self._prepare()
+        return engine
+
+    def _lost(self, engine: Engine, error: ClusterError) -> None:
+        self._error = error
+        engine.lost(error)
+
+    def _prepare(self) -> None:
+        """Jobs may go to machines that are not this one: find out what they need there, if that may have changed."""
+        assert self._cluster is not None
+        with self._making:
+            if self._bundle_made is None or time.monotonic() - self._bundle_made > _BUNDLE_HOLDS:
+                self._cluster.prepare(
+                    make_bundle(self.settings, self._staging, self._left_out, self.progress)
+                )
+                self._bundle_made = time.monotonic()
+
+    def _restage(self, staged: Staged, lacks: str) -> Staged:
+        if lacks == "bundle":
+            self._prepare()
+            return staged
+        found = self._staging.hash(staged.call.deps, self.progress)
+        _raise([staged.call], [_problems(staged.call.deps, found)])
+        return self._pushed([staged.call], {k: v for k, v in found.items() if isinstance(v, Snapshot)})[0]
+
+    def _maker(self) -> JobMaker:
+        # a second attempt must not find the first one's files: no directory of the driver's then
+        in_place = not self.settings.ray_remote_kwargs.get("max_retries")
+        return JobMaker(self._start, driver.project_paths(), self.settings.store_is_default, in_place)
+
+    def _pushed(self, calls: Sequence[Call], found: dict[str, Snapshot]) -> list[Staged]:
+        wanted = {dep.real: found[dep.real] for call in calls for dep in call.deps}
+        sent = dict(zip(wanted, self._staging.push(list(wanted.values()), self.progress), strict=True))
+        contents = {real: one.content for real, one in wanted.items()}
+        make = self._maker().make
+        return [
+            Staged(
+                call,
+                make(call, contents),
+                tuple({wanted[dep.real].content.digest: wanted[dep.real] for dep in call.deps}.values()),
+                sum(sent.pop(dep.real, 0) for dep in call.deps),
+            )
+            for call in calls
+        ]
+
+    def _dispatch(self) -> None:
+        """Start what was submitted: all that has come meanwhile as one batch."""
+        while (first := self._queue.get()) is not None:
+            group: list[Submitted | None] = [first]
+            while not self._queue.empty():
+                group.append(self._queue.get())
+            waiting = [one for one in group if one is not None and not one.done()]
+            try:
+                self._start_submitted(waiting)
+            except Exception as exc:
+                for one in waiting:
+                    one.settle(error=exc)
+            if None in group:
+                return
+
+    def _start_submitted(self, waiting: Sequence[Submitted]) -> None:
+        claimed: list[Submitted] = []
+        for one in waiting:
+            if problems := self.claims.add(one.call):
+                one.settle(error=InputError(tuple(problems)))
+            else:
+                claimed.append(one)
+        for one in claimed:
+            one.add_done_callback(lambda done: self.claims.release([done.call]))  # type: ignore[attr-defined]
+        staged = self.stage([one.call for one in claimed], isolate=True)
+        for one, ready in zip(claimed, staged, strict=True):
+            if isinstance(ready, InputError):
+                one.settle(error=ready)
+            elif not one.done():
+                one.started(self.start(ready), self._stop_one)
+
+    def _stop_one(self, outcome: Future[Outcome]) -> None:
+        threading.Thread(target=self.stop, args=([outcome],), name="ray-s3-cancel", daemon=True).start()
+
+    def _forget(self, submitted: Future[object]) -> None:
+        with self._lock:
+            self._submitted.discard(submitted)
+        self.progress.hide()
+
+
+def _problems(deps: Iterable[PathSlot], found: dict[str, Snapshot | InputError]) -> list[str]:
+    return [
+        f"deps key {dep.key!r}: {problem}"
+        for dep in deps
+        if isinstance(wrong := found[dep.real], InputError)
+        for problem in wrong.problems
+    ]
+
+
+def _raise(calls: Sequence[Call], problems: Sequence[list[str]]) -> None:
+    collected = Problems()
+    for call, wrong in zip(calls, problems, strict=True):
+        collected.add(call.name, wrong)
+    collected.raise_if_any()

@@ -1,0 +1,74 @@
+"""The sessions of this process: one for all calls with the same settings, closed when the program ends.
+
+Ctrl-C cancels what was submitted: a program that ends by it does not wait for jobs that nobody wants any more.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+from ..core import at_exit
+from ..core.settings import Settings
+from .session import Session, ShowProgress
+
+_sessions: dict[tuple[str, str], Session] = {}
+_lock = threading.Lock()
+_interrupted = threading.Event()
+
+
+def session_for(settings: Settings, show_progress: ShowProgress) -> Session:
+    """The session with these settings, for a program that is in the directory where it is now."""
+    key = (repr(settings), os.getcwd())
+    with _lock:
+        session = _sessions.get(key)
+        if session is not None and session.usable:
+            return session
+        _prepare_the_end()
+        _sessions[key] = Session(settings, show_progress)
+    if session is not None:
+        session.close(cancel=True)
+    return _sessions[key]
+
+
+def cancel_on_interrupt() -> None:
+    """From now on, Ctrl-C cancels what was submitted, and then does what it does. For the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a handler of the program's own stays
+        signal.signal(signal.SIGINT, _on_interrupt)
+
+
+def close_all() -> None:
+    """Close all sessions: wait for what was submitted, or cancel it where the program ended by Ctrl-C."""
+    with _lock:
+        sessions = list(_sessions.values())
+        _sessions.clear()
+    cancel = _interrupted.is_set() or _ended_by_interrupt()
+    for session in sessions:
+        try:
+            session.close(cancel=cancel)
+        except KeyboardInterrupt:  # nobody wants to wait any longer
+            cancel = True
+
+
+@functools.cache
+def _prepare_the_end() -> None:
+    at_exit.register(close_all)
+    os.register_at_fork(after_in_child=_sessions.clear)  # a child has none of their threads
+
+
+def _on_interrupt(number: int, frame: FrameType | None) -> None:
+    _interrupted.set()
+    for session in list(_sessions.values()):
+        threading.Thread(target=session.cancel_submitted, name="ray-s3-interrupt", daemon=True).start()
+    signal.default_int_handler(number, frame)
+
+
+def _ended_by_interrupt() -> bool:
+    last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    return isinstance(last, KeyboardInterrupt)
