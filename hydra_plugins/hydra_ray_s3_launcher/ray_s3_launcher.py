@@ -30,7 +30,7 @@ class RayS3Launcher(Launcher):
     ) -> None:
         """``options`` are the fields of ``ray_decorator.core.settings.Options``."""
         del hydra_mode  # Hydra has acted on it before it made a launcher: see config.py
-        self._deps, self._outs, self._options = tuple(deps), tuple(outs), options
+        self.deps, self.outs, self.options = tuple(deps), tuple(outs), options
         self._sweep: Sweep | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -39,7 +39,7 @@ class RayS3Launcher(Launcher):
         from . import _core
 
         self._sweep = _core.prepare(
-            self._deps, self._outs, self._options, hydra_context, task_function, config
+            self.deps, self.outs, self.options, hydra_context, task_function, config
         )
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:

@@ -71,12 +71,12 @@ STAND_IN = """
     import sys, types
     from hydra.core.utils import JobReturn, JobStatus
 
-    def launch(launcher, job_overrides, initial_job_idx):
+    def launch(sweep, job_overrides, initial_job_idx):
         print("LAUNCH", [list(job) for job in job_overrides], flush=True)
         return [JobReturn(overrides=job, status=JobStatus.COMPLETED) for job in job_overrides]
 
     _core = types.ModuleType("_core")
-    _core.prepare, _core.launch = (lambda launcher: None), launch
+    _core.prepare, _core.launch = (lambda *asked: asked), launch
     sys.modules["hydra_plugins.hydra_ray_s3_launcher._core"] = _core
     """
 
@@ -258,8 +258,8 @@ def test_the_launcher_gets_plain_values(app: Path) -> None:
     Plugins.instance().register(RayS3Launcher)
     launcher: Any = Plugins.instance()._instantiate(config)
     assert (launcher.deps, launcher.outs) == (("data.path",), ("model.path",))
-    assert type(launcher.ray_remote_kwargs) is dict
-    assert (launcher.s3_base_path, launcher.ray_address, launcher.max_concurrent) == (None, None, None)
+    assert type(launcher.options["ray_remote_kwargs"]) is dict
+    assert [launcher.options[key] for key in ("s3_base_path", "ray_address", "max_concurrent")] == [None] * 3
 
 
 # -- whole apps, with a stand-in for what follows ----------------------------------------------------

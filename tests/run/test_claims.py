@@ -19,8 +19,8 @@ CURE = (
 
 
 def call(number: int, **outs: Path | str) -> Call:
-    slots = tuple(PathSlot((key,), key, Path(value)) for key, value in outs.items())
-    return Call(print, (), {}, (), slots, name=f"#{number} x={number}")
+    slots = tuple(PathSlot.at((key,), key, Path(value)) for key, value in outs.items())
+    return Call(b"", b"", (), slots, name=f"#{number} x={number}")
 
 
 def test_paths_of_their_own_are_fine(tmp_path: Path) -> None:
