@@ -38,9 +38,7 @@ class RayS3Launcher(Launcher):
         # lazy import to ensure plugin discovery remains fast
         from . import _core
 
-        self._sweep = _core.prepare(
-            self.deps, self.outs, self.options, hydra_context, task_function, config
-        )
+        self._sweep = _core.prepare(self.deps, self.outs, self.options, hydra_context, task_function, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run one job for each list of overrides; a return for each, in the same order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from .manifest import md5
 
@@ -31,6 +32,6 @@ def fingerprint(path: str) -> str:
 
 
 def _line(relpath: str, status: os.stat_result) -> str:
-    if not relpath:  # of a directory, only what is in it counts
+    if stat.S_ISDIR(status.st_mode):  # only what is in it counts
         return f"/ {status.st_mode} {status.st_ino}"
     return f"{relpath} {status.st_mode} {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"

@@ -280,8 +280,11 @@ def _bring_out(job: Job, paths: Sequence[Path], side: _Side, *, failed: bool) ->
         for index, (out, path) in enumerate(zip(job.outs, paths, strict=True))
         if path.exists() and (out.on_failure or not failed) and not _is_in_place(out, path)
     ]
-    moved = [_moved(job, out, path) for _, out, path in wanted if side.reaches(out)]
-    sent = _push(job, [item for item in wanted if not side.reaches(item[1])], side)
+    near = {index: (out, path) for index, out, path in wanted if side.reaches(out)}
+    sent = _push(job, [item for item in wanted if item[0] not in near], side)
+    # what lies in another one goes with that
+    alone = [each for each in near.values() if each[0].inside is None or each[0].inside[0] not in near]
+    moved = [_moved(job, out, path) for out, path in alone]
     error = next((error for error in moved if error is not None), None) or sent.error
     return replace(sent, error=error)
 
@@ -293,6 +296,8 @@ def _is_in_place(out: Out, path: Path) -> bool:
 def _moved(job: Job, out: Out, path: Path) -> Exception | None:
     """Move an out to its place; where something is in the way of it there, beside that, and say so."""
     assert out.home is not None
+    if os.path.realpath(path) == os.path.realpath(out.home.path):
+        return None  # below a directory that is used in place
     try:
         move(path, Path(out.home.path))
     except InputError as exc:

@@ -216,6 +216,8 @@ class Engine:
                 self._finish(flight, Receipt(), _cancelled(flight, error))
             else:
                 threading.Thread(target=self._rescue, args=(flight, error), daemon=True).start()
+        except ClusterError as exc:  # lost meanwhile: the run's error
+            _settle(flight.outcome, exc)
         except Exception as exc:  # whatever it is, it is this call's, and the others go on
             _settle(flight.outcome, Outcome(flight.name, error=exc))
 

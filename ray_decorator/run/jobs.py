@@ -88,7 +88,7 @@ def _from_the_top(path: str) -> Iterator[str]:
 
 
 def _home(target: PathSlot, nearest: dict[str, PathId | None]) -> Home | None:
-    at = Path(target.real)
+    at = Path(target.real).parent  # not the out itself, which may be replaced meanwhile
     while True:
         key = str(at)
         if key not in nearest:

@@ -1,0 +1,64 @@
+"""Programs that submit calls, in processes of their own: what becomes of these when the program ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("ray_session_address")
+
+APP = """
+import sys, time
+from pathlib import Path
+from ray_decorator import ray_decorator
+
+@ray_decorator(outs=["out"], ray_remote_kwargs={"num_cpus": 0.1})
+def work(out, seconds, size=1):
+    Path("started").touch()
+    for _ in range(int(seconds * 20)):
+        time.sleep(0.05)
+    Path(out).write_bytes(b"x" * size)
+"""
+
+
+def start(directory: Path, code: str) -> subprocess.Popen[str]:
+    (directory / "app.py").write_text(APP + code)
+    return subprocess.Popen(
+        [sys.executable, "app.py"],
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_a_program_that_ends_waits_for_what_it_submitted(tmp_path: Path) -> None:
+    # 80 MB: a download that needs threads, which concurrent.futures gives none of at the very end
+    app = start(tmp_path, "work.submit('out', 1.0, 80_000_000)\nprint('the end')\n")
+    output, _ = app.communicate(timeout=120)
+    assert app.returncode == 0, output
+    assert "the end" in output
+    assert (tmp_path / "out").stat().st_size == 80_000_000
+
+
+@pytest.mark.parametrize("wait", ["future.result()", "time.sleep(60)"])
+def test_ctrl_c_cancels_what_was_submitted(tmp_path: Path, wait: str) -> None:
+    app = start(tmp_path, f"future = work.submit('out', 60.0)\nprint('up', flush=True)\n{wait}\n")
+    assert app.stdout is not None
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(app.pid, signal.SIGINT)
+    since = time.monotonic()
+    output, _ = app.communicate(timeout=60)
+    assert "KeyboardInterrupt" in output
+    assert app.returncode in (-signal.SIGINT, 1, 130), output
+    assert time.monotonic() - since < 40  # and not the minute that the job takes
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,36 @@
+"""A copy has the bytes, mode and times of its source, and is a file of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ray_decorator.content.reflink import copy_file
+
+
+def test_a_copy_is_a_file_of_its_own(tmp_path: Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(b"x" * 3_000_000)
+    source.chmod(0o555)
+    os.utime(source, ns=(1, 2_000_000_000))
+    copy_file(str(source), str(target))
+    assert target.read_bytes() == source.read_bytes()
+    assert (target.stat().st_mode & 0o777, target.stat().st_mtime_ns) == (0o555, 2_000_000_000)
+    assert target.stat().st_ino != source.stat().st_ino and source.stat().st_nlink == 1
+
+
+def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "b").write_bytes(b"2")
+    with pytest.raises(FileExistsError):
+        copy_file(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert (tmp_path / "b").read_bytes() == b"2"
+
+
+def test_one_that_may_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "a").chmod(0o400)
+    copy_file(str(tmp_path / "a"), str(tmp_path / "b"), writable=True)
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600

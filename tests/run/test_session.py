@@ -1,0 +1,216 @@
+"""What a process has once for all its calls, and what becomes of calls that nobody waits for yet. Real Ray."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servers
+from store_fixtures import use
+from trees import numbered, tree
+
+from ray_decorator import InputError, ray_decorator
+from ray_decorator.cluster.watch import Watch
+from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.core.settings import Options
+from ray_decorator.display.progress import make_progress
+from ray_decorator.run import session as module
+from ray_decorator.run import sessions, staging
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_S3_BASE_PATH", raising=False)
+    yield tmp_path
+    sessions.close_all()
+
+
+def copy(source: str, target: str) -> str:
+    Path(target).write_bytes(Path(source).read_bytes())
+    return source
+
+
+def slow(target: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+    Path(target).write_text("done")
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[int]:
+    made: list[int] = []
+    real = getattr(owner, name)
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        made.append(1)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, counting)
+    return made
+
+
+def test_two_hundred_submits_share_what_is_expensive(
+    home: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(rclone, monkeypatch)
+    monkeypatch.setenv("RAY_S3_BASE_PATH", f"s3://{servers.BUCKET}/submits")
+    (home / "source").write_bytes(b"data")
+    made = {
+        "identities": counted(monkeypatch, staging, "identify"),
+        "hash caches": counted(monkeypatch, HashCache, "__init__"),
+        "watches": counted(monkeypatch, Watch, "__init__"),
+        "sessions": counted(monkeypatch, module.Session, "__init__"),
+    }
+    there = ray_decorator(deps=["source"], outs=["target"], ray_remote_kwargs={"num_cpus": 0.01})(copy)
+    futures = [there.submit("source", f"target{n}") for n in range(200)]
+    assert len({future.result(120) for future in futures}) <= 200
+    assert all((home / f"target{n}").read_bytes() == b"data" for n in range(200))
+    assert {name: len(calls) for name, calls in made.items()} == dict.fromkeys(made, 1)
+
+
+def test_batches_and_submits_share_a_session(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = counted(monkeypatch, module.Session, "__init__")
+    there = ray_decorator()(os.getcwd)
+    assert [there(), *there.map([()]), there.submit().result(60)] == [str(home)] * 3
+    assert len(made) == 1
+
+
+def test_two_submits_that_write_to_one_out_while_both_run_are_refused(home: Path) -> None:
+    there = ray_decorator(outs=["target"])(slow)
+    first, second = there.submit("out", 1.0), there.submit("out", 0.0)
+    with pytest.raises(InputError, match=r"slow .* would both write .*out \(the same path\)"):
+        second.result(60)
+    assert first.result(60) is None
+    assert there.submit("out", 0.0).result(60) is None  # nobody writes there any more
+
+
+def test_a_submitted_call_can_be_cancelled_while_it_runs(home: Path) -> None:
+    there = ray_decorator(outs=["target"])(slow)
+    future = there.submit("out", 60.0)
+    deadline = time.monotonic() + 60
+    while not future.running() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert future.cancel()
+    with pytest.raises(CancelledError):
+        future.result(10)
+    # its process is free again, and nothing came home
+    assert there.submit("other", 0.0).result(60) is None
+    assert not (home / "out").exists()
+
+
+def test_bad_input_is_the_futures_and_keeps_nobody_else(home: Path) -> None:
+    there = ray_decorator(deps=["source"], outs=["target"])(copy)
+    (home / "good").write_bytes(b"1")
+    bad, good = there.submit("gone", "t1"), there.submit("good", "t2")
+    assert "gone, which does not exist" in str(bad.exception(60))
+    assert good.result(60) == str(home / "good")
+
+
+class TestNothingTravels:
+    def test_deps_are_read_where_they_lie_and_outs_are_moved(self, home: Path) -> None:
+        tree(home / "data", numbered(20))
+
+        @ray_decorator(deps=["data"], outs=["out"])
+        def look(data: str, out: str) -> tuple[str, int, int]:
+            Path(out).mkdir(exist_ok=True)
+            (Path(out) / "a").write_text("new")
+            return data, len(list(Path(data).rglob("*.bin"))), os.stat(Path(out) / "a").st_ino
+
+        (home / "out").mkdir()
+        (home / "out" / "kept").write_text("old")
+        path, files, inode = look("data", "out")
+        assert (path, files) == (str(home / "data"), 20)
+        assert {p.name: p.read_text() for p in (home / "out").iterdir()} == {"a": "new", "kept": "old"}
+        assert (home / "out" / "a").stat().st_ino == inode
+        store = Path(Options().resolve().store_url.removeprefix("file://"))
+        assert not (store / "files").exists()
+
+    def test_what_is_read_and_written_is_the_jobs_own_until_it_is_done(self, home: Path) -> None:
+        (home / "model").write_text("1")
+
+        @ray_decorator(deps=["path"], outs=["path"])
+        def train(path: str) -> str:
+            Path(path).write_text(Path(path).read_text() + "2")
+            return path
+
+        assert train("model") != str(home / "model")
+        assert (home / "model").read_text() == "12"
+
+        @ray_decorator(deps=["path"], outs=["path"])
+        def fail(path: str) -> None:
+            Path(path).write_text("torn")
+            raise ValueError
+
+        with pytest.raises(ValueError):
+            fail("model")
+        assert (home / "model").read_text() == "12"
+
+    def test_an_out_inside_of_another_one(self, home: Path) -> None:
+        @ray_decorator(outs=["model", "folder"])
+        def write(folder: str, model: str) -> None:
+            Path(model).write_text("m")
+            (Path(folder) / "log").write_text("l")
+
+        write("run", "run/models/m.pkl")
+        assert (home / "run/models/m.pkl").read_text() == "m"
+        assert (home / "run/log").read_text() == "l"
+
+    def test_a_dep_that_changes_meanwhile_is_told(self, home: Path, caplog: pytest.LogCaptureFixture) -> None:
+        (home / "data").write_text("before")
+
+        @ray_decorator(deps=["path"])
+        def change(path: str) -> None:
+            Path(path).write_text("meanwhile")
+
+        change("data")
+        warned = [r.getMessage() for r in caplog.records if "was changed while" in r.getMessage()]
+        assert [w.split(" was changed")[0] for w in warned] == [f"{home}/data (deps key 'path')"]
+
+    def test_a_store_that_is_named_is_used(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RAY_S3_BASE_PATH", (home / "store").as_uri())
+        (home / "data").write_text("x")
+
+        @ray_decorator(deps=["path"])
+        def where(path: str) -> str:
+            return path
+
+        assert where("data") != str(home / "data")
+        assert (home / "store" / "files").is_dir()
+
+    def test_something_in_the_way_of_an_out_is_said_and_the_out_kept_beside(self, home: Path) -> None:
+        (home / "out").mkdir()
+
+        @ray_decorator(outs=["out"])
+        def write(out: str) -> None:
+            os.rmdir(out)
+            Path(out).write_text("made")
+
+        with pytest.raises(InputError, match=r"outs key 'out'.*What the job wrote is at .*out\.ray_s3"):
+            write("out")
+        assert (home / "out.ray_s3").read_text() == "made"
+
+
+def test_another_directory_or_other_settings_are_another_session(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = sessions.session_for(Options().resolve(), make_progress)
+    assert sessions.session_for(Options().resolve(), make_progress) is here
+    assert sessions.session_for(Options(max_concurrent=1).resolve(), make_progress) is not here
+    (home / "sub").mkdir()
+    monkeypatch.chdir(home / "sub")
+    assert sessions.session_for(Options().resolve(), make_progress) is not here
+
+
+def test_a_session_that_was_closed_is_made_anew(home: Path) -> None:
+    first = sessions.session_for(Options().resolve(), make_progress)
+    sessions.close_all()
+    assert not first.usable
+    assert sessions.session_for(Options().resolve(), make_progress) is not first
