@@ -20,7 +20,7 @@ from pathlib import Path
 from ..core.model import Content
 
 _WORTH_IT = 100  # files; fewer are put down anew as fast,
-_WORTH_BYTES = 64 * 1024 * 1024  # unless they are copied and as large as this
+_WORTH_BYTES = 64 * 1024 * 1024  # unless they are as large as this
 _KEPT_FOR = 3600.0  # seconds since a job last had it
 _KEPT = 2 * (os.cpu_count() or 1)  # of one content: as many as jobs that read it side by side
 _TICK = 0.02  # seconds; stamps of the usual local file systems are no coarser
@@ -91,9 +91,9 @@ def _is_worth_it(content: Content) -> bool:
 
 
 def seal(root: Path) -> str:
-    """What shows a change to a tree: names, kinds, modes, sizes and times of all in it, as one md5.
+    """What shows a change to a tree: names, kinds, modes, inodes, sizes and times of all in it, as one md5.
 
-    A file's ctime counts where the file has no other links: linking and unlinking elsewhere change it.
+    A job can set an mtime back, but no ctime, which also a hard link changes that it makes to a file.
     """
     seen = [f"/ {os.stat(root).st_mode}"]
     pending = [""]
@@ -107,8 +107,7 @@ def seal(root: Path) -> str:
                     pending.append(relpath + "/")
                     seen.append(f"{relpath}/ {status.st_mode}")
                     continue
-                changed = status.st_ctime_ns if status.st_nlink == 1 else 0
-                times = f"{status.st_mtime_ns} {changed}"
+                times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
                 seen.append(f"{relpath} {status.st_mode} {status.st_ino} {status.st_size} {times}")
     listing = "\n".join(sorted(seen)).encode(errors="surrogateescape")
     return hashlib.md5(listing, usedforsecurity=False).hexdigest()

@@ -72,7 +72,7 @@ def pull(
     executables = set(content.executables)
     right, wrong = _sorted_out(planned, content, hashes, progress)
     _make_folders(planned, wrong)
-    wanted = [Wanted(t.row.md5, t.path, t.row.relpath in executables) for t in wrong]
+    wanted = [Wanted(t.row.md5, t.path, 0o777 if t.row.relpath in executables else 0o666) for t in wrong]
     fetched = download(wanted, store, progress)
     for target in right:
         if target.row.relpath in executables:
@@ -88,12 +88,12 @@ def _sorted_out(
 ) -> tuple[list[Target], list[Target]]:
     """Part the targets into those whose bytes are right already, and those to fetch."""
     now = time.time_ns()
-    standing = [
-        (target.path, target.stamp)
+    standing = {
+        target.path: target.stamp
         for target in planned.targets
         if target.stamp and (content.is_tree or target.stamp.size == content.size)
-    ]
-    md5s = hash_files(standing, planned.root, now, hashes, progress) if standing else {}
+    }
+    md5s = hash_files(standing, planned.root, now, hashes, progress).by_path if standing else {}
     right: list[Target] = []
     wrong: list[Target] = []
     for target in planned.targets:
