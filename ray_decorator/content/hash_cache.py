@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core.directories import cache_home, private_directory
+from ..core.model import Content
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS hashes (
     path BLOB PRIMARY KEY, inode INTEGER, mtime INTEGER, ctime INTEGER, size INTEGER, md5 TEXT
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS trees (path BLOB PRIMARY KEY, fingerprint TEXT, content TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS held (
     store TEXT, digest TEXT, PRIMARY KEY (store, digest)
 ) WITHOUT ROWID;
@@ -134,6 +136,23 @@ class HashCache:
             with self._session() as db:
                 db.executemany("DELETE FROM hashes WHERE path = ?", rows)
 
+    def tree(self, root: str, fingerprint: str) -> Content | None:
+        """What the directory ``root`` held when it had just this fingerprint of all its files' stamps."""
+        query = "SELECT content FROM trees WHERE path = ? AND fingerprint = ?"
+        with self._session() as db:
+            for (text,) in db.execute(query, (os.fsencode(root), fingerprint)):
+                digest, size, files, executables = json.loads(text)
+                return Content(digest, size, files, tuple(executables))
+        return None
+
+    def record_tree(self, root: str, fingerprint: str, content: Content) -> None:
+        """Keep what the directory holds. None of its files may be fresh (see `Stamp.is_fresh`)."""
+        text = json.dumps([content.digest, content.size, content.files, content.executables])
+        with self._session() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO trees VALUES (?, ?, ?)", (os.fsencode(root), fingerprint, text)
+            )
+
     def known(self, store: str, digests: Collection[str]) -> set[str]:
         """Those of ``digests`` that the store was seen to hold."""
         query = "SELECT digest FROM held WHERE store = ? AND digest IN (SELECT value FROM json_each(?))"
@@ -160,7 +179,7 @@ class HashCache:
             try:
                 with self._db:
                     yield self._db
-            except (sqlite3.Error, OverflowError) as exc:  # a time of the year 2300, say
+            except (sqlite3.Error, OverflowError, ValueError) as exc:  # a time of the year 2300, spoilt pages
                 self._warn(exc)
 
     def _warn(self, exc: Exception) -> None:

@@ -7,12 +7,14 @@ is left out for being a link is told.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ from .temporary import is_temporary
 log = logging.getLogger(__name__)
 
 _SKIPPED = {".git", ".hg", ".dvc"}
+_MANY = 1000  # files; of fewer, the md5s are found as fast one by one
 _MOST_LINKS = 3
 _MOST_LEFT_OUT = 5
 
@@ -61,21 +64,37 @@ class _Found:
         if status.st_mode & 0o111:
             self.executables.add(relpath)
 
+    def fingerprint(self) -> str:
+        """A digest of all that must stay for the content to be the same."""
+        state = manifest.md5("\0".join(self.stamps).encode(errors="surrogateescape"))
+        state.update(",".join(map(str, chain.from_iterable(self.stamps.values()))).encode())
+        state.update("\0".join(sorted(self.executables)).encode(errors="surrogateescape"))
+        return state.hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a path held. ``manifest`` is a directory's, as the store keeps it; None for a single file."""
+    """What a path held, by content. Most are of what a store has already, and nobody asks for more."""
 
     path: str
     content: Content
-    manifest: bytes | None
     _found: _Found
-    _md5s: Md5s
+    _md5s: Callable[[], Md5s]
+
+    @property
+    def manifest(self) -> bytes | None:
+        """A directory's manifest, as the store keeps it; None for a single file."""
+        if not self.content.is_tree:
+            return None
+        digest, data = manifest.dump(_rows(self._found, self._md5s()))
+        if digest != self.content.digest:  # only where the hash cache is spoilt
+            raise InputError(changed(self.path))
+        return data
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """The files, in no order. Made when asked for: most snapshots are of what a store has already."""
-        stamps, (md5s, settled) = self._found.stamps, self._md5s
+        """The files, in no order."""
+        stamps, (md5s, settled) = self._found.stamps, self._md5s()
         return tuple(
             Entry(relpath, path, stamps[path].size, md5s[path], stamps[path] if path in settled else None)
             for relpath, path in self._found.files
@@ -95,12 +114,24 @@ def snapshot(path: Path, hashes: HashCache, progress: Progress, *, lenient: bool
     seen = _look(root, path)
     if seen.bad and not lenient:
         raise _error(seen.bad)
-    unreadable = seen.bad if lenient else None
-    md5s = hash_files(seen.found.stamps, root, taken, hashes, progress, prune=True, unreadable=unreadable)
+    stamps, unreadable = seen.found.stamps, seen.bad if lenient else None
+
+    @functools.cache
+    def md5s() -> Md5s:
+        return hash_files(stamps, root, taken, hashes, progress, prune=True, unreadable=unreadable)
+
+    fingerprint = seen.found.fingerprint() if len(stamps) >= _MANY and not lenient else None
+    if fingerprint and (content := hashes.tree(root, fingerprint)):
+        _warn(path, root, seen, lenient)
+        return Snapshot(root, content, seen.found, md5s)
+    md5s()
     if root in seen.bad:
         raise _error(seen.bad)
     _warn(path, root, seen, lenient)
-    return _taken(root, seen.found, md5s)
+    made = _taken(root, seen.found, md5s())
+    if fingerprint and not any(stamp.is_fresh(taken) for stamp in stamps.values()):
+        hashes.record_tree(root, fingerprint, made.content)
+    return made
 
 
 def snapshot_of(files: Sequence[tuple[str, str]], hashes: HashCache, progress: Progress) -> Snapshot:
@@ -130,16 +161,18 @@ def snapshot_of(files: Sequence[tuple[str, str]], hashes: HashCache, progress: P
 
 def _taken(root: str, found: _Found, md5s: Md5s) -> Snapshot:
     """The snapshot of those files whose md5s are known."""
-    known = md5s.by_path
-    rows = [(relpath, known[path]) for relpath, path in found.files if path in known]
-    size = sum(found.stamps[path].size for _, path in found.files if path in known)
+    rows = _rows(found, md5s)
+    size = sum(found.stamps[path].size for _, path in found.files if path in md5s.by_path)
     executables = found.executables and found.executables.intersection(relpath for relpath, _ in rows)
-    if len(rows) == 1 and not rows[0][0]:
-        digest, data = rows[0][1], None
-    else:
-        digest, data = manifest.dump(rows)
+    is_file = len(rows) == 1 and not rows[0][0]
+    digest = rows[0][1] if is_file else manifest.dump(rows)[0]
     content = Content(digest, size, len(rows), tuple(sorted(executables)))
-    return Snapshot(root, content, data, found, md5s)
+    return Snapshot(root, content, found, lambda: md5s)
+
+
+def _rows(found: _Found, md5s: Md5s) -> list[tuple[str, str]]:
+    known = md5s.by_path
+    return [(relpath, known[path]) for relpath, path in found.files if path in known]
 
 
 def _choose(relpath: str, path: str, found: _Found, problems: list[str]) -> None:

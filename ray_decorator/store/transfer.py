@@ -38,15 +38,15 @@ def push(taken: Snapshot, store: Store, hashes: HashCache, progress: Progress, *
     digest = taken.content.digest
     if trust and hashes.known(store.place, [digest]):
         return 0
-    entries = {entry.md5: entry for entry in taken.entries}
-    if trust and taken.manifest is not None and store.head(object_key(digest)) == len(taken.manifest):
+    entries, manifest = {entry.md5: entry for entry in taken.entries}, taken.manifest
+    if trust and manifest is not None and store.head(object_key(digest)) == len(manifest):
         hashes.remember(store.place, [digest, *entries])
         return 0
     known = hashes.known(store.place, entries.keys()) if trust else set()
     sent = _push_files([entry for md5, entry in entries.items() if md5 not in known], store, progress, trust)
-    if taken.manifest is not None:
-        store.put(object_key(digest), taken.manifest)
-        sent += len(taken.manifest)
+    if manifest is not None:
+        store.put(object_key(digest), manifest)
+        sent += len(manifest)
     hashes.remember(store.place, [digest, *entries])
     return sent
 

@@ -229,3 +229,65 @@ def test_of_chosen_files(tmp_path: Path, hashes: HashCache) -> None:
     (source / "a").unlink()
     with pytest.raises(InputError, match="a: changed while it was being read"):
         snapshot_of(chosen, hashes, QUIET)
+
+
+class TestAnUnchangedTree:
+    """Of many files, it is known as a whole by the stamps of all."""
+
+    @pytest.fixture
+    def many(self, tmp_path: Path) -> Path:
+        return tree(tmp_path / "t", numbered(1100, 8))
+
+    def test_is_what_it_was_and_can_still_be_pushed(
+        self, many: Path, tmp_path: Path, hashes: HashCache, store: Store
+    ) -> None:
+        (many / "0" / "0.bin").chmod(0o755)
+        settle()
+        first, second = snapshot(many, hashes, QUIET), snapshot(many, hashes, QUIET)
+        assert (second.content, second.manifest) == (first.content, first.manifest)
+        assert second.entries == first.entries
+        fourth = snapshot(many, HashCache.in_memory(), QUIET)
+        assert fourth.content == first.content
+        push(second, store, hashes, QUIET)
+        pull(second.content, tmp_path / "home", store, None, QUIET)
+        assert read(tmp_path / "home") == read(many)
+
+    @pytest.mark.parametrize(
+        "change", ["bytes", "bytes, and the time set back", "mode", "name", "gone", "new"]
+    )
+    def test_shows_any_change(self, many: Path, hashes: HashCache, change: str) -> None:
+        settle()
+        before = snapshot(many, hashes, QUIET)
+        assert snapshot(many, hashes, QUIET).content == before.content
+        file = many / "1" / "1.bin"
+        times = file.stat()
+        if "bytes" in change:
+            file.write_bytes(b"x" * times.st_size)
+        if "back" in change:
+            os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+        if change == "mode":
+            file.chmod(0o755)
+        if change == "name":
+            file.rename(many / "1" / "other")
+        if change == "gone":
+            file.unlink()
+        if change == "new":
+            (many / "1" / "other").write_bytes(b"")
+        after = snapshot(many, hashes, QUIET)
+        assert after.content != before.content
+        assert after.content == snapshot(many, HashCache.in_memory(), QUIET).content
+
+    def test_is_not_kept_while_it_is_fresh(self, many: Path, hashes: HashCache) -> None:
+        for number in range(20):
+            (many / "1" / "1.bin").write_bytes(b"%02d" % number)
+            taken = snapshot(many, hashes, QUIET)
+            assert dict((e.relpath, e.md5) for e in taken.entries)["1/1.bin"] == md5(b"%02d" % number)
+
+    def test_that_changes_before_it_is_pushed(self, many: Path, hashes: HashCache, store: Store) -> None:
+        settle()
+        snapshot(many, hashes, QUIET)
+        taken = snapshot(many, hashes, QUIET)
+        (many / "1" / "1.bin").write_bytes(b"x")
+        with pytest.raises(InputError, match=r"1\.bin: changed while it was being read"):
+            push(taken, store, hashes, QUIET)
+        assert store.head("files/md5/" + taken.content.digest[:2] + "/" + taken.content.digest[2:]) is None
