@@ -10,22 +10,28 @@ import json
 import logging
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core.directories import cache_home
+from ..core.directories import cache_home, private_directory
+from ..core.model import Content
 
 log = logging.getLogger(__name__)
 
 _FRESH_NS = 100_000_000  # clocks of file systems tick, every 10 ms or oftener
+_SETTLED_NS = 60_000_000_000
 _BUSY_SECONDS = 5.0
+_INODES = 2**63 - 1  # what SQLite takes of a number; some network file systems use the 64th bit
+_ENCODING = sys.getfilesystemencoding()
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS hashes (
     path BLOB PRIMARY KEY, inode INTEGER, mtime INTEGER, ctime INTEGER, size INTEGER, md5 TEXT
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS trees (path BLOB PRIMARY KEY, fingerprint TEXT, content TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS held (
     store TEXT, digest TEXT, PRIMARY KEY (store, digest)
 ) WITHOUT ROWID;
@@ -42,11 +48,20 @@ class Stamp(NamedTuple):
 
     @classmethod
     def of(cls, stat: os.stat_result) -> Stamp:
-        return cls(stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size)
+        fields = (stat.st_ino & _INODES, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size)
+        return tuple.__new__(cls, fields)  # half the time of cls(…)
 
     def is_fresh(self, taken: int) -> bool:
         """Whether the file had just changed at ``taken`` (ns): its clock may not have ticked since."""
         return taken - self.ctime < _FRESH_NS
+
+    def is_settled(self, taken: int) -> bool:
+        """Whether it had not changed for so long at ``taken`` (ns) that any change to come shows.
+
+        A program that writes through a memory map changes the times only when the kernel has written the
+        page to the disk since: Linux does so within 35 s.
+        """
+        return taken - self.ctime > _SETTLED_NS
 
 
 class Hashed(NamedTuple):
@@ -64,14 +79,18 @@ def default_path() -> Path:
 
 
 class HashCache:
-    """The cache in the file ``path``, made when missing. Safe for threads and for other processes."""
+    """The cache in the file ``path``, made when missing. Safe for threads and for other processes.
+
+    Raises InputError where others than this user could write to the file's directory.
+    """
 
     def __init__(self, path: Path) -> None:
         self._name = str(path)
         self._lock = threading.Lock()
         self._warned = False
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_directory(path.parent)
             self._db = _connect(str(path))
         except (OSError, sqlite3.Error) as exc:
             self._warn(exc)
@@ -85,22 +104,30 @@ class HashCache:
         cache._db = _connect(":memory:")
         return cache
 
-    def recorded(self, root: str) -> Mapping[str, tuple[Stamp, str]]:
-        """Path -> (stamp, md5) of all that is recorded at and below the absolute path ``root``."""
+    def unchanged(self, root: str, stamps: Mapping[str, Stamp]) -> tuple[dict[str, str], list[str]]:
+        """Path -> md5 of the files at and below ``root`` that are recorded with just these stamps.
+
+        With them, the paths that are recorded there and have no stamp now. All paths are absolute.
+        """
         at = os.fsencode(root)
         below = b"" if at == b"/" else at
         query = "SELECT * FROM hashes WHERE path = ? OR (path > ? AND path < ?)"
-        rows: list[tuple[bytes, int, int, int, int, str]] = []
+        md5s: dict[str, str] = {}
+        others: list[str] = []
         with self._session() as db:
-            rows = db.execute(query, (at, below + b"/", below + b"0")).fetchall()
-        return {os.fsdecode(path): (Stamp(*stamp), md5) for path, *stamp, md5 in rows}
+            for row in db.execute(query, (at, below + b"/", below + b"0")):
+                path = row[0].decode(_ENCODING, "surrogateescape")  # os.fsdecode, of 100,000 paths
+                if (now := stamps.get(path)) is None:
+                    others.append(path)
+                elif now == row[1:5]:
+                    md5s[path] = row[5]
+        return md5s, others
 
     def record(self, files: Iterable[Hashed]) -> None:
         """Keep these md5s, but for files so fresh that a later change might not show in their stamp."""
-        rows = [(os.fsencode(f.path), *f.stamp, f.md5) for f in files if not f.racy]
-        if rows:
-            with self._session() as db:
-                db.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)", rows)
+        rows = ((os.fsencode(f.path), *f.stamp, f.md5) for f in files if not f.racy)
+        with self._session() as db:
+            db.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def drop(self, paths: Iterable[str]) -> None:
         """Forget files that are gone."""
@@ -108,6 +135,23 @@ class HashCache:
         if rows:
             with self._session() as db:
                 db.executemany("DELETE FROM hashes WHERE path = ?", rows)
+
+    def tree(self, root: str, fingerprint: str) -> Content | None:
+        """What the directory ``root`` held when it had just this fingerprint of all its files' stamps."""
+        query = "SELECT content FROM trees WHERE path = ? AND fingerprint = ?"
+        with self._session() as db:
+            for (text,) in db.execute(query, (os.fsencode(root), fingerprint)):
+                digest, size, files, executables = json.loads(text)
+                return Content(digest, size, files, tuple(executables))
+        return None
+
+    def record_tree(self, root: str, fingerprint: str, content: Content) -> None:
+        """Keep what the directory holds. None of its files may be fresh (see `Stamp.is_fresh`)."""
+        text = json.dumps([content.digest, content.size, content.files, content.executables])
+        with self._session() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO trees VALUES (?, ?, ?)", (os.fsencode(root), fingerprint, text)
+            )
 
     def known(self, store: str, digests: Collection[str]) -> set[str]:
         """Those of ``digests`` that the store was seen to hold."""
@@ -135,7 +179,7 @@ class HashCache:
             try:
                 with self._db:
                     yield self._db
-            except sqlite3.Error as exc:
+            except (sqlite3.Error, OverflowError, ValueError) as exc:  # a time of the year 2300, spoilt pages
                 self._warn(exc)
 
     def _warn(self, exc: Exception) -> None:

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from ..core.errors import InputError
 from ..core.progress import Progress
 from . import manifest
 from .hash_cache import HashCache, Hashed, Stamp
-from .threads import each
+from .threads import Pace, each
 
 _THREADS = min(8, (os.cpu_count() or 1) + 1)
 _CHUNK = 1024 * 1024
+_BATCH = 64  # files
+_SMALL = 8 * 1024  # bytes a file, on average: md5 takes no longer than the system calls around it
+
+
+class Md5s(NamedTuple):
+    """Path -> md5, and the large files among them that were hashed now and had not changed for long.
+
+    Any later change to one of ``settled`` shows in its stamp.
+    """
+
+    by_path: dict[str, str]
+    settled: frozenset[str]
 
 
 def hash_files(
-    files: list[tuple[str, Stamp]],
+    stamps: Mapping[str, Stamp],
     root: str,
     taken: int,
     hashes: HashCache | None,
@@ -24,27 +38,22 @@ def hash_files(
     *,
     prune: bool = False,
     unreadable: dict[str, str] | None = None,
-) -> Mapping[str, str]:
-    """Path -> md5 of these files at and below ``root``, whose stamps were taken at ``taken`` (ns) or later.
+) -> Md5s:
+    """The md5s of these files at and below ``root``, whose stamps were taken at ``taken`` (ns) or later.
 
     ``prune``: the files are all there are below ``root``. What cannot be read goes into ``unreadable``, path
     -> why; where that is None, InputError names it. InputError also names what changes meanwhile.
     """
-    recorded = hashes.recorded(root) if hashes else {}
-    unknown = []
-    md5s: dict[str, str] = {}
-    for path, stamp in files:
-        if (known := recorded.get(path)) and known[0] == stamp:
-            md5s[path] = known[1]
-        else:
-            unknown.append((path, stamp))
-    fresh = _hash(unknown, taken, progress, unreadable)
+    md5s, others = hashes.unchanged(root, stamps) if hashes else ({}, [])
+    unknown = [(path, stamp) for path, stamp in stamps.items() if path not in md5s]
+    fresh = _hash(unknown, taken, progress, unreadable) if unknown else []
     md5s.update((file.path, file.md5) for file in fresh)
-    if hashes:
+    if hashes and fresh:
         hashes.record(fresh)
-        if prune:
-            hashes.drop(recorded.keys() - md5s.keys())
-    return md5s
+    if hashes and prune and others:
+        hashes.drop(others)
+    settled = (f.path for f in fresh if f.stamp.size > _CHUNK and f.stamp.is_settled(taken))
+    return Md5s(md5s, frozenset(settled))
 
 
 def _hash(
@@ -52,41 +61,77 @@ def _hash(
 ) -> list[Hashed]:
     hashed: list[Hashed] = []
     problems: list[str] = []
-    if files:
-        progress.expect("hashing", len(files), sum(stamp.size for _, stamp in files))
+    size = sum(stamp.size for _, stamp in files)
+    progress.expect("hashing", len(files), size)
 
-    def work(item: tuple[str, Stamp]) -> None:
-        path, stamp = item
-        try:
-            hashed.append(Hashed(path, stamp, _md5(path, stamp, progress), stamp.is_fresh(taken)))
-        except OSError as exc:
-            if unreadable is None:
-                problems.append(f"{path}: {cannot_be_read(exc)}")
-            else:
-                unreadable[path] = cannot_be_read(exc)
-        except InputError as exc:
-            problems.extend(exc.problems)
+    def work(batch: list[tuple[str, Stamp]]) -> None:
+        done = count = 0
+        for path, stamp in batch:
+            try:
+                hashed.append(Hashed(path, stamp, _md5(path, stamp, progress), stamp.is_fresh(taken)))
+            except OSError as exc:
+                if unreadable is None:
+                    problems.append(f"{path}: {cannot_be_read(exc)}")
+                else:
+                    unreadable[path] = cannot_be_read(exc)
+                continue
+            except InputError as exc:
+                problems.extend(exc.problems)
+                continue
+            done += 1
+            count += stamp.size if stamp.size <= _CHUNK else 0
+        progress.advance("hashing", done, count)
 
-    each(work, files, _THREADS)
+    batches = list(_batches(files))
+    # Each system call gives the interpreter's lock away: for small files that the system has in memory, more
+    # than one thread takes more than twice the time.
+    if size < len(files) * _SMALL:
+        pace = Pace()
+        while batches and not pace.waits:
+            pace.do(work, batches.pop())
+    each(work, batches, _THREADS)
     if problems:
         raise InputError(tuple(sorted(problems)))
     return hashed
 
 
+def _batches(files: list[tuple[str, Stamp]]) -> Iterator[list[tuple[str, Stamp]]]:
+    batch: list[tuple[str, Stamp]] = []
+    size = 0
+    for file in files:
+        batch.append(file)
+        size += file[1].size
+        if len(batch) == _BATCH or size > _CHUNK:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
 def _md5(path: str, stamp: Stamp, progress: Progress) -> str:
-    state = manifest.md5()
-    with open(path, "rb", buffering=0) as file:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
         if stamp.size <= _CHUNK:
-            state.update(file.read(stamp.size + 1))
+            data = os.read(fd, stamp.size + 1)
+            state = manifest.md5(data)
+            while 0 < len(data) < stamp.size and (more := os.read(fd, _CHUNK)):  # a network file system's
+                state.update(more)
+                data += more
         else:
-            buffer = memoryview(bytearray(_CHUNK))
-            while count := file.readinto(buffer):
-                state.update(buffer[:count])
-                progress.advance("hashing", 0, count)
-        if Stamp.of(os.fstat(file.fileno())) != stamp:
+            state = _md5_in_pieces(fd, progress)
+        if Stamp.of(os.fstat(fd)) != stamp:
             raise InputError(changed(path))
-    progress.advance("hashing", 1, stamp.size if stamp.size <= _CHUNK else 0)
+    finally:
+        os.close(fd)
     return state.hexdigest()
+
+
+def _md5_in_pieces(fd: int, progress: Progress) -> hashlib._Hash:
+    state, buffer = manifest.md5(), memoryview(bytearray(_CHUNK))
+    while count := os.readv(fd, [buffer]):
+        state.update(buffer[:count])
+        progress.advance("hashing", 0, count)
+    return state
 
 
 def changed(path: str) -> str:

@@ -23,6 +23,7 @@ PREFIX = "files/md5"
 
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
 _CHUNK = 1024 * 1024
+_quoted = json.encoder.encode_basestring_ascii
 
 
 class Row(NamedTuple):
@@ -56,10 +57,11 @@ def digest_of_key(key: str) -> str:
     return key[len(PREFIX) + 1 :].replace("/", "")
 
 
-def dump(rows: Iterable[Row]) -> tuple[str, bytes]:
-    """A directory's digest and its manifest's canonical bytes."""
-    listed = [{"md5": row.md5, "relpath": row.relpath} for row in sorted(rows)]
-    data = json.dumps(listed, sort_keys=True).encode("ascii")
+def dump(rows: Iterable[tuple[str, str]]) -> tuple[str, bytes]:
+    """A directory's digest and its manifest's canonical bytes, of the (relpath, md5) of its files."""
+    # as json.dumps writes a list of dicts, in a third of the time
+    listed = ", ".join(f'{{"md5": "{md5}", "relpath": {_quoted(name)}}}' for name, md5 in sorted(rows))
+    data = f"[{listed}]".encode("ascii")
     return md5(data).hexdigest() + ".dir", data
 
 

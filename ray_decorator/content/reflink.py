@@ -10,16 +10,27 @@ _FICLONE = 0x40049409  # linux/fs.h
 _CHUNK = 1024 * 1024
 
 
-def copy_file(source: str, target: str, *, writable: bool = False) -> None:
-    """Make the file ``target``, which must not exist, with the bytes, mode and times of ``source``.
+def copy_bytes(source: str, path: str, mode: int) -> None:
+    """Make ``path``, which must not exist, of the bytes of ``source``.
 
-    ``writable``: the user may write to it, whatever the mode of ``source``. Raises OSError.
+    Raises OSError; then there is no ``path`` of ours.
     """
-    with open(source, "rb") as read, open(target, "xb") as written:
+    with open(source, "rb", buffering=0) as read:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
-            fcntl.ioctl(written.fileno(), _FICLONE, read.fileno())
-        except OSError:  # another file system, or one without reflinks
-            shutil.copyfileobj(read, written, _CHUNK)
-    shutil.copystat(source, target)
+            with open(fd, "wb", buffering=0) as written:
+                try:
+                    fcntl.ioctl(fd, _FICLONE, read.fileno())
+                except OSError:  # another file system, or one that has no reflinks
+                    shutil.copyfileobj(read, written, _CHUNK)
+        except OSError:
+            os.unlink(path)
+            raise
+
+
+def copy_file(source: str, path: str, *, writable: bool = False) -> None:
+    """As `copy_bytes`, with mode and times of ``source``; ``writable``: the user may write to it in any case."""
+    copy_bytes(source, path, 0o600)
+    shutil.copystat(source, path)
     if writable:
-        os.chmod(target, os.stat(target).st_mode | 0o200)
+        os.chmod(path, os.stat(path).st_mode | 0o200)

@@ -7,12 +7,14 @@ is left out for being a link is told.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import stat
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,12 +23,13 @@ from ..core.model import Content
 from ..core.progress import Progress
 from . import manifest
 from .hash_cache import HashCache, Stamp
-from .hashing import cannot_be_read, changed, hash_files
+from .hashing import Md5s, cannot_be_read, changed, hash_files
 from .temporary import is_temporary
 
 log = logging.getLogger(__name__)
 
 _SKIPPED = {".git", ".hg", ".dvc"}
+_MANY = 1000  # files; of fewer, the md5s are found as fast one by one
 _MOST_LINKS = 3
 _MOST_LEFT_OUT = 5
 
@@ -35,29 +38,68 @@ _spoken_of: set[str] = set()
 
 
 class Entry(NamedTuple):
-    """A file as it was when hashed: ``relpath`` is ``""`` where the snapshot is of a single file."""
+    """A file as it was when hashed: ``relpath`` is ``""`` where the snapshot is of a single file.
+
+    ``stamp``: while the file has it, its bytes are certain to have this md5. None where only the bytes tell.
+    """
 
     relpath: str
     path: str
     size: int
     md5: str
+    stamp: Stamp | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Files: (relative path, absolute path) of each in order; their stamps by absolute path."""
+
+    files: list[tuple[str, str]] = field(default_factory=list)
+    stamps: dict[str, Stamp] = field(default_factory=dict)
+    executables: set[str] = field(default_factory=set)
+
+    def add(self, relpath: str, path: str, status: os.stat_result) -> None:
+        self.files.append((relpath, path))
+        self.stamps[path] = Stamp.of(status)
+        if status.st_mode & 0o111:
+            self.executables.add(relpath)
+
+    def fingerprint(self) -> str:
+        """A digest of all that must stay for the content to be the same."""
+        state = manifest.md5("\0".join(self.stamps).encode(errors="surrogateescape"))
+        state.update(",".join(map(str, chain.from_iterable(self.stamps.values()))).encode())
+        state.update("\0".join(sorted(self.executables)).encode(errors="surrogateescape"))
+        return state.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a path held. ``manifest`` is a directory's, as the store keeps it; None for a single file."""
+    """What a path held, by content. Most are of what a store has already, and nobody asks for more."""
 
     path: str
     content: Content
-    entries: tuple[Entry, ...]
-    manifest: bytes | None
+    _found: _Found
+    _md5s: Callable[[], Md5s]
 
+    @property
+    def manifest(self) -> bytes | None:
+        """A directory's manifest, as the store keeps it; None for a single file."""
+        if not self.content.is_tree:
+            return None
+        digest, data = manifest.dump(_rows(self._found, self._md5s()))
+        if digest != self.content.digest:  # only where the hash cache is spoilt
+            raise InputError(changed(self.path))
+        return data
 
-class _Found(NamedTuple):
-    relpath: str
-    path: str
-    stamp: Stamp
-    executable: bool
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The files, in no order."""
+        stamps, (md5s, settled) = self._found.stamps, self._md5s()
+        return tuple(
+            Entry(relpath, path, stamps[path].size, md5s[path], stamps[path] if path in settled else None)
+            for relpath, path in self._found.files
+            if path in md5s
+        )
 
 
 def snapshot(path: Path, hashes: HashCache, progress: Progress, *, lenient: bool = False) -> Snapshot:
@@ -72,13 +114,24 @@ def snapshot(path: Path, hashes: HashCache, progress: Progress, *, lenient: bool
     seen = _look(root, path)
     if seen.bad and not lenient:
         raise _error(seen.bad)
-    files = [(file.path, file.stamp) for file in seen.files]
-    unreadable = seen.bad if lenient else None
-    md5s = hash_files(files, root, taken, hashes, progress, prune=True, unreadable=unreadable)
+    stamps, unreadable = seen.found.stamps, seen.bad if lenient else None
+
+    @functools.cache
+    def md5s() -> Md5s:
+        return hash_files(stamps, root, taken, hashes, progress, prune=True, unreadable=unreadable)
+
+    fingerprint = seen.found.fingerprint() if len(stamps) >= _MANY and not lenient else None
+    if fingerprint and (content := hashes.tree(root, fingerprint)):
+        _warn(path, root, seen, lenient)
+        return Snapshot(root, content, seen.found, md5s)
+    md5s()
     if root in seen.bad:
         raise _error(seen.bad)
     _warn(path, root, seen, lenient)
-    return _taken(root, [file for file in seen.files if file.path in md5s], md5s)
+    made = _taken(root, seen.found, md5s())
+    if fingerprint and not any(stamp.is_fresh(taken) for stamp in stamps.values()):
+        hashes.record_tree(root, fingerprint, made.content)
+    return made
 
 
 def files_of(path: Path) -> list[tuple[str, str]]:
@@ -86,7 +139,7 @@ def files_of(path: Path) -> list[tuple[str, str]]:
     root = os.path.realpath(path)
     seen = _look(root, path)
     _warn(path, root, seen, lenient=True)
-    return [(file.relpath, file.path) for file in seen.files]
+    return seen.found.files
 
 
 def snapshot_of(files: Sequence[tuple[str, str]], hashes: HashCache, progress: Progress) -> Snapshot:
@@ -97,43 +150,52 @@ def snapshot_of(files: Sequence[tuple[str, str]], hashes: HashCache, progress: P
     """
     taken = time.time_ns()
     problems: list[str] = []
-    found = [file for relpath, path in files if (file := _chosen(relpath, path, problems))]
+    found = _Found()
+    for relpath, path in files:
+        _choose(relpath, path, found, problems)
     if problems:
         raise InputError(tuple(sorted(problems)))
-    parts: dict[str, list[_Found]] = {}
-    for file in found:
+    parts: dict[str, dict[str, Stamp]] = {}
+    for relpath, path in found.files:
         # one look into the cache for each of the few folders that the files come from
-        parts.setdefault(file.relpath.partition("/")[0], []).append(file)
-    md5s: dict[str, str] = {}
+        parts.setdefault(relpath.partition("/")[0], {})[path] = found.stamps[path]
+    md5s = Md5s({}, frozenset())
     for part in parts.values():
-        root = os.path.commonpath([os.path.dirname(file.path) for file in part])
-        md5s |= hash_files([(file.path, file.stamp) for file in part], root, taken, hashes, progress)
-    return _taken(os.path.commonpath([file.path for file in found]) if found else "", found, md5s)
+        root = os.path.commonpath([os.path.dirname(path) for path in part])
+        more = hash_files(part, root, taken, hashes, progress)
+        md5s = Md5s(md5s.by_path | more.by_path, md5s.settled | more.settled)
+    return _taken(os.path.commonpath(found.stamps) if found.stamps else "", found, md5s)
 
 
-def _taken(root: str, found: Sequence[_Found], md5s: Mapping[str, str]) -> Snapshot:
-    entries = tuple(Entry(file.relpath, file.path, file.stamp.size, md5s[file.path]) for file in found)
-    executables = tuple(sorted(file.relpath for file in found if file.executable))
-    size = sum(entry.size for entry in entries)
-    if len(found) == 1 and not found[0].relpath:
-        return Snapshot(root, Content(entries[0].md5, size, 1, executables), entries, None)
-    digest, data = manifest.dump(manifest.Row(entry.relpath, entry.md5) for entry in entries)
-    return Snapshot(root, Content(digest, size, len(entries), executables), entries, data)
+def _taken(root: str, found: _Found, md5s: Md5s) -> Snapshot:
+    """The snapshot of those files whose md5s are known."""
+    rows = _rows(found, md5s)
+    size = sum(found.stamps[path].size for _, path in found.files if path in md5s.by_path)
+    executables = found.executables and found.executables.intersection(relpath for relpath, _ in rows)
+    is_file = len(rows) == 1 and not rows[0][0]
+    digest = rows[0][1] if is_file else manifest.dump(rows)[0]
+    content = Content(digest, size, len(rows), tuple(sorted(executables)))
+    return Snapshot(root, content, found, lambda: md5s)
 
 
-def _chosen(relpath: str, path: str, problems: list[str]) -> _Found | None:
+def _rows(found: _Found, md5s: Md5s) -> list[tuple[str, str]]:
+    known = md5s.by_path
+    return [(relpath, known[path]) for relpath, path in found.files if path in known]
+
+
+def _choose(relpath: str, path: str, found: _Found, problems: list[str]) -> None:
     try:
         status = os.stat(path)
     except FileNotFoundError:
         problems.append(changed(path))
-        return None
+        return
     except OSError as exc:
         problems.append(f"{path}: {cannot_be_read(exc)}")
-        return None
-    if not stat.S_ISREG(status.st_mode):
+        return
+    if stat.S_ISREG(status.st_mode):
+        found.add(relpath, path, status)
+    else:
         problems.append(changed(path))
-        return None
-    return _found(relpath, path, status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +205,7 @@ class _Look:
     ``links``: relative path of one to a directory -> where it leads; ``bad``: path -> why it cannot be taken.
     """
 
-    files: list[_Found]
+    found: _Found
     links: dict[str, str]
     bad: dict[str, str]
 
@@ -156,14 +218,16 @@ def _look(root: str, named: Path) -> _Look:
     except OSError as exc:
         raise InputError(f"{named}: {cannot_be_read(exc)}") from exc
     if stat.S_ISREG(status.st_mode):
-        return _Look([_found("", root, status)], {}, {})
+        found = _Found()
+        found.add("", root, status)
+        return _Look(found, {}, {})
     if not stat.S_ISDIR(status.st_mode):
         raise InputError(f"{named}: {_is_no_file(status)}")
     return _walked(root)
 
 
 def _walked(root: str) -> _Look:
-    seen = _Look([], {}, {})
+    seen = _Look(_Found(), {}, {})
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -177,33 +241,27 @@ def _walked(root: str) -> _Look:
 
 
 def _see(entry: os.DirEntry[str], folder: str, pending: list[str], seen: _Look) -> None:
-    relpath = folder + entry.name
+    name = entry.name
     try:
         status = entry.stat()
+        if stat.S_ISREG(status.st_mode):
+            if name[0] != "." or not (name == ".git" or is_temporary(name)):
+                seen.found.add(folder + name, entry.path, status)
+            return
         is_folder = stat.S_ISDIR(status.st_mode)
         leads_to = os.readlink(entry.path) if is_folder and entry.is_symlink() else None
     except OSError as exc:
         leads_nowhere = "a symlink that leads nowhere"
         seen.bad[entry.path] = leads_nowhere if entry.is_symlink() else cannot_be_read(exc)
         return
-    if _is_passed_over(entry.name, is_folder):
+    if name in _SKIPPED if is_folder else name == ".git" or is_temporary(name):
         return
     if leads_to is not None:
-        seen.links[relpath] = leads_to
+        seen.links[folder + name] = leads_to
     elif is_folder:
-        pending.append(relpath + "/")
-    elif stat.S_ISREG(status.st_mode):
-        seen.files.append(_found(relpath, entry.path, status))
+        pending.append(f"{folder}{name}/")
     else:
         seen.bad[entry.path] = _is_no_file(status)
-
-
-def _is_passed_over(name: str, is_folder: bool) -> bool:
-    return name in _SKIPPED if is_folder else name == ".git" or is_temporary(name)
-
-
-def _found(relpath: str, path: str, status: os.stat_result) -> _Found:
-    return _Found(relpath, path, Stamp.of(status), bool(status.st_mode & 0o111))
 
 
 def _missing(root: str, named: Path) -> str:

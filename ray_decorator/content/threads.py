@@ -15,6 +15,26 @@ _PAUSE = 0.005  # seconds
 _WAITS = 8  # times as long as it works; one that others keep from a processor waits some three times
 
 
+class Pace:
+    """Learns by doing whether work waits, for a disk behind a network, say, or uses a processor."""
+
+    def __init__(self) -> None:
+        self._wall = self._busy = 0.0
+
+    @property
+    def waits(self) -> bool:
+        return self._wall > _WAITS * self._busy
+
+    def do(self, work: Callable[[T], object], item: T) -> None:
+        """Do the work, and see how long it took."""
+        began, busy_before = time.perf_counter(), time.thread_time()
+        try:
+            work(item)
+        finally:
+            self._wall += time.perf_counter() - began
+            self._busy += time.thread_time() - busy_before
+
+
 def each(work: Callable[[T], object], items: Sequence[T], threads: int) -> None:
     """Call ``work`` for every item, from up to so many threads; the first error stops all, and is raised.
 
@@ -51,26 +71,26 @@ def each(work: Callable[[T], object], items: Sequence[T], threads: int) -> None:
         raise errors[0]
 
 
-class Aside(Generic[T]):
-    """A thread that does what others leave to it, so that they can go on waiting for a network.
+class WriterThread(Generic[T]):
+    """A thread that does the work that others submit, so that they can go on waiting for a network.
 
     Made for a file's system calls: they are short, and each gives the interpreter's lock away. Dozens of
     threads that come to the disk at once do little but take that lock, and the file system's, from one
-    another. At most ``most`` items wait. Where the work itself is waiting (a disk behind a network), a thread
-    that finds so many does its own.
+    another. At most ``most`` items wait. Where the work itself is waiting, a thread that finds so many does
+    its own.
     """
 
     def __init__(self, work: Callable[[T], object], most: int) -> None:
         self._work, self._most = work, most
         self._queue: SimpleQueue[tuple[T] | None] = SimpleQueue()
-        self._waits = False
+        self._pace = Pace()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def leave(self, item: T) -> None:
+    def submit(self, item: T) -> None:
         """Have the work done. Raises what it raised for an earlier item."""
         while self._queue.qsize() >= self._most and self._error is None:
-            if self._waits:
+            if self._pace.waits:
                 self._work(item)
                 return
             time.sleep(_PAUSE)
@@ -78,7 +98,7 @@ class Aside(Generic[T]):
             raise self._error
         self._queue.put((item,))
 
-    def __enter__(self) -> Aside[T]:
+    def __enter__(self) -> WriterThread[T]:
         self._thread.start()
         return self
 
@@ -91,17 +111,12 @@ class Aside(Generic[T]):
             raise self._error
 
     def _run(self) -> None:
-        wall = busy = 0.0
         while (entry := self._queue.get()) is not None:
             if self._error is None:
-                began, busy_before = time.perf_counter(), time.thread_time()
                 try:
-                    self._work(entry[0])
+                    self._pace.do(self._work, entry[0])
                 except BaseException as exc:  # raised again in a thread that is listened to
                     self._error = exc
-                wall += time.perf_counter() - began
-                busy += time.thread_time() - busy_before
-                self._waits = wall > _WAITS * busy
 
 
 class Budget:

@@ -29,6 +29,14 @@ def node_root() -> str:
     return os.environ.get("RAY_S3_NODE_DIR") or os.path.join(tempfile.gettempdir(), f"ray_s3_{os.getuid()}")
 
 
+def node_directory(name: str) -> Path:
+    """The directory ``name`` of this node's root, made where missing.
+
+    Raises InputError as `private_directory` does, for it and for the root.
+    """
+    return private_directory(private_directory(node_root()) / name)
+
+
 def private_directory(path: str | os.PathLike[str]) -> Path:
     """``path``, made where it was missing, once it is certain that only this user can write to it.
 

@@ -1,13 +1,12 @@
-"""A worker node's contents: fetched once, however many jobs want them, and shared with each.
+"""A worker node's contents: fetched once, however many jobs want them.
 
-    <root>/files/ab/cdef…      bytes, read-only (0444)
-    <root>/files/ab/cdef….x    the same, executable (0555)
+    <root>/files/ab/cdef…      bytes, sealed (seals.py)
     <root>/files/ab/cdef….dir  a directory's manifest
-    <root>/locks/<digest>      held while that content is fetched
+    <root>/locks/<digest>      held while that content is fetched, and copied into the cache
 
-A job gets reflinks where the file system makes them. Else hard links, but not as root, whom read-only
-modes do not bind: then copies. An entry's mtime is set when it is made, to a time that tells its size;
-an entry that does not show it has been written to, and is fetched again.
+What a job fetches is its own, and comes straight to its place; the cache gets a copy while the job runs
+(cache_filling.py). Other jobs get copies, or reflinks where the file system makes them: no file that a job
+reads is one that another job could write to.
 """
 
 from __future__ import annotations
@@ -15,44 +14,62 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..content.manifest import Row, load, md5_of_file
 from ..content.merge import Target, plan
-from ..content.temporary import beside, clear_stale
+from ..content.reflink import copy_bytes
+from ..content.temporary import beside
 from ..content.threads import each
-from ..core.errors import CorruptObjectError, InputError
+from ..core.directories import private_directory
+from ..core.errors import CorruptObjectError
 from ..core.model import Content
 from ..core.progress import NoProgress, Progress
 from ..store.download import Wanted, download, manifest_bytes
 from ..store.store import Store
+from .cache_filling import Copy, start
+from .seals import is_sealed
 
-_FICLONE = 0x40049409  # linux/fs.h
-_YEAR_2000 = 946_684_800  # s; the mtime of an empty entry: zip knows no time before 1980
-_SPREAD = 100_000_000  # s, some three years: whole seconds are kept by every file system
-_ATTEMPTS = 3
-_CHUNK = 1024 * 1024
 _THREADS = min(8, 2 * (os.cpu_count() or 1))
 
 
-class _Share(NamedTuple):
-    """One file for a job: the entry that has its bytes, and where the job finds it."""
+class _File(NamedTuple):
+    """One file for a job: the cache's entry of its bytes, where the job finds it, and its mode there."""
 
     entry: str
     target: Target
-    executable: bool
+    mode: int
+
+    def is_there(self) -> bool:
+        """Whether the file that is there will do as it is."""
+        if self.target.stamp is None:
+            return False
+        may_stay = not self.mode & 0o200 or os.stat(self.target.path).st_mode & 0o200
+        return bool(may_stay) and md5_of_file(self.target.path) == self.target.row.md5
+
+    def copy_from(self, source: str) -> None:
+        path = self.target.path
+        if self.target.stamp is None and not os.path.lexists(path):
+            copy_bytes(source, path, self.mode)
+        else:
+            temporary = beside(path)
+            copy_bytes(source, temporary, self.mode)
+            os.replace(temporary, path)
 
 
 class NodeCache:
-    """The cache in the directory ``root``. Any number of processes may use it at once."""
+    """The cache in the directory ``root``. Any number of processes may use it at once.
+
+    Raises InputError where others than this user could write to it.
+    """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        root.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._root = private_directory(root)
         for name in ("files", "locks"):
-            (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            (root / name).mkdir(exist_ok=True, mode=0o700)
 
     def checkout(
         self,
@@ -65,28 +82,19 @@ class NodeCache:
     ) -> int:
         """Put content down at ``destination`` for one job; returns the bytes fetched from the store.
 
-        Files are read-only, and may be shared, unless ``writable``: then they are the job's own.
-        Directories are always its own. Raises MissingObjectError, CorruptObjectError, and InputError
-        where something else stands in a file's place.
+        All files are the job's own, and read-only unless ``writable``. Raises MissingObjectError,
+        CorruptObjectError, and InputError where something else is in a file's place.
         """
-        progress = progress or NoProgress()
         rows, fetched = self._rows(content, store)
-        executables = set(content.executables)
         planned = plan(destination, rows)
-        shares = [
-            _Share(self._entry(t.row.md5, t.row.relpath in executables), t, t.row.relpath in executables)
-            for t in planned.targets
-        ]
         for folder in planned.folders:
             os.makedirs(folder, exist_ok=True)
-        for attempt in range(_ATTEMPTS):
-            fetched += self._ensure(content, shares, store, progress)
-            with contextlib.suppress(FileNotFoundError):  # somebody cleared the cache meanwhile
-                _share_out(shares, writable, again=attempt > 0)
-                return fetched
-        raise InputError(
-            f"{self._root}: entries vanish as fast as they are fetched; is something clearing it?"
-        )
+        files = [file for file in self._files(planned.targets, content, writable) if not file.is_there()]
+        if lacking := self._copy(files):
+            with self._locked(content.digest) as lock:
+                lacking = self._copy(lacking)  # another job may have fetched them while we waited
+                fetched += self._fetch(lacking, store, progress or NoProgress(), lock)
+        return fetched
 
     def _rows(self, content: Content, store: Store) -> tuple[tuple[Row, ...], int]:
         """The files of the content; its manifest from the cache if it is there, and unspoilt."""
@@ -99,7 +107,7 @@ class NodeCache:
                 return rows, 0  # another job fetched it while we waited
             data = manifest_bytes(content.digest, store)
             rows = load(data, content.digest)
-            path = self._entry(content.digest, False)
+            path = self._entry(content.digest)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             temporary = beside(path)
             Path(temporary).write_bytes(data)
@@ -108,117 +116,51 @@ class NodeCache:
 
     def _cached_rows(self, content: Content) -> tuple[Row, ...] | None:
         with contextlib.suppress(OSError, CorruptObjectError):
-            return load(Path(self._entry(content.digest, False)).read_bytes(), content.digest)
+            return load(Path(self._entry(content.digest)).read_bytes(), content.digest)
         return None
 
-    def _entry(self, digest: str, executable: bool) -> str:
-        return f"{self._root}/files/{digest[:2]}/{digest[2:]}{'.x' if executable else ''}"
+    def _entry(self, digest: str) -> str:
+        return f"{self._root}/files/{digest[:2]}/{digest[2:]}"
 
-    def _ensure(self, content: Content, shares: Sequence[_Share], store: Store, progress: Progress) -> int:
-        """Fetch the entries that are not there, or not as they were left."""
-        if not _lacking(shares):
-            return 0
-        with self._locked(content.digest):
-            wanted = _lacking(shares)  # another job may have fetched them while we waited
-            folders = {os.path.dirname(want.path) for want in wanted}
-            for folder in folders:
-                os.makedirs(folder, exist_ok=True)
-            clear_stale(folders)
-            return sum(file.stamp.size for file in download(wanted, store, progress, _seal))
+    def _files(self, targets: Sequence[Target], content: Content, writable: bool) -> Iterator[_File]:
+        executables = set(content.executables)
+        mode = 0o666 if writable else 0o444
+        for target in targets:
+            executable = 0o111 if target.row.relpath in executables else 0
+            yield _File(self._entry(target.row.md5), target, mode | executable)
+
+    def _copy(self, files: Sequence[_File]) -> list[_File]:
+        """Copy what the cache has; returns what it lacks."""
+        lacking: list[_File] = []
+
+        def one(file: _File) -> None:
+            if is_sealed(file.entry):
+                with contextlib.suppress(FileNotFoundError):  # somebody cleared the cache meanwhile
+                    file.copy_from(file.entry)
+                    return
+            lacking.append(file)
+
+        each(one, files, _THREADS)
+        return lacking
+
+    def _fetch(self, files: Sequence[_File], store: Store, progress: Progress, lock: int) -> int:
+        """Fetch each distinct content once, to where the job finds it."""
+        first: dict[str, _File] = {}
+        for file in files:
+            first.setdefault(file.entry, file)
+        wanted = [Wanted(f.target.row.md5, f.target.path, f.mode) for f in first.values()]
+        # a job's own directory is seen by nobody yet; one that may be written to may be a directory at home
+        unseen = all(f.target.stamp is None and not f.mode & 0o200 for f in first.values())
+        fetched = download(wanted, store, progress, unseen=unseen)
+        for file in files:
+            if (source := first[file.entry]) is not file:
+                file.copy_from(source.target.path)
+        if fetched:
+            start([Copy(file, self._entry(file.md5)) for file in fetched], lock)
+        return sum(file.stamp.size for file in fetched)
 
     @contextlib.contextmanager
-    def _locked(self, digest: str) -> Iterator[None]:
+    def _locked(self, digest: str) -> Iterator[int]:
         with open(self._root / "locks" / digest, "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-
-def _lacking(shares: Sequence[_Share]) -> list[Wanted]:
-    entries = {share.entry: share for share in shares}
-    return [
-        Wanted(share.target.row.md5, path, share.executable)
-        for path, share in entries.items()
-        if not _intact(path)
-    ]
-
-
-def _intact(path: str) -> bool:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return False
-    return status.st_mtime_ns == _mtime_of(status.st_size) and not status.st_mode & 0o222
-
-
-def _mtime_of(size: int) -> int:
-    return (_YEAR_2000 + size % _SPREAD) * 1_000_000_000
-
-
-def _seal(fd: int, want: Wanted) -> int:
-    os.fchmod(fd, 0o555 if want.executable else 0o444)
-    mtime = _mtime_of(os.fstat(fd).st_size)
-    os.utime(fd, ns=(mtime, mtime))
-    return mtime
-
-
-def _share_out(shares: Sequence[_Share], writable: bool, *, again: bool) -> None:
-    """Give the job its files. ``again``: an earlier attempt may have put down some of them."""
-    reflinks = True
-    hard_links = not writable and os.geteuid() != 0
-
-    def one(share: _Share) -> None:
-        nonlocal reflinks, hard_links
-        standing = share.target.stamp is not None or (again and os.path.exists(share.target.path))
-        if standing and _is_right(share, writable):
-            return
-        path = beside(share.target.path) if standing else share.target.path
-        reflinks = reflinks and _reflink(share.entry, path, _mode(share, writable))
-        if not reflinks:
-            hard_links = hard_links and _hard_link(share.entry, path)
-            if not hard_links:
-                _copy(share.entry, path, _mode(share, writable))
-        if standing:
-            os.replace(path, share.target.path)
-
-    each(one, shares, _THREADS)
-
-
-def _is_right(share: _Share, writable: bool) -> bool:
-    """Whether the file that stands there will do as it is."""
-    entry, standing = os.stat(share.entry), os.stat(share.target.path)
-    if entry.st_size != standing.st_size or (writable and not standing.st_mode & 0o200):
-        return False
-    return md5_of_file(share.target.path) == share.target.row.md5
-
-
-def _mode(share: _Share, writable: bool) -> int:
-    return (0o666 if writable else 0o444) | (0o111 if share.executable else 0)
-
-
-def _reflink(entry: str, path: str, mode: int) -> bool:
-    with open(entry, "rb") as source:
-        target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        try:
-            fcntl.ioctl(target, _FICLONE, source.fileno())
-            return True
-        except OSError:  # another file system, or one that has no reflinks
-            os.unlink(path)
-            return False
-        finally:
-            os.close(target)
-
-
-def _hard_link(entry: str, path: str) -> bool:
-    try:
-        os.link(entry, path)
-        return True
-    except FileNotFoundError:
-        raise
-    except OSError:  # another file system, one without hard links, or too many of them
-        return False
-
-
-def _copy(entry: str, path: str, mode: int) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with open(fd, "wb") as target, open(entry, "rb") as source:
-        shutil.copyfileobj(source, target, _CHUNK)
+            yield lock.fileno()

@@ -1,10 +1,10 @@
 """Directories that jobs have read on a node, kept as they stand for the next job that reads the same.
 
-    <root>/<content>/<seal>    a checkout that no job has now, under the seal of what it was when made
+    <root>/<content>/<fingerprint> a checkout that no job has now, under the fingerprint of what it was when made
 
 To put thousands of files down takes longer than many a job. A job takes a checkout by a rename, so it has
 it alone, and looks whether it is still what it was: one stat per file. A checkout that a job has written
-to no longer bears out its seal, and is thrown away.
+to no longer matches its fingerprint, and is thrown away.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from ..content.fingerprint import fingerprint
 from ..core.model import Content
 
 _WORTH_IT = 100  # files; fewer are put down anew as fast,
-_WORTH_BYTES = 64 * 1024 * 1024  # unless they are copied and as large as this
+_WORTH_BYTES = 64 * 1024 * 1024  # unless they are as large as this
 _KEPT_FOR = 3600.0  # seconds since a job last had it
 _KEPT = 2 * (os.cpu_count() or 1)  # of one content: as many as jobs that read it side by side
 _TICK = 0.02  # seconds; stamps of the usual local file systems are no coarser
@@ -36,23 +37,23 @@ class Checkouts:
         self._root = root
 
     def take(self, content: Content, destination: Path) -> str | None:
-        """Move one to ``destination``, which must not exist; returns its seal, None if there is none."""
+        """Move one to ``destination``, which must not exist; returns its fingerprint, None if there is none."""
         if not _is_worth_it(content):
             return None
         for idle in self._idle(content):
             with contextlib.suppress(OSError):  # another job was faster
                 os.rename(idle, destination)
-                if seal(destination) == idle.name:
+                if fingerprint(str(destination)) == idle.name:
                     return idle.name
                 # out of the way, and gone with the job: it may resist, where a job took away permissions
                 os.rename(destination, destination.with_name(f".spoilt-{idle.name}"))
         return None
 
     def made(self, content: Content, path: Path) -> str | None:
-        """The seal of a checkout that was just made and no job has seen; None if it is not worth keeping."""
+        """The fingerprint of a checkout that was just made and no job has seen; None if it is not worth keeping."""
         if not _is_worth_it(content):
             return None
-        sealed = seal(path)
+        sealed = fingerprint(str(path))
         time.sleep(_TICK)  # whatever a job does to it now shows in a stamp
         return sealed
 
@@ -88,27 +89,3 @@ class Checkouts:
 
 def _is_worth_it(content: Content) -> bool:
     return content.is_tree and (content.files >= _WORTH_IT or content.size >= _WORTH_BYTES)
-
-
-def seal(root: Path) -> str:
-    """What shows a change to a tree: names, kinds, modes, sizes and times of all in it, as one md5.
-
-    A file's ctime counts where the file has no other links: linking and unlinking elsewhere change it.
-    """
-    seen = [f"/ {os.stat(root).st_mode}"]
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        with os.scandir(os.path.join(root, folder)) as entries:
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                relpath = folder + entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(relpath + "/")
-                    seen.append(f"{relpath}/ {status.st_mode}")
-                    continue
-                changed = status.st_ctime_ns if status.st_nlink == 1 else 0
-                times = f"{status.st_mtime_ns} {changed}"
-                seen.append(f"{relpath} {status.st_mode} {status.st_ino} {status.st_size} {times}")
-    listing = "\n".join(sorted(seen)).encode(errors="surrogateescape")
-    return hashlib.md5(listing, usedforsecurity=False).hexdigest()

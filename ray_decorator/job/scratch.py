@@ -2,7 +2,7 @@
 
     <node root>/jobs/<job id>/attempt-…/       .lock, deps/, outs/
     <node root>/kept/<job id>-attempt-…/       deps/, outs/, for the user: nothing here ever removes it
-    <node root>/cache/, idle/                  what is kept for other jobs (nodecache.py, checkouts.py)
+    <node root>/cache/, idle/                  what is kept for other jobs (cache.py, checkouts.py)
 
 The lock is held for as long as the attempt lives. What a crashed one left stays for a while, for the driver
 to ask for. When it crashed nobody knows: the time is counted from when another job first finds the lock free.
@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from ..core.directories import node_root
+from ..core.directories import node_directory
+from ..core.errors import InputError
 from ..core.model import Content
 from ..store.store import Store
 from .cache import NodeCache
@@ -39,17 +40,16 @@ class Scratch:
         self.path = path
         self.kept = False
         self._lock = lock
-        self._checkouts = Checkouts(Path(node_root()) / "idle")
+        self._checkouts = Checkouts(node_directory("idle"))
         self._borrowed: list[tuple[Content, Path, str]] = []
 
     def keep(self) -> None:
         """Leave it behind, for the user to look into. It moves, and ``path`` with it."""
         self.kept = True
         job = self.path.parent
-        kept = Path(node_root()) / "kept" / f"{job.name}-{self.path.name}"
-        with contextlib.suppress(OSError):  # the disk is full, say
-            (self.path / _LOCK).unlink()  # without one, nobody takes it for abandoned where it stands either
-            kept.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(OSError, InputError):  # the disk is full, say
+            (self.path / _LOCK).unlink()  # without one, nobody takes it for abandoned where it is now either
+            kept = node_directory("kept") / f"{job.name}-{self.path.name}"
             os.rename(self.path, kept)
             self.path = kept
             job.rmdir()
@@ -92,7 +92,7 @@ def open_scratch(job_id: str) -> Iterator[Scratch]:
 
 def job_root(job_id: str) -> Path:
     """What holds all attempts of a job on this node."""
-    return Path(node_root()) / "jobs" / job_id
+    return node_directory("jobs") / job_id
 
 
 def attempts(job_id: str) -> list[Path]:
@@ -102,7 +102,6 @@ def attempts(job_id: str) -> list[Path]:
 
 
 def _new_attempt(root: Path) -> Path:
-    root.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with contextlib.suppress(FileExistsError):
             root.mkdir()
@@ -119,7 +118,7 @@ def _locked(path: Path) -> TextIO:
 
 def _locks(job_id: str) -> list[Path]:
     # not Path.glob, which fails where a directory vanishes while it looks: other jobs come and go
-    jobs = glob.escape(os.path.join(node_root(), "jobs"))
+    jobs = glob.escape(str(node_directory("jobs")))
     return [Path(name) for name in glob.glob(os.path.join(jobs, job_id, "attempt-*", _LOCK))]
 
 

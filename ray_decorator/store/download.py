@@ -15,14 +15,14 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..content.hash_cache import Hashed, Stamp
 from ..content.manifest import Row, load, md5, object_key
 from ..content.temporary import beside
-from ..content.threads import Aside, Budget, each
+from ..content.threads import Budget, WriterThread, each
 from ..core.errors import CorruptObjectError, MissingObjectError, StoreError
 from ..core.model import Content
 from ..core.progress import Progress
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 log = logging.getLogger(__name__)
-
-Seal = Callable[[int, "Wanted"], int]
 
 _SMALL = 128 * 1024
 _BACKLOG = 512  # small files that have come and are not written yet
@@ -47,11 +45,11 @@ _MEMORY = 2 * _WINDOW * _PART
 
 
 class Wanted(NamedTuple):
-    """A file to make: the object that holds its bytes, and where they go, replacing what is there."""
+    """A file to make: the object that holds its bytes, where they go, and its mode, less the umask."""
 
     md5: str
     path: str
-    executable: bool
+    mode: int
 
 
 def rows_of(content: Content, store: Store) -> tuple[Row, ...]:
@@ -73,16 +71,14 @@ def manifest_bytes(digest: str, store: Store) -> bytes:
 
 
 def download(
-    wanted: Sequence[Wanted], store: Store, progress: Progress, seal: Seal | None = None
+    wanted: Sequence[Wanted], store: Store, progress: Progress, *, unseen: bool = False
 ) -> list[Hashed]:
     """Make the files; returns them with their md5s, in no order.
 
-    ``seal`` is called with each file's descriptor before the file appears, and returns the mtime (ns) that
-    it gave the file. Goes on past objects that are
-    missing, and raises MissingObjectError with all of them in the end; CorruptObjectError at the first
-    whose bytes are not what its name says.
+    ``unseen``: nobody looks at the files before all are there, and none of them is there yet, so each is made
+    where it goes. Goes on past objects that are missing, and raises MissingObjectError with all of them in
+    the end; CorruptObjectError at the first whose bytes are not what its name says.
     """
-    seal = seal or _seal
     budget = Budget(_MEMORY)
     done: list[Hashed] = []
     missing: set[str] = set()
@@ -96,50 +92,45 @@ def download(
             return
         progress.expect("downloading", 0, incoming.size)
         if incoming.size <= _SMALL:
-            aside.leave((want, incoming.read()))
+            writer.submit((want, incoming.read()))
             return
-        take = _take_whole if incoming.size <= _WHOLE else _take_large
         with budget.hold(min(incoming.size, _WINDOW * _PART)):
-            done.append(take(incoming, want, store, seal, progress))
+            if incoming.size <= _WHOLE:
+                done.append(_keep(want, incoming.read(), store, unseen))
+                progress.advance("downloading", 0, incoming.size)
+            else:
+                done.append(_keep_large(want, incoming, store, unseen, progress))
         progress.advance("downloading", 1)
 
     def keep(small: tuple[Wanted, Bytes]) -> None:
         want, data = small
-        done.append(_keep(data, want, store, seal))
+        done.append(_keep(want, data, store, unseen))
         progress.advance("downloading", 1, len(data))
 
-    with Aside(keep, _BACKLOG) as aside:
+    with WriterThread(keep, _BACKLOG) as writer:
         each(one, wanted, store.threads)
     if missing:
         raise MissingObjectError(tuple(sorted(missing)), store.url)
     return done
 
 
-def _seal(fd: int, want: Wanted) -> int:
-    """Set the mtime to now, finer than the file system's clock ticks: no later change can have the same."""
-    now = time.time_ns()
-    os.utime(fd, ns=(now, now))
-    return now
-
-
 class _WholeFile:
-    """A file being made beside its place. Without `place`, nothing of it remains."""
+    """A file being made, beside its path if not ``unseen``. Without `finish`, nothing of it remains."""
 
-    def __init__(self, want: Wanted) -> None:
-        self._path = want.path
-        self._temporary = beside(want.path)
+    def __init__(self, want: Wanted, unseen: bool) -> None:
+        self._path, self._unseen = want.path, unseen
+        self._unfinished = want.path if unseen else beside(want.path)
         # the kernel applies the umask: reading it is not safe among threads
-        mode = 0o777 if want.executable else 0o666
-        self.fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+        self.fd = os.open(self._unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, want.mode)
 
     def __enter__(self) -> _WholeFile:
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self.fd)
-        if self._temporary:
+        if self._unfinished:
             with contextlib.suppress(OSError):
-                os.unlink(self._temporary)
+                os.unlink(self._unfinished)
 
     def write(self, data: Buffer, offset: int) -> None:
         view = memoryview(data)
@@ -147,36 +138,32 @@ class _WholeFile:
             count = os.pwrite(self.fd, view, offset)
             view, offset = view[count:], offset + count
 
-    def place(self) -> Stamp:
+    def finish(self, md5: str) -> Hashed:
         """Let the file appear. The stamp is taken afterwards, since that changes the ctime."""
-        os.replace(self._temporary, self._path)
-        self._temporary = ""
-        return Stamp.of(os.fstat(self.fd))
+        now = 0
+        if not self._unseen:
+            # now, finer than the file system's clock ticks: no later change can have the same mtime
+            now = time.time_ns()
+            os.utime(self.fd, ns=(now, now))
+            os.replace(self._unfinished, self._path)
+        self._unfinished = ""
+        stamp = Stamp.of(os.fstat(self.fd))
+        return Hashed(
+            self._path, stamp, md5, racy=stamp.mtime != now
+        )  # somebody may be writing to it already
 
 
-def _take_whole(incoming: Incoming, want: Wanted, store: Store, seal: Seal, progress: Progress) -> Hashed:
-    hashed = _keep(incoming.read(), want, store, seal)
-    progress.advance("downloading", 0, incoming.size)
-    return hashed
-
-
-def _keep(data: Bytes, want: Wanted, store: Store, seal: Seal) -> Hashed:
+def _keep(want: Wanted, data: Bytes, store: Store, unseen: bool) -> Hashed:
     _verify(md5(data).hexdigest(), want, store)
-    with _WholeFile(want) as file:
+    with _WholeFile(want, unseen) as file:
         file.write(data, 0)
-        return _placed(file, want, seal)
+        return file.finish(want.md5)
 
 
-def _take_large(incoming: Incoming, want: Wanted, store: Store, seal: Seal, progress: Progress) -> Hashed:
-    with _WholeFile(want) as file:
+def _keep_large(want: Wanted, incoming: Incoming, store: Store, unseen: bool, progress: Progress) -> Hashed:
+    with _WholeFile(want, unseen) as file:
         _verify(_stream(_parts(incoming, want, store), file, progress), want, store)
-        return _placed(file, want, seal)
-
-
-def _placed(file: _WholeFile, want: Wanted, seal: Seal) -> Hashed:
-    mtime = seal(file.fd, want)
-    stamp = file.place()
-    return Hashed(want.path, stamp, want.md5, racy=stamp.mtime != mtime)  # then somebody writes to it already
+        return file.finish(want.md5)
 
 
 def _verify(found: str, want: Wanted, store: Store) -> None:

@@ -19,6 +19,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
+from ..core.directories import cache_home, private_directory
 from ..core.errors import BucketNotFoundError, StoreDeniedError, StoreError, StoreUnreachableError
 from ..core.model import Location
 from .identity import own
@@ -167,10 +168,20 @@ class Store:
         An exception that ``chunks`` raises aborts the upload: the object does not come to be.
         """
         part = max(part, -(-size // _UPLOAD_PARTS))
-        with self._translated(key):
-            obstore.put(
-                self._backend, key, iter(chunks), use_multipart=True, chunk_size=part, max_concurrency=window
-            )
+        try:
+            with self._translated(key):
+                obstore.put(
+                    self._backend,
+                    key,
+                    iter(chunks),
+                    use_multipart=True,
+                    chunk_size=part,
+                    max_concurrency=window,
+                )
+        except StoreError:
+            # where the answer to the last request is lost, obstore repeats it, and finds the upload gone
+            if self.head(key) != size:
+                raise
 
     def delete(self, key: str) -> None:
         """Remove an object; that it was not there is no error."""
@@ -185,7 +196,10 @@ class Store:
 
     def _open(self, client: ClientConfig, retry: RetryConfig) -> LocalStore | S3Store:
         if self.local:
-            return LocalStore(self.url.removeprefix("file://"), mkdir=True)
+            root = Path(self.url.removeprefix("file://"))
+            if root.parent == cache_home():
+                private_directory(root.parent)
+            return LocalStore(root, mkdir=True)
         place = self._location
         parts = urlsplit(place.url)
         prefix = place.url.partition(parts.netloc)[2].strip("/")

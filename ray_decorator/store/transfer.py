@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,12 +52,15 @@ def push_all(
             entries.setdefault(entry.md5, entry)
             owners.setdefault(entry.md5, digest)
     known = hashes.known(store.place, entries.keys()) if trust else set()
+    manifests = {digest: data for digest, one in unknown.items() if (data := one.manifest) is not None}
     sent = dict.fromkeys(unknown, 0)
     if wanted := [entry for md5, entry in entries.items() if md5 not in known]:
         missing, unsure = lacking(wanted, store)
         for entry in upload(missing, unsure, store, progress, ask=not trust):
             sent[owners[entry.md5]] += entry.size
-    _put_manifests(unknown.values(), store, sent)
+    each(lambda digest: store.put(object_key(digest), manifests[digest]), list(manifests), store.threads)
+    for digest, data in manifests.items():
+        sent[digest] += len(data)
     if unknown:
         hashes.remember(store.place, {*unknown, *entries})
     return [sent.pop(one.content.digest, 0) for one in taken]
@@ -70,24 +73,15 @@ def _not_there(taken: Sequence[Snapshot], store: Store, hashes: HashCache) -> di
     seen: list[Snapshot] = []
 
     def look(one: Snapshot) -> None:
-        assert one.manifest is not None
-        if store.head(object_key(one.content.digest)) == len(one.manifest):
+        size = store.head(object_key(one.content.digest))
+        if size is not None and size == len(one.manifest or b""):
             seen.append(one)
 
-    each(look, [one for one in unknown.values() if one.manifest is not None], store.threads)
+    each(look, [one for one in unknown.values() if one.content.is_tree], store.threads)
     for one in seen:
         del unknown[one.content.digest]
         hashes.remember(store.place, [one.content.digest, *(entry.md5 for entry in one.entries)])
     return unknown
-
-
-def _put_manifests(taken: Iterable[Snapshot], store: Store, sent: dict[str, int]) -> None:
-    def put(one: Snapshot) -> None:
-        assert one.manifest is not None
-        store.put(object_key(one.content.digest), one.manifest)
-        sent[one.content.digest] += len(one.manifest)
-
-    each(put, [one for one in taken if one.manifest is not None], store.threads)
 
 
 class Pulled(NamedTuple):
@@ -152,7 +146,9 @@ class _Arrival:
             executables = set(self.content.executables)
             self.right, wrong = _sorted_out(planned, self.content, hashes, progress)
             _make_folders(planned, wrong)
-            self.wrong = [Wanted(t.row.md5, t.path, t.row.relpath in executables) for t in wrong]
+            self.wrong = [
+                Wanted(t.row.md5, t.path, 0o777 if t.row.relpath in executables else 0o666) for t in wrong
+            ]
         except Exception as exc:
             self.error = exc
 
@@ -181,12 +177,12 @@ def _sorted_out(
 ) -> tuple[list[Target], list[Target]]:
     """Part the targets into those whose bytes are right already, and those to fetch."""
     now = time.time_ns()
-    standing = [
-        (target.path, target.stamp)
+    standing = {
+        target.path: target.stamp
         for target in planned.targets
         if target.stamp and (content.is_tree or target.stamp.size == content.size)
-    ]
-    md5s = hash_files(standing, planned.root, now, hashes, progress) if standing else {}
+    }
+    md5s = hash_files(standing, planned.root, now, hashes, progress).by_path if standing else {}
     right: list[Target] = []
     wrong: list[Target] = []
     for target in planned.targets:

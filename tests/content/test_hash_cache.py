@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ray_decorator.content.hash_cache import HashCache, Hashed, Stamp, default_path
+from ray_decorator.core.errors import InputError
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.store.transfer import snapshot
 
@@ -24,13 +25,42 @@ def hashed(path: str, md5: str = "m", *, racy: bool = False) -> Hashed:
     return Hashed(path, Stamp(1, OLD, OLD, 5), md5, racy)
 
 
+def recorded(cache: HashCache, root: str) -> list[str]:
+    return cache.unchanged(root, {})[1]
+
+
 def test_what_is_recorded_below_a_directory(hashes: HashCache) -> None:
     names = ["/a", "/a/b", "/a/b/ü", os.fsdecode(b"/a/\xff"), "/a.b", "/a0", "/ab", "/z"]
     hashes.record(hashed(name, md5=f"{number}") for number, name in enumerate(names))
-    found = hashes.recorded("/a")
-    assert sorted(found) == sorted(["/a", "/a/b", "/a/b/ü", os.fsdecode(b"/a/\xff")])
-    assert found["/a/b"] == (Stamp(1, OLD, OLD, 5), "1")
-    assert len(hashes.recorded("/")) == len(names)
+    stamp = Stamp(1, OLD, OLD, 5)
+    below = ["/a", "/a/b", "/a/b/ü", os.fsdecode(b"/a/\xff")]
+    assert sorted(recorded(hashes, "/a")) == sorted(below)
+    assert len(recorded(hashes, "/")) == len(names)
+    assert hashes.unchanged("/a", dict.fromkeys(names, stamp)) == (
+        {name: str(number) for number, name in enumerate(below)},
+        [],
+    )
+
+
+@pytest.mark.parametrize("field", Stamp._fields)
+def test_a_file_is_unchanged_only_where_all_of_its_stamp_is(hashes: HashCache, field: str) -> None:
+    hashes.record([hashed("/a")])
+    stamp = Stamp(1, OLD, OLD, 5)
+    changed = stamp._replace(**{field: 7})
+    assert hashes.unchanged("/", {"/a": stamp}) == ({"/a": "m"}, [])
+    assert hashes.unchanged("/", {"/a": changed}) == ({}, [])
+
+
+def test_numbers_that_sqlite_does_not_take(
+    hashes: HashCache, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    far = Stamp(1, 2**63, OLD, 5)
+    hashes.record([Hashed("/far", far, "m")])
+    assert hashes.unchanged("/", {"/far": far}) == ({}, [])
+    assert "going on without the hash cache" in caplog.text
+    status = list(os.stat(tmp_path))
+    status[1] = 2**64 - 1  # mergerfs and cifs have such inodes
+    assert Stamp.of(os.stat_result(status)).inode == 2**63 - 1
 
 
 def test_what_is_too_fresh_is_not_recorded(hashes: HashCache) -> None:
@@ -38,7 +68,7 @@ def test_what_is_too_fresh_is_not_recorded(hashes: HashCache) -> None:
     assert stamp.is_fresh(OLD + 99_000_000)
     assert not stamp.is_fresh(OLD + 101_000_000)
     hashes.record([hashed("/fresh", racy=True), hashed("/settled")])
-    assert set(hashes.recorded("/")) == {"/settled"}
+    assert recorded(hashes, "/") == ["/settled"]
 
 
 def test_what_is_gone_is_dropped(hashes: HashCache, tmp_path: Path) -> None:
@@ -48,10 +78,10 @@ def test_what_is_gone_is_dropped(hashes: HashCache, tmp_path: Path) -> None:
         (folder / name).write_text(name)
     time.sleep(0.12)
     snapshot(folder, hashes, NoProgress())
-    assert len(hashes.recorded(str(folder))) == 2
+    assert len(recorded(hashes, str(folder))) == 2
     (folder / "a").unlink()
     snapshot(folder, hashes, NoProgress())
-    assert set(hashes.recorded(str(folder))) == {str(folder / "b")}
+    assert recorded(hashes, str(folder)) == [str(folder / "b")]
 
 
 def test_what_stores_hold(hashes: HashCache) -> None:
@@ -68,7 +98,7 @@ def test_it_lasts_and_is_shared(tmp_path: Path) -> None:
     one.remember("s3://a", ["1"])
     assert other.known("s3://a", ["1"]) == {"1"}
     one.record([hashed("/a")])
-    assert set(HashCache(tmp_path / "db").recorded("/")) == {"/a"}
+    assert recorded(HashCache(tmp_path / "db"), "/") == ["/a"]
 
 
 def test_many_processes_at_once_from_the_first_moment(tmp_path: Path) -> None:
@@ -106,7 +136,7 @@ def test_a_file_whose_pages_are_corrupt(tmp_path: Path, caplog: pytest.LogCaptur
         file.seek(100)  # the header is fine
         file.write(os.urandom(os.path.getsize(tmp_path / "db") - 100))
     cache = HashCache(tmp_path / "db")
-    cache.recorded("/")
+    recorded(cache, "/")
     works_but_for_memory(cache, tmp_path)
     assert caplog.text.count("going on without") <= 1
 
@@ -130,6 +160,21 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING):
         works_but_for_memory(HashCache(tmp_path / "file" / "db"), tmp_path)
     assert "going on without" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["a link", "writable by others"])
+def test_a_directory_that_others_could_write_to_is_refused(tmp_path: Path, how: str) -> None:
+    home = tmp_path / "ray_s3"
+    if how == "a link":
+        (tmp_path / "elsewhere").mkdir()
+        home.symlink_to("elsewhere")
+    else:
+        home.mkdir()
+        home.chmod(0o777)
+    with pytest.raises(InputError) as info:
+        HashCache(home / "hashes.sqlite")
+    assert str(home) in str(info.value)
+    assert not (home / "hashes.sqlite").exists()
 
 
 def test_its_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_decorator.content.reflink import copy_file
+from ray_decorator.content.reflink import copy_bytes, copy_file
 
 
 def test_a_copy_is_a_file_of_its_own(tmp_path: Path) -> None:
@@ -34,3 +34,24 @@ def test_one_that_may_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "a").chmod(0o400)
     copy_file(str(tmp_path / "a"), str(tmp_path / "b"), writable=True)
     assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("size", [0, 5, 3_000_001])
+def test_a_copy_shares_nothing(tmp_path: Path, size: int) -> None:
+    data = os.urandom(size)
+    source, path = tmp_path / "source", tmp_path / "copy"
+    source.write_bytes(data)
+    copy_bytes(str(source), str(path), 0o444)
+    source.write_bytes(b"other")
+    assert path.read_bytes() == data
+    assert path.stat().st_mode & 0o777 == 0o444
+    assert path.stat().st_nlink == 1
+    with pytest.raises(FileExistsError):
+        copy_bytes(str(source), str(path), 0o444)
+    assert path.read_bytes() == data
+
+
+def test_of_what_is_not_there_nothing_is_made(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        copy_bytes(str(tmp_path / "none"), str(tmp_path / "copy"), 0o644)
+    assert not (tmp_path / "copy").exists()

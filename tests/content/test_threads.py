@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ray_decorator.content.threads import Aside, each
+from ray_decorator.content.threads import WriterThread, each
 
 
 def test_all_is_done_by_the_one_thread() -> None:
@@ -18,8 +18,8 @@ def test_all_is_done_by_the_one_thread() -> None:
         done.append(item)
         threads.add(threading.get_ident())
 
-    with Aside(work, most=8) as aside:
-        each(aside.leave, range(5000), 16)
+    with WriterThread(work, most=8) as writer:
+        each(writer.submit, range(5000), 16)
     assert sorted(done) == list(range(5000))
     assert len(threads) == 1
 
@@ -31,8 +31,8 @@ def test_work_that_waits_is_done_by_all() -> None:
         time.sleep(0.01)
         threads.add(threading.get_ident())
 
-    with Aside(work, most=4) as aside:
-        each(aside.leave, range(200), 8)
+    with WriterThread(work, most=4) as writer:
+        each(writer.submit, range(200), 8)
     assert len(threads) > 4
 
 
@@ -44,9 +44,9 @@ def test_its_error_is_raised_and_ends_the_work() -> None:
             raise OSError("the disk is full")
         done.append(item)
 
-    with pytest.raises(OSError, match="the disk is full"), Aside(work, most=8) as aside:
+    with pytest.raises(OSError, match="the disk is full"), WriterThread(work, most=8) as writer:
         for item in range(1000):
-            aside.leave(item)
+            writer.submit(item)
     assert done == [0, 1, 2]
 
 
@@ -58,9 +58,9 @@ def test_after_an_error_elsewhere_the_rest_is_left_undone() -> None:
         time.sleep(0.05)
         done.append(item)
 
-    with pytest.raises(ValueError, match="elsewhere"), Aside(work, most=100) as aside:
+    with pytest.raises(ValueError, match="elsewhere"), WriterThread(work, most=100) as writer:
         for item in range(50):
-            aside.leave(item)
+            writer.submit(item)
         begun.set()
         raise ValueError("elsewhere")
     assert len(done) < 10

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 from urllib.request import Request, urlopen
 
 ACCESS_KEY = "accesskey"
@@ -86,11 +87,19 @@ class Requests:
         return [path for seen, path in self.seen if seen == verb]
 
 
+Fault = Literal["500", "lost"]
+
+
 @contextmanager
 def counting(
-    server: Server, refuse: Callable[[str, str], bool] = lambda verb, path: False
+    server: Server,
+    refuse: Callable[[str, str], bool] = lambda verb, path: False,
+    fault: Callable[[str, str], Fault | None] = lambda verb, path: None,
 ) -> Iterator[tuple[Server, Requests]]:
-    """The same server behind a proxy that counts the requests, and answers AccessDenied to some."""
+    """The same server behind a proxy that counts the requests, and answers AccessDenied to some.
+
+    ``fault``: what befalls a request: the answer 500 and nothing done, or done and the answer ``lost``.
+    """
     requests, lock = Requests(), threading.Lock()
     upstream = re.sub("^https?://", "", server.endpoint)
 
@@ -105,11 +114,17 @@ def counting(
                     requests.seen.append((verb, self.path))
                 requests.flying += 1
                 requests.most_flying = max(requests.most_flying, requests.flying)
+                befalls = fault(verb, self.path)
             try:
+                if befalls == "500":
+                    return self._answer(500, {}, b"<Error><Code>InternalError</Code></Error>")
                 status, headers, data = self._ask(body)
             finally:
                 with lock:
                     requests.flying -= 1
+            if befalls == "lost":
+                self.close_connection = True
+                return
             if refuse(verb, self.path) or (status == 404 and refuse(f"missing {verb}", self.path)):
                 status, headers, data = 403, {}, _DENIED
             self._answer(status, headers, data)

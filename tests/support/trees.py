@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 from ray_decorator.content.hash_cache import HashCache
-from ray_decorator.core.progress import NoProgress
+from ray_decorator.core.progress import NoProgress, Phase
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import Snapshot, push, snapshot
 
@@ -48,3 +50,29 @@ def killed_process_leaves(directory: Path) -> Path:
     path = Path(done.stdout.strip())
     assert path.read_text() == "half"
     return path
+
+
+class Tally:
+    """A Progress that adds up."""
+
+    def __init__(self) -> None:
+        self.expected: dict[str, list[int]] = {}
+        self.done: dict[str, list[int]] = {}
+        self._lock = threading.Lock()
+
+    def expect(self, phase: Phase, items: int, size: int = 0) -> None:
+        self._add(self.expected, phase, items, size)
+
+    def advance(self, phase: Phase, items: int, size: int = 0) -> None:
+        self._add(self.done, phase, items, size)
+
+    def _add(self, sums: dict[str, list[int]], phase: Phase, items: int, size: int) -> None:
+        with self._lock:
+            row = sums.setdefault(phase, [0, 0])
+            row[0] += items
+            row[1] += size
+
+
+def settle() -> None:
+    """Wait until what was just written is old enough for the hash cache to keep."""
+    time.sleep(0.12)

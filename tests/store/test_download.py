@@ -1,0 +1,102 @@
+"""A file appears whole, with the bytes that its object's name promises, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from trees import QUIET, killed_process_leaves, read, sent, tree
+
+from ray_decorator.content.hash_cache import HashCache, Stamp
+from ray_decorator.content.manifest import object_key
+from ray_decorator.content.snapshot import snapshot
+from ray_decorator.core.errors import CorruptObjectError, MissingObjectError
+from ray_decorator.core.model import Content
+from ray_decorator.store.download import Wanted, download
+from ray_decorator.store.store import Store
+from ray_decorator.store.transfer import pull
+
+MIB = 1024 * 1024
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
+
+
+@pytest.mark.parametrize("unseen", [False, True])
+@pytest.mark.parametrize("size", [100, 2 * MIB, 20 * MIB])
+def test_files_are_made_with_their_modes(store: Store, tmp_path: Path, size: int, unseen: bool) -> None:
+    data = os.urandom(MIB) * (size // MIB) or os.urandom(size)
+    key = object_key(md5(data))
+    store.put(key, data)
+    wanted = [Wanted(md5(data), str(tmp_path / name), mode) for name, mode in (("a", 0o444), ("b", 0o755))]
+    done = download(wanted, store, QUIET, unseen=unseen)
+    assert read(tmp_path)["a"] == read(tmp_path)["b"] == data
+    for name, mode in (("a", 0o444), ("b", 0o755)):
+        assert (tmp_path / name).stat().st_mode & 0o777 == mode
+    assert {file.path: (file.stamp, file.md5) for file in done} == {
+        want.path: (Stamp.of(os.stat(want.path)), want.md5) for want in wanted
+    }
+
+
+@pytest.mark.parametrize("unseen", [False, True])
+@pytest.mark.parametrize("size", [100, 2 * MIB, 20 * MIB])
+def test_of_a_corrupt_object_nothing_remains(store: Store, tmp_path: Path, size: int, unseen: bool) -> None:
+    home = tree(tmp_path / "home", {})
+    data = b"x" * size
+    store.put(object_key(md5(b"good")), data)
+    with pytest.raises(CorruptObjectError, match=f"its bytes hash to {md5(data)}"):
+        download([Wanted(md5(b"good"), str(home / "f"), 0o666)], store, QUIET, unseen=unseen)
+    assert os.listdir(home) == []
+
+
+def test_all_that_is_missing_is_named_and_the_rest_comes(store: Store, tmp_path: Path) -> None:
+    home = tree(tmp_path / "home", {})
+    store.put(object_key(md5(b"there")), b"there")
+    digests = [md5(b"there"), md5(b"gone"), md5(b"gone too")]
+    with pytest.raises(MissingObjectError) as info:
+        download([Wanted(digest, str(home / digest), 0o666) for digest in digests], store, QUIET)
+    assert sorted(info.value.digests) == sorted(digests[1:])
+    assert read(home) == {digests[0]: b"there"}
+
+
+class TestVerified:
+    @pytest.mark.parametrize("size", [1000, 20 * MIB, 70 * MIB])
+    def test_a_corrupt_object_is_named_and_nothing_is_in_place(
+        self, store: Store, tmp_path: Path, hashes: HashCache, size: int
+    ) -> None:
+        good, bad = b"1" * size, b"1" * (size - 1) + b"2"
+        source = tree(tmp_path / "t", {"f": good})
+        taken = sent(source, store, hashes)
+        key = object_key(md5(good))
+        store.put_parts(key, [bad[i : i + 8 * MIB] for i in range(0, size, 8 * MIB)], size, 8 * MIB, 4)
+        for home in (tmp_path / "new", tree(tmp_path / "standing", {"f": b"old"})):
+            before = read(home)
+            with pytest.raises(CorruptObjectError) as info:
+                pull(taken.content, home, store, hashes, QUIET)
+            assert f"the object {key} of {store.url} is corrupt: its bytes hash to {md5(bad)}" in str(
+                info.value
+            )
+            assert read(home) == before
+
+    def test_a_manifest_that_leads_astray(self, store: Store, tmp_path: Path, hashes: HashCache) -> None:
+        data = b'[{"md5": "%s", "relpath": "../astray"}]' % md5(b"evil").encode()
+        store.put(object_key(md5(b"evil")), b"evil")
+        store.put(object_key(md5(data) + ".dir"), data)
+        with pytest.raises(CorruptObjectError, match=r"'\.\./astray' is not a path below the directory"):
+            pull(Content(md5(data) + ".dir", 4, 1), tmp_path / "home", store, hashes, QUIET)
+        assert not (tmp_path / "astray").exists()
+        assert not (tmp_path / "home").exists()
+
+    def test_a_killed_pull_leaves_only_what_the_next_one_clears(
+        self, store: Store, tmp_path: Path, hashes: HashCache
+    ) -> None:
+        taken = sent(tree(tmp_path / "t", {"f": b"x" * 1000}), store, hashes)
+        home = tree(tmp_path / "home", {})
+        left = killed_process_leaves(home)
+        assert snapshot(home, hashes, QUIET).content.files == 0
+        pull(taken.content, home, store, hashes, QUIET)
+        assert os.listdir(home) == ["f"]
+        assert not left.exists()
