@@ -1,10 +1,10 @@
 """The files of a project that are its code, and not data, secrets, environments or what tools leave behind.
 
-    what git would not ignore - what Hydra's jobs have left
+    what git would not ignore (git.py, or gitignore.py without git) - what Hydra's jobs have left
       + what git tracks + what this process has imported - what never travels
 
 Links to files are read through. Links to folders are left out, wherever they lead, as git and the store's
-manifests do; but a package that was imported from behind one stands in the link's place. Sockets, FIFOs,
+manifests do; but a package that was imported from behind one travels under the link's name. Sockets, FIFOs,
 devices and links that lead nowhere are passed over, as git does.
 """
 
@@ -30,7 +30,7 @@ _NEVER = frozenset(
 )
 _SECRET_OR_WASTE = (".pyc", ".pem", ".p12", ".pfx")
 _SSH_KEYS = ("id_rsa", "id_ed25519", "id_ecdsa", "id_dsa")
-_SMALL = 1024 * 1024  # bytes; of what lies beside a script in a home directory
+_SMALL = 1024 * 1024  # bytes; of a file beside a script in a home directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Walk:
                 self._add(path, link=os.path.islink(path))
 
     def _follow(self, link: str, imported: Imported, *, ignored: bool) -> None:
-        """What is behind the link, in its place: a worker imports it under the same name, too."""
+        """What is behind the link, under its name: a worker imports it by that name, too."""
         folder, name = os.path.split(link)
         target = os.path.realpath(link)
         if self._is_closed(folder) or self._limits.forbid(link, name, True) or self._is_left_out(target):
