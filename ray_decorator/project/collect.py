@@ -131,7 +131,7 @@ def _walk(roots: Roots, starts: Sequence[str], loaded: Imported, limits: Limits)
 
 
 def _closed(started: Iterable[str], loaded: Imported) -> frozenset[str]:
-    """Folders that hold no code of the user's; Hydra's own are below the folders that it was ``started`` from."""
+    """Folders that hold no code of the user's; Hydra's own are below the folders it was ``started`` from."""
     hydras = {os.path.join(folder, name) for folder in started for name in HYDRAS_FOLDERS}
     packages = {path for path in hydras if os.path.isfile(os.path.join(path, "__init__.py"))}
     packages.update(map(os.path.dirname, loaded.files))
