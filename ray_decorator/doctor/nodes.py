@@ -157,7 +157,7 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
         "platform": found["platform"],
         "lacking": {name: there.get(name) for name in lacking},
         "missing": inventory.absent(own_credentials=request["own_credentials"]),
-        "standing": build.standing(requirements, Path(node_root())) if lacking else 0,
+        "standing": build.prebuilt_packages(requirements, Path(node_root())) if lacking else 0,
         "uv": found["uv"],
         "unreachable": _unreachable(request["store"]),
         **(_own_credentials() if request["own_credentials"] else {}),

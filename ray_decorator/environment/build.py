@@ -7,7 +7,7 @@
 
 An environment holds only what the cluster's own lacks or has in another version. A ``.pth`` file adds the
 cluster's site-packages after its own, so ray and all that is equal come from there, and nothing is ever
-installed there. Standard library only: a cluster may have nothing but ray.
+installed there. A cluster may have nothing but ray: this module imports the standard library alone.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _FOREIGN_SETTINGS = (
 def interpreter(requirements: Requirements | None, root: Path) -> str:
     """The path of a Python executable that has them, built below ``root`` where this one has not.
 
-    None stands for "leave the packages as they are". Waits for another process that builds the same one.
+    None means "leave the packages as they are". Waits for another process that builds the same one.
 
     :raises PackagesError: another Python minor, no uv, or uv cannot install what is asked for; with None,
         this one lacks what every job needs.
@@ -80,8 +80,8 @@ def interpreter(requirements: Requirements | None, root: Path) -> str:
     return str(environment.python)
 
 
-def standing(requirements: Requirements, root: Path) -> int:
-    """How many packages the environment holds that `interpreter` would find below ``root``, 0 without one."""
+def prebuilt_packages(requirements: Requirements, root: Path) -> int:
+    """How many packages the environment has that `interpreter` would find below ``root``; 0: none."""
     needed = _needed(requirements)
     return len(needed) if _environment(requirements, needed, root).complete() else 0
 
@@ -324,7 +324,7 @@ def _refusal(environment: _Environment, said: str) -> str:
 def _unwritable(environment: _Environment, error: OSError) -> PackagesError:
     return PackagesError(
         f"{platform.node()} cannot keep an environment with the driver's packages in {environment.path}: "
-        f"{error}. Mend that, or set RAY_S3_NODE_DIR on the nodes to a directory with room."
+        f"{error}. Fix that, or set RAY_S3_NODE_DIR on the nodes to a directory with room."
     )
 
 

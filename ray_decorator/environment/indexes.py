@@ -1,6 +1,6 @@
 """Where the driver's packages come from, as settings for uv on the nodes.
 
-Read from what uv, pip and the project were told. What lies on this machine's own disk is left out.
+Read from the settings of uv, of pip and of the project. Indexes on this machine's own disk are left out.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _plain(index: str) -> str:
 def _is_remote(index: str) -> bool:
     remote = urlsplit(_split(index)[1]).scheme in ("http", "https")
     if index and not remote:
-        _log.debug("Not sent to the nodes, for it lies on this machine: %s", _split(index)[1])
+        _log.debug("Not sent to the nodes, since it is on this machine: %s", _split(index)[1])
     return remote
 
 

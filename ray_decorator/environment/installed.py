@@ -7,6 +7,7 @@ Distributions from an index travel as pins, and a node installs them itself; tho
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import logging
 import os
@@ -20,9 +21,12 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
+from packaging.markers import Marker
+from packaging.utils import canonicalize_name
+
 from ..core.model import Requirements
 from . import indexes
-from .inventory import normalised, platform_name, site_directories
+from .inventory import platform_name, site_directories
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +34,7 @@ _NEVER = frozenset({"pip", "ray-decorator", "uv", "wheel"})
 # conda's own machinery, which no index has in the versions that conda installs
 _CONDA = re.compile(r"(ana)?conda(-.*)?|lib(conda|mamba).*|mamba.*|menuinst|navigator-updater")
 _CONDA_BUILT = re.compile(r"/feedstock_root/|/croot/|/conda-bld/")
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # of a requirement; a whole one is slow to parse
 _UNSENT_METADATA = frozenset({"RECORD", "direct_url.json", "uv_build.json", "uv_cache.json"})
 
 
@@ -39,7 +44,7 @@ class Local:
 
     ``files`` are (path below site-packages, absolute path): all of a distribution that was copied there, the
     metadata alone of an editable one. ``source`` is an editable one's project directory, ``packages`` its
-    import names that stand on no path (dotted below a namespace) and their directory or ``.py`` file.
+    import names that no path leads to (dotted below a namespace) and their directory or ``.py`` file.
     """
 
     name: str
@@ -64,7 +69,7 @@ class Installed:
 
 
 def installed_distributions() -> Installed:
-    """What this interpreter has installed; where one name stands twice on sys.path, the first."""
+    """What this interpreter has installed; where sys.path has a name twice, the first."""
     return _installed(_found())
 
 
@@ -86,7 +91,7 @@ def requirements(project: Path | None, found: Installed | None = None) -> Requir
 
 @dataclass(frozen=True, slots=True)
 class _Distribution:
-    """One as it lies on the disk: ``info`` is its metadata, in ``directory``, an entry of sys.path."""
+    """One as it is on the disk: ``info`` is its metadata, in ``directory``, an entry of sys.path."""
 
     name: str
     version: str
@@ -102,7 +107,7 @@ class _Distribution:
 
     @property
     def is_source(self) -> bool:
-        """A source tree that stands on sys.path itself, with the metadata that setuptools leaves in it."""
+        """A source tree that is itself an entry of sys.path, with metadata left by setuptools."""
         return self.info.suffix == ".egg-info" and str(self.directory) not in site_directories()
 
     @property
@@ -139,8 +144,8 @@ def _in_directory(directory: Path) -> Iterator[_Distribution]:
             headers = _headers(directory / entry)
             name, version = (headers.get(key, [""])[0] for key in ("name", "version"))
             if name and version:
-                requires = _names_of(headers.get("requires-dist", []))
-                yield _Distribution(normalised(name), version, requires, directory / entry, directory)
+                requires = tuple(_required(headers.get("requires-dist", ())))
+                yield _Distribution(canonicalize_name(name), version, requires, directory / entry, directory)
 
 
 def _headers(info: Path) -> dict[str, list[str]]:
@@ -160,10 +165,21 @@ def _headers(info: Path) -> dict[str, list[str]]:
     return headers
 
 
-def _names_of(requires: Iterable[str]) -> tuple[str, ...]:
-    """The names of what is required, without what only an extra requires."""
-    needed = (line for line in requires if not re.search(r";.*\bextra\s*==", line))
-    return tuple(normalised(match[0]) for line in needed if (match := re.match(r"[A-Za-z0-9][\w.-]*", line)))
+def _required(lines: Iterable[str]) -> Iterator[str]:
+    """The names that are required here: not for an extra, another platform or another Python."""
+    for line in lines:
+        requirement, _, marker = line.partition(";")
+        name = _NAME.match(requirement)
+        if name and (not marker or _applies(marker.strip())):
+            yield canonicalize_name(name[0])
+
+
+@functools.cache
+def _applies(marker: str) -> bool:
+    try:
+        return Marker(marker).evaluate({"extra": ""})
+    except ValueError:  # written before PEP 508, or part of a URL: rather one package too many
+        return True
 
 
 def _installed(found: Mapping[str, _Distribution]) -> Installed:
@@ -241,7 +257,7 @@ def _local(each: _Distribution) -> Local:
 
 
 def _copied_files(each: _Distribution) -> Iterator[tuple[str, Path]]:
-    """What of it lies in site-packages; scripts lie elsewhere, bytecode is made anew."""
+    """Its files in site-packages; scripts are elsewhere, bytecode is made anew."""
     for file in metadata.PathDistribution(each.info).files or ():
         path = each.directory / file
         outside = file.parts[0] == ".." or file.is_absolute()

@@ -1,6 +1,7 @@
-"""What the Python that runs this has, and what of our own needs and of the driver's packages it lacks.
+"""What the Python that runs this has, and what it lacks of the driver's packages and of this project's needs.
 
-Standard library only: it runs in the cluster's own Python, which may have nothing but ray.
+It runs in the cluster's own Python, which may have nothing but ray. So this module imports the standard
+library alone, and its functions import `packaging`, which ray requires.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _INFO = re.compile(r"([^~].*?)-([^-]+)(?:-py[\d.]+.*)?\.(?:dist|egg)-info")
 
 
 def survey() -> dict[str, Any]:
-    """What stands on this node, as plain data.
+    """What this node has, as plain data.
 
     ``python`` (major, minor, micro), ``executable``, ``platform`` as in Requirements, ``host``,
     ``distributions`` (normalised name -> version), ``uv`` (its path or None).
@@ -78,11 +79,6 @@ def platform_name() -> str:
     return f"{sys.platform}-{platform.machine()}"
 
 
-def normalised(name: str) -> str:
-    """A distribution's name by PEP 503."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def site_directories() -> tuple[str, ...]:
     """Where this interpreter's packages are, in its order of search."""
     entries = (os.path.abspath(entry) for entry in sys.path if entry)
@@ -92,12 +88,14 @@ def site_directories() -> tuple[str, ...]:
 
 def distributions(directories: Iterable[str]) -> dict[str, str]:
     """Normalised name -> version, from the names of the metadata directories: no file is read."""
+    from packaging.utils import canonicalize_name
+
     found: dict[str, str] = {}
     for directory in directories:
         for entry in os.listdir(directory):
             match = _INFO.fullmatch(entry)
             if match and (entry.endswith(".egg-info") or os.path.exists(f"{directory}/{entry}/METADATA")):
-                found.setdefault(normalised(match[1]), match[2])
+                found.setdefault(canonicalize_name(match[1]), match[2])
     return found
 
 
@@ -106,11 +104,11 @@ def find_uv() -> str | None:
     on_path = shutil.which("uv")
     if on_path:
         return on_path
-    places = [os.path.join(os.path.dirname(sys.executable), "uv")]
+    paths = [os.path.join(os.path.dirname(sys.executable), "uv")]
     with contextlib.suppress(Exception):  # a foreign package, of any version: it only makes a suggestion
-        places.append(os.fsdecode(importlib.import_module("uv").find_uv_bin()))
-    places += [os.path.expanduser(f"~/{place}/uv") for place in (".local/bin", ".cargo/bin")]
-    return next((place for place in places if os.access(place, os.X_OK)), None)
+        paths.append(os.fsdecode(importlib.import_module("uv").find_uv_bin()))
+    paths += [os.path.expanduser(f"~/{directory}/uv") for directory in (".local/bin", ".cargo/bin")]
+    return next((path for path in paths if os.access(path, os.X_OK)), None)
 
 
 def _importable(module: str) -> bool:
@@ -120,18 +118,14 @@ def _importable(module: str) -> bool:
 
 
 def _has(here: Mapping[str, str], name: str, version: str) -> bool:
-    if name not in here:
+    return name in here and (version.startswith("@") or _are_equal(here[name], version))
+
+
+def _are_equal(one: str, other: str) -> bool:
+    """As PEP 440 compares them (``1.0`` and ``1.0.0``, ``1.0c1`` and ``1.0rc1``); as text where it cannot."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return one == other or Version(one) == Version(other)
+    except InvalidVersion:
         return False
-    return version.startswith("@") or _canonical(here[name]) == _canonical(version)
-
-
-def _canonical(version: str) -> str:
-    """One spelling for versions that PEP 440 calls equal: ``1.0``, ``1.0.0``; ``1.0-rc1``, ``1.0rc1``."""
-    public, plus, local = version.lower().partition("+")
-    match = re.match(r"v?((?:\d+!)?)(\d+(?:\.\d+)*)(.*)", public)
-    if not match:
-        return version
-    numbers = [int(number) for number in match[2].split(".")]
-    while numbers and not numbers[-1]:
-        numbers.pop()
-    return match[1] + ".".join(map(str, numbers)) + re.sub(r"[-_.]", "", match[3]) + plus + local

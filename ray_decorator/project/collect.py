@@ -4,7 +4,7 @@
                site/…       the files of distributions that came from no index
 
 A project is the folder of the nearest pyproject.toml, setup.py, setup.cfg or .git at or above a file, else
-the folder that the file is in (roots.py). What of it travels: sourcefiles.py.
+the folder that the file is in (roots.py). What of it travels: walk.py.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ def collect(
     """The code of the driver's script ``main``, of the user's own entries of sys.path, and of ``local``.
 
     ``left_out``: files and folders that do not travel (deps, outs, job directories); one that a whole
-    project lies in is passed over. Raises InputError naming every file that cannot be read.
+    project is in does not count. Raises InputError naming every file that cannot be read.
     """
     script, here = rooting.script_folder(main), os.path.realpath(cwd)
     entries = rooting.user_folders(sys_path)
     roots = rooting.find(script, here, entries, local)
     # a folder that Python imports from is code, also where it lies in one that git ignores
     starts = list(dict.fromkeys([*entries, *roots.sources, *filter(os.path.isdir, roots.packages.values())]))
-    loaded = imported(tuple(os.path.join(path, "") for path in rooting.installed()))
+    loaded = imported(tuple(os.path.join(path, "") for path in rooting.installation_folders()))
     limits = Limits(
         left_out=frozenset(os.path.realpath(path) for path in left_out),
         closed=_closed([*roots.folders, here, *([script] if script else [])], loaded),
@@ -77,15 +77,15 @@ def collect(
         in_use=_with_all_above([*loaded.files, *loaded.links, *starts, here]),
     )
     sizes = _walk(roots, starts, loaded, limits)
-    files = {placed: path for path in sizes if (placed := roots.place(path))}
+    files = {in_tree: path for path in sizes if (in_tree := roots.tree_path(path))}
     files.update(_local_files(local))
     packages = _packages(roots, files)
-    on_path = [placed for entry in entries if (placed := roots.place_code(entry)) is not None]
+    on_path = [in_tree for entry in entries if (in_tree := roots.code_path(entry)) is not None]
     project = Project(
         files=tuple(sorted(files.items())),
         sys_path=(*dict.fromkeys(on_path), *([_SITE] if _has_site(files) else [])),
         packages=packages,
-        cwd=roots.place_code(here),
+        cwd=roots.code_path(here),
         roots=tuple(Path(root) for root in roots.folders),
         size=sum(sizes[path] if path in sizes else os.path.getsize(path) for path in files.values()),
     )
@@ -130,13 +130,13 @@ def _walk(roots: Roots, starts: Sequence[str], loaded: Imported, limits: Limits)
     return sizes
 
 
-def _closed(beside: Iterable[str], loaded: Imported) -> frozenset[str]:
-    """Folders that hold no code of the user's. Hydra's own stand ``beside`` what it was started from."""
-    hydras = {os.path.join(folder, name) for folder in beside for name in HYDRAS_FOLDERS}
+def _closed(started: Iterable[str], loaded: Imported) -> frozenset[str]:
+    """Folders that hold no code of the user's; Hydra's own are below the folders it was ``started`` from."""
+    hydras = {os.path.join(folder, name) for folder in started for name in HYDRAS_FOLDERS}
     packages = {path for path in hydras if os.path.isfile(os.path.join(path, "__init__.py"))}
     packages.update(map(os.path.dirname, loaded.files))
     others = {os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, tempfile.gettempdir())}
-    return rooting.installed() | (hydras - packages) | others
+    return rooting.installation_folders() | (hydras - packages) | others
 
 
 def _with_all_above(paths: Iterable[str]) -> frozenset[str]:
@@ -157,18 +157,18 @@ def _local_files(local: Sequence[Local]) -> Iterator[tuple[str, str]]:
 
 
 def _packages(roots: Roots, files: dict[str, str]) -> dict[str, str]:
-    """Import name -> its place in the tree. A lone module outside of all roots is added to ``files``."""
-    placed = {}
+    """Import name -> its path in the tree. A lone module outside of all roots is added to ``files``."""
+    in_tree = {}
     for name, path in roots.packages.items():
         if roots.skipped and is_in(path, roots.skipped):
             continue
-        place = roots.place_code(path)
-        if place is None and os.path.isfile(path):
-            place = f"{_SITE}/{os.path.basename(path)}"
-            files[place] = path
-        if place is not None:
-            placed[name] = place
-    return placed
+        relpath = roots.code_path(path)
+        if relpath is None and os.path.isfile(path):
+            relpath = f"{_SITE}/{os.path.basename(path)}"
+            files[relpath] = path
+        if relpath is not None:
+            in_tree[name] = relpath
+    return in_tree
 
 
 def _has_site(files: Iterable[str]) -> bool:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .roots import installed, is_in
+from .roots import installation_folders, is_in
 
 
 def main_script() -> Path | None:
@@ -18,7 +18,7 @@ def main_script() -> Path | None:
 
 def project_paths() -> tuple[str, ...]:
     """Entries of sys.path that hold neither Python's library nor installed packages; real paths, in order."""
-    known = installed()
+    known = installation_folders()
     entries = dict.fromkeys(os.path.realpath(entry) for entry in sys.path)
     return tuple(
         e for e in entries if not e.endswith(".zip") and not any(is_in(e, folder) for folder in known)

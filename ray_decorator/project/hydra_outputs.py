@@ -16,7 +16,7 @@ def is_job(folder: str, names: Collection[str]) -> bool:
 
 
 def is_sweep(folder: str, names: Collection[str]) -> bool:
-    """Whether jobs stand beside multirun.yaml: a folder of configs may have a file of that name as well."""
+    """Whether jobs ran beside multirun.yaml: a folder of configs may have a file of that name as well."""
     return "multirun.yaml" in names and (
         any(name.isdecimal() for name in names)
         or any(is_job(os.path.join(folder, name), (".hydra",)) for name in names)

@@ -1,4 +1,4 @@
-"""Which folders hold the user's own code, and where each of them stands in the tree that travels."""
+"""Which folders hold the user's own code, and the path that each of them has in the tree that travels."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _OWN_NAME = re.compile(r"^name\s*=\s*ray-decorator\s*$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """The folders ``0``, ``1``, … of the tree, as absolute real paths; none lies in one taken whole.
+    """The folders ``0``, ``1``, … of the tree, as absolute real paths; none is inside one taken whole.
 
     ``shallow`` are those that are never taken whole; ``sources`` the project folders, and ``packages`` import
-    name -> folder or file, of editable installs. ``skipped`` is this package's own checkout, where no code of
-    the user's is: it reaches the workers in another way.
+    name -> folder or file, of editable installs. ``skipped`` is this package's own checkout if no code of the
+    user's is in it: it reaches the workers in another way.
     """
 
     folders: tuple[str, ...]
@@ -35,8 +35,8 @@ class Roots:
     packages: Mapping[str, str]
     skipped: str | None
 
-    def place(self, path: str) -> str | None:
-        """Where the real ``path`` stands in the tree, with forward slashes; None if it is in no root."""
+    def tree_path(self, path: str) -> str | None:
+        """The real ``path`` in the tree, with forward slashes; None if it is in no root."""
         root = self._root_of(path)
         if root is None:
             return None
@@ -44,10 +44,10 @@ class Roots:
         index = self.folders.index(root)
         return f"{index}/{relpath}" if relpath else f"{index}"
 
-    def place_code(self, path: str) -> str | None:
-        """As `place`, but None also for what lies deeper in a root that is not taken whole."""
+    def code_path(self, path: str) -> str | None:
+        """As `tree_path`, but None also for what is deeper in a root that is not taken whole."""
         root = self._root_of(path)
-        return None if root in self.shallow and path != root else self.place(path)
+        return None if root in self.shallow and path != root else self.tree_path(path)
 
     def _root_of(self, path: str) -> str | None:
         return max((root for root in self.folders if is_in(path, root)), key=len, default=None)
@@ -99,8 +99,8 @@ def never_whole() -> frozenset[str]:
     return frozenset({"/", str(home), *map(str, home.parents), os.path.realpath(tempfile.gettempdir())})
 
 
-def installed() -> frozenset[str]:
-    """Where Python, its installed packages and their console scripts lie, as named and as real paths."""
+def installation_folders() -> frozenset[str]:
+    """The folders of Python, of its packages and of their console scripts, as named and as real paths."""
     paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")}
     paths |= {*site.getsitepackages(), site.getusersitepackages(), os.path.join(site.getuserbase(), "bin")}
     paths.add(os.path.dirname(sys.executable))
@@ -109,7 +109,7 @@ def installed() -> frozenset[str]:
 
 
 def is_in(path: str, folder: str) -> bool:
-    """Whether ``path`` is ``folder`` or lies below it."""
+    """Whether ``path`` is ``folder`` or is below it."""
     return path == folder or path.startswith(os.path.join(folder, ""))
 
 
@@ -125,7 +125,7 @@ def _project_of(folder: str, never: Collection[str]) -> str:
 def _is_installed(folder: str) -> bool:
     if {"site-packages", "dist-packages"} & set(Path(folder).parts):
         return True
-    return any(is_in(folder, path) for path in installed())
+    return any(is_in(folder, path) for path in installation_folders())
 
 
 def _own_checkout() -> str | None:

@@ -1,10 +1,10 @@
 """The files of a project that are its code, and not data, secrets, environments or what tools leave behind.
 
-    what git would not ignore - what Hydra's jobs have left
+    what git would not ignore (git.py, or gitignore.py without git) - what Hydra's jobs have left
       + what git tracks + what this process has imported - what never travels
 
 Links to files are read through. Links to folders are left out, wherever they lead, as git and the store's
-manifests do; but a package that was imported from behind one stands in the link's place. Sockets, FIFOs,
+manifests do; but a package that was imported from behind one travels under the link's name. Sockets, FIFOs,
 devices and links that lead nowhere are passed over, as git does.
 """
 
@@ -16,7 +16,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from ..content.temporary import is_temporary
-from .gitignore import Ignores, above, is_ignored, read, repository, tracked
+from .git import Listing, listing, repository
+from .gitignore import IgnoreFiles, above
 from .hydra_outputs import holds_runs, is_job, is_sweep
 from .imports import Imported
 
@@ -29,7 +30,7 @@ _NEVER = frozenset(
 )
 _SECRET_OR_WASTE = (".pyc", ".pem", ".p12", ".pfx")
 _SSH_KEYS = ("id_rsa", "id_ed25519", "id_ecdsa", "id_dsa")
-_SMALL = 1024 * 1024  # bytes; of what lies beside a script in a home directory
+_SMALL = 1024 * 1024  # bytes; of a file beside a script in a home directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +68,19 @@ class Walk:
         self._limits = limits
         self._problems = problems
         self._folders: set[str] = set()
+        self._listings: list[Listing] = []
         self._closed: dict[str, bool] = {root: False}
 
     def whole(self, imported: Imported, starts: Iterable[str]) -> None:
         """All code of the root. ``starts`` are folders in it that are code even where git ignores them."""
-        top = repository(self._root, self._limits.never_whole)
-        self._below(self._root, above(self._root, top) if top else ())
-        for start in starts:
+        for start in [self._root, *starts]:
             if start not in self._folders and not self._is_left_out(start):
-                self._below(start, above(start, top) if top else ())
-        self._also(tracked(self._root) if top else ())
+                self._below(start, self._rules(start))
+        for each in self._listings:
+            self._also(each.tracked)
         self._also(imported.files)
         for link in self._inside(imported.links):
-            self._follow(link, imported, ignored=self._is_ignored(link, top))
+            self._follow(link, imported, ignored=self._is_ignored(link))
 
     def surface(self, imported: Imported, others: Collection[str]) -> None:
         """The modules, packages and small files directly in the root, but for the folders ``others``."""
@@ -88,7 +89,7 @@ class Walk:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 if os.path.isfile(os.path.join(entry.path, "__init__.py")):
-                    self._below(entry.path, ())
+                    self._below(entry.path, IgnoreFiles())
             elif entry.name.endswith(".py") and os.access(entry.path, os.R_OK):
                 self._add(entry.path)
             elif not entry.name.startswith(".") and os.access(entry.path, os.R_OK):
@@ -105,25 +106,33 @@ class Walk:
         for link in self._inside(imported.links):
             self._follow(link, imported, ignored=True)
 
-    def _below(self, start: str, ignores: Ignores) -> None:
-        pending = [(start, ignores)]
+    def _rules(self, start: str) -> Listing | IgnoreFiles:
+        top = repository(start, self._limits.never_whole)
+        listed = listing(start, top, self._limits.closed) if top else None
+        if listed is None:
+            return above(start, top)
+        self._listings.append(listed)
+        return listed
+
+    def _below(self, start: str, rules: Listing | IgnoreFiles) -> None:
+        pending = [(start, rules)]
         while pending:
-            folder, ignores = pending.pop()
+            folder, rules = pending.pop()
             entries = _scan(folder, self._problems)
             names = {entry.name for entry in entries}
             if folder != start and (_is_environment(names) or self._is_left_by_hydra(folder, names)):
                 continue
             self._folders.add(folder)
             if ".gitignore" in names:
-                ignores += read(folder, os.path.join(folder, ".gitignore"))
+                rules = rules.within(folder)
             for entry in entries:
                 is_folder = entry.is_dir(follow_symlinks=False)
                 if self._limits.forbid(entry.path, entry.name, is_folder):
                     continue
-                if is_ignored(ignores, entry.path, entry.name, is_folder):
+                if rules.ignores(entry.path, is_folder):
                     continue
                 if is_folder:
-                    pending.append((entry.path, ignores))
+                    pending.append((entry.path, rules))
                 else:
                     self._add(entry.path, link=entry.is_symlink())
 
@@ -136,7 +145,7 @@ class Walk:
                 self._add(path, link=os.path.islink(path))
 
     def _follow(self, link: str, imported: Imported, *, ignored: bool) -> None:
-        """What is behind the link, in its place: a worker imports it under the same name, too."""
+        """What is behind the link, under its name: a worker imports it by that name, too."""
         folder, name = os.path.split(link)
         target = os.path.realpath(link)
         if self._is_closed(folder) or self._limits.forbid(link, name, True) or self._is_left_out(target):
@@ -156,10 +165,15 @@ class Walk:
         inside = os.path.join(self._root, "")
         return [path for path in paths if path.startswith(inside)]
 
-    def _is_ignored(self, link: str, top: str | None) -> bool:
+    def _is_ignored(self, link: str) -> bool:
         """To git a link is no folder; here ``/name/`` counts too, for the folder is what would travel."""
-        folder, name = os.path.split(link)
-        return folder not in self._folders or is_ignored(above(link, top or self._root), link, name, True)
+        folder = os.path.dirname(link)
+        if folder not in self._folders or (
+            self._listings and all(each.ignores(link, False) for each in self._listings)
+        ):
+            return True
+        top = repository(folder, self._limits.never_whole) or self._root
+        return above(folder, top).within(folder).ignores(link, True)
 
     def _is_left_by_hydra(self, folder: str, names: Collection[str]) -> bool:
         return folder not in self._limits.in_use and (

@@ -7,31 +7,19 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from importlib import metadata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 from package_index import REPOSITORY, Index, Node, answer, asking, make_venv, make_wheel, serve
 
+from ray_decorator.environment import build
 from ray_decorator.environment.inventory import platform_name
 
 _STANDARD_LIBRARY_ALONE = (
     ".core", ".core.errors", ".core.model", ".environment", ".environment.build", ".environment.inventory",
 )  # fmt: skip
 _HERE = [sys.version_info[0], sys.version_info[1]]
-
-
-@pytest.fixture
-def index(tmp_path: Path) -> Iterator[Index]:
-    """alpha 1.0, 2.0 (needs beta), beta 1.0, gamma 1.0, and what tests add."""
-    wheels = tmp_path / "wheels"
-    make_wheel(wheels, "alpha", "1.0")
-    make_wheel(wheels, "alpha", "2.0", ("beta",))
-    make_wheel(wheels, "beta", "1.0")
-    make_wheel(wheels, "gamma", "1.0")
-    yield from serve(Index(wheels))
 
 
 def wanted(index: Index, **pins: str) -> dict[str, Any]:
@@ -43,19 +31,11 @@ def wanted(index: Index, **pins: str) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def node(tmp_path: Path, index: Index) -> Node:
-    """Has alpha 1.0 and beta 1.0."""
-    wheels = [index.wheels / f"{name}-1.0-py3-none-any.whl" for name in ("alpha", "beta")]
-    (tmp_path / "home").mkdir()
-    return Node(make_venv(tmp_path / "cluster", *wheels), tmp_path / "root", tmp_path / "home")
-
-
-def standing(node: Node, wanted: Mapping[str, Any]) -> int:
-    """How many packages an environment holds that stands there for them."""
+def prebuilt(node: Node, wanted: Mapping[str, Any]) -> int:
+    """How many packages the environment has that was built there for them."""
     code = f"""
 from pathlib import Path
-print(json.dumps(build.standing(Requirements(**{dict(wanted)!r}), Path({str(node.root)!r}))))
+print(json.dumps(build.prebuilt_packages(Requirements(**{dict(wanted)!r}), Path({str(node.root)!r}))))
 """
     found: int = node.ask(code)
     return found
@@ -106,21 +86,6 @@ def test_packages_none_takes_the_nodes_python_if_it_has_what_every_job_needs(
     assert not node.root.exists()
 
 
-def test_what_jobs_need_is_what_the_nodes_side_imports(node: Node) -> None:
-    def lacks(*names: str, module: str) -> list[str]:
-        pins = [f"{name}=={metadata.version(name)}" for name in names]
-        environ = {k: v for k, v in os.environ.items() if k != "XDG_CACHE_HOME"}  # uv's cache is the user's
-        install = ["uv", "pip", "install", "-q", "--python", str(node.python), *pins]
-        subprocess.run(install, check=True, env=environ)
-        found: list[str] = node.ask(f"import {module}; print(json.dumps(list(inventory.absent())))")
-        return found
-
-    runner = lacks("cloudpickle", "obstore", "omegaconf", module="ray_decorator.node.runner")
-    assert runner == ["hydra-core", "pathspec", "boto3"]
-    assert lacks("pathspec", module="ray_decorator.frontends.decorator") == ["hydra-core", "boto3"]
-    assert lacks("hydra-core", module="hydra_plugins.hydra_ray_s3_launcher._task") == ["boto3"]
-
-
 def test_an_environment_lies_over_the_clusters_own_and_leaves_it_as_it_is(node: Node, index: Index) -> None:
     before = listing(node.python.parents[1])
     found = node.interpreter(wanted(index, alpha="2.0", beta="1.0", gamma="1.0"))
@@ -135,7 +100,7 @@ def test_an_environment_lies_over_the_clusters_own_and_leaves_it_as_it_is(node: 
     assert f"ray-s3: built {environment} in " in found.stderr
 
     node.uv = False  # what is there is found without
-    assert standing(node, wanted(index, alpha="2.0", beta="1.0", gamma="1.0")) == 2
+    assert prebuilt(node, wanted(index, alpha="2.0", beta="1.0", gamma="1.0")) == 2
     again = node.interpreter(wanted(index, alpha="2.0", beta="1.0", gamma="1.0"))
     assert (again.python, again.stderr) == (found.python, "")
 
@@ -154,6 +119,25 @@ def test_the_clusters_python_may_be_no_virtual_environment(node: Node, index: In
     assert [sorted(os.listdir(site)) for site in sites] == before
 
 
+def test_a_process_that_enters_an_environment_imports_from_it_first(node: Node, index: Index) -> None:
+    python = node.interpreter(wanted(index, alpha="2.0", beta="1.0")).python
+    code = f"""
+build.enter({python!r})
+import alpha, beta, sys
+print(json.dumps([alpha.version, beta.__file__, sys.path]))
+"""
+    alpha, beta, path = node.ask(code)
+    assert alpha == "2.0"
+    assert beta.startswith(str(node.python.parents[1]))  # what is equal is still the cluster's
+    assert path[0].startswith(str(Path(python).parents[1]))
+
+
+def test_a_python_that_has_all_is_used_as_it_is(tmp_path: Path) -> None:
+    assert build.interpreter(None, tmp_path / "root") == sys.executable
+    build.enter(sys.executable)
+    assert not (tmp_path / "root").exists()
+
+
 def test_two_jobs_at_once_build_one_environment(node: Node, index: Index) -> None:
     index.delay = 0.4
     code = asking(wanted(index, alpha="2.0", gamma="1.0"), node.root)
@@ -166,10 +150,10 @@ def test_two_jobs_at_once_build_one_environment(node: Node, index: Index) -> Non
 def test_what_a_crashed_build_left_is_built_anew(node: Node, index: Index) -> None:
     found = node.interpreter(wanted(index, gamma="1.0"))
     environment = Path(found.python).parents[1]
-    assert standing(node, wanted(index, gamma="1.0")) == 1
+    assert prebuilt(node, wanted(index, gamma="1.0")) == 1
     (environment / "complete").unlink()
     (environment / "rubbish").write_text("")
-    assert standing(node, wanted(index, gamma="1.0")) == 0
+    assert prebuilt(node, wanted(index, gamma="1.0")) == 0
     again = node.interpreter(wanted(index, gamma="1.0"))
     assert (again.python, again.builds) == (found.python, 1)
     assert not (environment / "rubbish").exists()
@@ -296,14 +280,14 @@ def test_another_minor_version_of_python_is_an_error_that_names_both(node: Node,
 
 
 def test_environments_that_nobody_used_for_a_month_go_when_another_is_built(node: Node, index: Index) -> None:
-    assert standing(node, wanted(index, gamma="1.0")) == standing(node, wanted(index, alpha="1.0")) == 0
+    assert prebuilt(node, wanted(index, gamma="1.0")) == prebuilt(node, wanted(index, alpha="1.0")) == 0
     old, kept = (
         Path(node.interpreter(wanted(index, **pin)).python) for pin in ({"gamma": "1.0"}, {"alpha": "2.0"})
     )
     month_ago = time.time() - 31 * 86400
     for python in (old, kept):
         os.utime(python.parents[1] / "complete", (month_ago, month_ago))
-    assert standing(node, wanted(index, gamma="1.0")) == 1  # to ask is no use of it
+    assert prebuilt(node, wanted(index, gamma="1.0")) == 1  # to ask is no use of it
     node.interpreter(wanted(index, alpha="2.0"))  # used again
     node.interpreter(wanted(index, alpha="2.0", gamma="1.0"))
     assert not old.exists() and kept.exists()
@@ -312,14 +296,6 @@ def test_environments_that_nobody_used_for_a_month_go_when_another_is_built(node
 def test_a_root_that_cannot_be_written_is_an_error_that_says_so(node: Node, index: Index) -> None:
     node.root.write_text("a file")
     assert "set RAY_S3_NODE_DIR on the nodes" in node.interpreter(wanted(index, gamma="1.0")).error
-
-
-def test_a_survey_tells_what_stands_on_a_node(node: Node) -> None:
-    found = node.ask("print(json.dumps(inventory.survey()))")
-    assert found["python"] == list(sys.version_info[:3])
-    assert found["executable"] == str(node.python)
-    assert found["distributions"] == {"alpha": "1.0", "beta": "1.0"}
-    assert found["uv"] == shutil.which("uv")
 
 
 def test_the_node_side_imports_the_standard_library_alone(node: Node) -> None:
@@ -332,23 +308,3 @@ print(json.dumps(sorted(n for n in foreign if n not in ("_virtualenv", "__main__
 """
     expected = [f"ray_decorator{name}" for name in ("", *_STANDARD_LIBRARY_ALONE)]
     assert node.ask(code) == expected
-
-
-@pytest.mark.parametrize(
-    ("driver", "node_has", "same"),
-    [
-        ("1.0", "1.0.0", True),
-        ("2024.08.01", "2024.8.1", True),
-        ("1.0rc1", "1.0-RC1", True),
-        ("1!1.0", "1.0", False),
-        ("1.0", "1.0.post1", False),
-        ("2.5.1+cpu", "2.5.1", False),
-        ("2.5.1+cpu", "2.5.1+cu121", False),
-        ("10", "1", False),
-        ("@ https://example.org/a-1-py3-none-any.whl", "1", True),
-    ],
-)
-def test_versions_that_mean_the_same(driver: str, node_has: str, same: bool) -> None:
-    from ray_decorator.environment.inventory import _has
-
-    assert _has({"a": node_has}, "a", driver) is same

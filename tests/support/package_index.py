@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zipfile
@@ -18,7 +19,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import packaging
+
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@functools.cache
+def _ray_brings() -> tempfile.TemporaryDirectory[str]:
+    """What Ray requires and our own source uses on every node: modules without metadata."""
+    directory = tempfile.TemporaryDirectory()
+    Path(directory.name, "packaging").symlink_to(Path(packaging.__file__).parent)
+    return directory
+
+
+def python_path(*more: Path) -> str:
+    """PYTHONPATH of a process that has our source and what Ray brings, and what ``more`` holds."""
+    return os.pathsep.join(map(str, (*more, REPOSITORY, _ray_brings().name)))
 
 
 def make_wheel(directory: Path, name: str, version: str, requires: tuple[str, ...] = ()) -> Path:
@@ -134,7 +150,7 @@ class Node:
         path = os.path.dirname(shutil.which("uv") or "") if self.uv else "/nowhere"
         # settings of images that must not lead uv astray
         astray = {"UV_SYSTEM_PYTHON": "1", "VIRTUAL_ENV": "/nowhere", "UV_EXCLUDE_NEWER": "2001-01-01"}
-        return {"PATH": path, "HOME": str(self.home), "PYTHONPATH": str(REPOSITORY), **astray, **more}
+        return {"PATH": path, "HOME": str(self.home), "PYTHONPATH": python_path(), **astray, **more}
 
     def start(self, code: str, **more: str) -> subprocess.Popen[str]:
         ours = (
