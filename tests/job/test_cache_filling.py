@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from ray_decorator.job.seals import is_sealed
 
 from ray_decorator.content.hash_cache import Hashed, Stamp
 from ray_decorator.job import cache_filling
 from ray_decorator.job.cache_filling import Copy, fill, start
+from ray_decorator.job.seals import is_sealed
 
 DATA = b"data"
 

@@ -18,7 +18,6 @@ from store_fixtures import use
 from ray_decorator.content.hash_cache import HashCache
 from ray_decorator.core.errors import InputError, StoreDeniedError
 from ray_decorator.core.model import Location
-from ray_decorator.core.progress import NoProgress
 from ray_decorator.run.staging import Staging
 from ray_decorator.store.identity import identify, own
 from ray_decorator.store.store import open_store
@@ -151,12 +150,13 @@ class TestCredentialsThatEnd:
             identify(URL)
 
     def test_staging_sends_those_of_the_moment(self, issuer: Issuer) -> None:
-        staging = Staging(URL, NoProgress())
-        first, ends = staging.location, staging.expires
+        staging = Staging(URL, "driver")
+        first = staging.location
+        ends = first.credentials and first.credentials.expires
         assert ends == pytest.approx(issuer.issued()[issuer.newest()], abs=0.01)
         time.sleep(1.2)
         assert staging.location.credentials == staging.fresh() != first.credentials
-        staging.store.put("key", b"x")
+        staging.open().put("key", b"x")
 
 
 class TestProviders:
@@ -236,10 +236,9 @@ class TestProviders:
 
 class TestTheWorkersOwn:
     def test_none_travel(self, issuer: Issuer) -> None:
-        staging = Staging(URL, NoProgress(), credentials="worker")
+        staging = Staging(URL, "worker")
         assert staging.location == Location(URL, issuer.endpoint, "eu-west-7", own_credentials=True)
-        assert staging.expires is None
-        staging.store.put("key", b"x")
+        staging.open().put("key", b"x")
         assert issuer.seen[-1][0] == issuer.newest()
 
     def test_a_node_that_has_some(self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
