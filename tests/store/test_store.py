@@ -269,3 +269,15 @@ def _certificate(directory: Path) -> tuple[Path, Path]:
         )
     )
     return paths
+
+
+def test_the_default_store_is_not_where_others_could_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "ray_s3").mkdir()
+    (tmp_path / "ray_s3").chmod(0o777)
+    with pytest.raises(InputError, match=f"{tmp_path}/ray_s3 can be written to by others"):
+        open_store(locate((tmp_path / "ray_s3" / "store").as_uri()))
+    assert not (tmp_path / "ray_s3" / "store").exists()
+    open_store(locate((tmp_path / "mine" / "store").as_uri())).check()
