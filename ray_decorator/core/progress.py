@@ -1,6 +1,6 @@
-"""How far the work is: what every side counts, and who shows nothing of it.
+"""How far the work is: the protocol that every side counts with, and the implementation that shows nothing.
 
-`display.progress` has those that show it: on a terminal, and as log lines.
+The implementations that show it, on a terminal and as log lines, are in `display`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ Phase = Literal["hashing", "uploading", "running", "downloading"]
 
 
 class Progress(Protocol):
-    """Counts what each phase still has to do, and has done. All verbs may be called from any thread."""
+    """Counts what each phase still has to do, and has done. Both methods may be called from any thread."""
 
     def expect(self, phase: Phase, items: int, size: int = 0) -> None:
-        """So many more items (files or jobs), of so many bytes in all, are to be done."""
+        """Add items (files or jobs), of ``size`` bytes together, to what is to be done."""
 
     def advance(self, phase: Phase, items: int, size: int = 0) -> None:
-        """So many items, or bytes of one under way (``items=0``), are done."""
+        """Count items as done, or ``size`` bytes of an item that is not finished yet (``items=0``)."""
 
 
 class NoProgress:

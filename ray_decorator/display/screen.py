@@ -1,20 +1,27 @@
 """Rows at the foot of the terminal, below all that anybody prints meanwhile.
 
-rich's own Live replaces sys.stdout and sys.stderr. Hydra's log handlers hold the streams themselves,
-made before the launcher starts, and would write into the rows. So each stream stays where it is, and
-its ``write`` is led through here: rows off, text on, rows back, in one write to the terminal. The rows
-are rendered once a redraw and not once a line, so that a job may print a lot.
+While rows are shown, the terminal scrolls only the lines above them (a scrolling region, as apt sets one).
+So nothing that others write passes through here: prints, tqdm, log handlers that hold a stream from before,
+prompts of input() and pdb, subprocesses, forked children and libraries behave and cost as without the rows.
+
+rich's own Live is not used. It knows only of what is written to the sys.stdout and sys.stderr that it puts
+in place, redraws with each such write, and ends the line with each flush. Measured, with all log handlers
+redirected to it:
+
+    20,000 tqdm refreshes       not done after 60 s, a line left of each    here 3.0 s, without rows 2.7 s
+    5,000 prints                6.9 s                                       here 0.04 s
+    input(), pdb                the answer is typed at the end of a row
+    a subprocess that prints    it starts at the end of a row; its unfinished line is erased
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TextIO
 
 from rich.console import Console
 from rich.progress_bar import ProgressBar
@@ -23,8 +30,14 @@ from rich.text import Text
 
 _BAR_COLUMNS = 20
 _COLUMNS_FOR_BARS = 75
+_LINES_FOR_OUTPUT = 5
 
-Write = Callable[[str], int]
+_SAVE, _RESTORE = "\x1b7", "\x1b8"  # position and colours of the cursor
+_PLAIN = "\x1b[m"
+_DOWN = "\x1bD"
+_SCROLL_ALL = f"{_SAVE}\x1b[r{_RESTORE}"
+_REMOVE = f"{_SCROLL_ALL}{_PLAIN}\x1b[J{_RESTORE}"
+"""Erases what is below the cursor. Where the rows were is not known: a new size may have moved them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,84 +50,66 @@ class Row:
 
 
 class Screen:
-    """Owns the terminal behind stderr until close(): draw() puts rows there in place of the last ones.
+    """Owns the foot of the terminal behind stderr until close(): draw() puts rows there.
 
-    The cursor stays visible and at the start of the line below the rows: a process that is killed
-    leaves a usable terminal, and what a library writes past Python starts on a line of its own.
+    The cursor stays visible and where others put it. A process that is killed leaves a usable terminal: a
+    shell that waits for its end then removes the rows.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._terminal = sys.stderr.fileno()
         self._console = Console(stderr=True)
         self._rows = ""
-        self._stderr = sys.stderr
-        self._write: Write = sys.stderr.write
-        self._diverted = [
-            _Diverted(stream, self._above, self._lock)
-            for stream in dict.fromkeys((sys.stderr, sys.stdout))
-            if stream.isatty()  # what goes to a file cannot tear the rows, and must go there
-        ]
+        self._top = 0
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def draw(self, rows: Sequence[Row]) -> None:
-        """Show these rows instead of the ones that stand there."""
-        with self._console.capture() as capture:
-            self._console.print(_grid(rows, bars=self._console.width >= _COLUMNS_FOR_BARS))
-        with self._lock:
-            if capture.get() != self._rows:
-                self._replace("", capture.get())
+        """Show these rows in place of the last ones, or none if the terminal has too few lines."""
+        with contextlib.suppress(OSError):  # a terminal that is gone must not fail the work
+            lines = self._rendered(rows)
+            height = os.get_terminal_size(self._terminal).lines
+            if height < len(lines) + _LINES_FOR_OUTPUT:
+                lines = []
+            self._show(lines, height - len(lines) + 1)
 
     def close(self) -> None:
-        """Take the rows off, and let the streams go."""
-        with self._lock:
-            self._replace("", "")
-            for diverted in self._diverted:
-                diverted.restore()
+        """Remove the rows. May be called where nothing was drawn."""
+        if self._guard is not None:
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                self._write(_REMOVE)
+                self._guard.communicate(b"\n", timeout=5)
 
-    def _above(self, text: str) -> None:
-        with self._lock:
-            self._replace(text, self._rows)
+    def _rendered(self, rows: Sequence[Row]) -> list[str]:
+        with self._console.capture() as capture:
+            self._console.print(_grid(rows, bars=self._console.width >= _COLUMNS_FOR_BARS))
+        return capture.get().splitlines()
 
-    def _replace(self, text: str, rows: str) -> None:
-        height = self._rows.count("\n")
-        erase = f"\r\x1b[{height}A\x1b[J" if height else ""
-        self._rows = rows
-        with contextlib.suppress(OSError):  # a terminal that is gone must not fail the work
-            self._write(erase + text + rows)
-            self._stderr.flush()
+    def _show(self, lines: list[str], top: int) -> None:
+        rows = "".join(f"\x1b[{y};1H\x1b[2K{line}" for y, line in enumerate(lines, top))
+        if rows == self._rows:
+            return
+        if self._guard is None:
+            self._guard = _start_guard(self._terminal)
+        removal = _REMOVE if top != self._top else ""
+        # Down and up again: the whole screen scrolls if there are too few lines below the cursor.
+        room = f"{_SCROLL_ALL}{len(lines) * _DOWN}\x1b[{len(lines)}A" if lines else ""
+        self._rows, self._top = rows, top
+        self._write(f"{removal}{room}{_SAVE}\x1b[1;{top - 1}r{_PLAIN}{rows}{_RESTORE}")
+
+    def _write(self, text: str) -> None:
+        """Past sys.stderr, in one piece: so it is never inside of what another thread writes."""
+        os.write(self._terminal, text.encode())
 
 
-class _Diverted:
-    """A stream whose whole lines go to ``above``, and whose unfinished line waits for its end."""
+def _start_guard(terminal: int) -> subprocess.Popen[bytes]:
+    """A shell that removes the rows if its input ends without a line, as it does when this process dies.
 
-    def __init__(self, stream: TextIO, above: Callable[[str], None], lock: threading.RLock) -> None:
-        stream.flush()
-        self._stream = stream
-        self._above = above
-        self._lock = lock
-        self._write: Write = stream.write
-        self._unfinished = ""
-        self._open = True
-        self._pid = os.getpid()
-        stream.write = self.write  # type: ignore[method-assign]
-
-    def write(self, text: str) -> int:
-        if os.getpid() != self._pid:  # a forked child: neither the rows nor the lock's state are its own
-            return self._write(text)
-        with self._lock:
-            if not self._open:  # someone kept this method beyond the end
-                return self._write(text)
-            lines, newline, self._unfinished = (self._unfinished + text).rpartition("\n")
-            if newline:
-                self._above(lines + newline)
-        return len(text)
-
-    def restore(self) -> None:
-        with self._lock:
-            self._open = False
-            self._stream.write = self._write  # type: ignore[method-assign]
-            if self._unfinished:
-                self._write(self._unfinished)
-                self._stream.flush()
+    It has a session of its own, so that Ctrl-C does not end it before this process.
+    """
+    command = ["sh", "-c", 'read _ || printf %s "$0"', _REMOVE]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=terminal, stderr=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 def _grid(rows: Sequence[Row], bars: bool) -> Table:

@@ -1,4 +1,4 @@
-"""The table that closes a sweep: what came of each job, what moved for it, and where its files lie."""
+"""The table at the end of a sweep: status and result of each job, bytes moved for it, its directory."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 50
 _ENDS = 5
-"""Of a longer sweep, so many of the first and of the last jobs are shown; the rest of the room is for
-those that failed."""
+"""Of a longer sweep, this many of the first and last jobs are shown; failed jobs get the other rows."""
 
 _ENDLESS = 100_000
-"""Columns: wide enough for any table where nothing has to fit on a screen."""
+"""Columns: wide enough for any table, used where the output is no terminal."""
 
 _ROOM = 30
-"""Columns: with less than that for overrides and directory together, a table is no help any more."""
+"""Columns: with fewer for overrides and directory together, each job gets a paragraph instead of a row."""
 
 _STYLES = {"COMPLETED": "green", "FAILED": "red"}
 _LONGEST_RESULT = 30
@@ -53,9 +52,9 @@ class JobRow:
 
 
 def show(rows: Sequence[JobRow]) -> None:
-    """Print the table to stderr, and the totals below; nothing where there are no jobs.
+    """Print the table to stderr, and the totals below; print nothing if there are no jobs.
 
-    Of more than 50 jobs it shows those that failed, and a few of the first and the last ones.
+    Of more than 50 jobs it shows those that failed, and the first and last five.
     Overrides of more than 120 characters lose their middle: ``.hydra/overrides.yaml`` has them whole.
     Nothing else is cut off: cells fold on a terminal, and elsewhere the table is as wide as it must be.
     """
@@ -125,7 +124,7 @@ def _print_jobs(console: Console, rows: Sequence[JobRow]) -> None:
 
 
 def _cut(text: str) -> str:
-    """The ends of ``text`` where it is too long: what is said of one job only may be in either."""
+    """Both ends of a text that is too long: either may hold what differs between jobs."""
     if len(text) <= _LONGEST_OVERRIDES:
         return text
     end = (_LONGEST_OVERRIDES - 1) // 2
@@ -133,7 +132,7 @@ def _cut(text: str) -> str:
 
 
 def _print(console: Console, table: Table) -> None:
-    """Without the spaces by which rich makes all lines equally long."""
+    """Without the spaces with which rich pads all lines to the same length."""
     from rich.segment import Segment, Segments
 
     for line in console.render_lines(table, pad=False):

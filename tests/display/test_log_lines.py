@@ -1,0 +1,54 @@
+"""Where nothing can be redrawn: few log lines, and a last one for each phase."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+
+import pytest
+
+from ray_decorator.display import log_lines
+from ray_decorator.display.log_lines import LogProgress
+
+
+def test_elsewhere_each_phase_says_in_the_end_what_it_did(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with LogProgress() as counter:
+        counter.expect("hashing", 0)
+        counter.expect("uploading", 5000, 107_000_000)
+        counter.expect("running", 1)
+        time.sleep(0.2)
+        counter.advance("uploading", 5000, 107_000_000)
+        counter.advance("running", 1)
+        counter.expect("downloading", 3, 3_000_000)
+        counter.advance("downloading", 1, 1_200_000)
+    counter.stop()  # again: it has said all
+
+    uploading, running, downloading = [record.getMessage() for record in caplog.records]
+    assert re.fullmatch(r"uploading: 5000 files, 107 MB, [\d.]+ s, [\d.]+ MB/s", uploading)
+    assert re.fullmatch(r"running: 1 job, [\d.]+ s", running)
+    assert downloading.startswith("downloading: 1 of 3 files, 1.2 MB of 3.0 MB, 0.0 s")
+
+
+def test_elsewhere_a_phase_speaks_seldom_and_only_when_it_has_news(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    now = 1000.0
+    monkeypatch.setattr(log_lines.time, "monotonic", lambda: now)
+    counter = LogProgress()
+    counter.expect("running", 100)
+    for second in range(60):
+        now = 1000.0 + second
+        if second < 35:
+            counter.advance("running", 1)
+        counter._show()
+
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "running: 11 of 100 jobs, 10.0 s",
+        "running: 21 of 100 jobs, 20.0 s",
+        "running: 31 of 100 jobs, 30.0 s",
+        "running: 35 of 100 jobs, 40.0 s",
+    ]
