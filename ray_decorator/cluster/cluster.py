@@ -10,17 +10,20 @@ import contextlib
 import logging
 import pickle
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
 from ..core import pickling
-from ..core.errors import InputError, JobCancelledError, JobError
+from ..core.errors import ClusterError, InputError, JobCancelledError, JobError
+from ..core.failures import failure_of
 from ..core.model import Bundle, Job, Location, Receipt
 from ..core.settings import Settings
 from ..node import entry
 from .capacity import check_feasible
+from .every_node import living_nodes
+from .ray_api import in_ray_task
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +124,7 @@ class Cluster:
         """
         import ray
 
-        if ray.get_runtime_context().worker.mode != ray.WORKER_MODE:
+        if not in_ray_task():
             return False
         if references := [job.reference for job in pending if isinstance(job, _Pending)]:
             ray.wait(references, num_returns=len(references), fetch_local=False)
@@ -172,14 +175,6 @@ class Cluster:
             )
 
 
-def living_nodes() -> list[Mapping[str, Any]]:
-    """The living nodes of the connected Ray, as ``ray.nodes()`` describes them."""
-    import ray
-
-    nodes: list[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node for node in nodes if node["Alive"]]
-
-
 class _Pending(Future[Receipt]):
     """A job in flight, and the reference by which it can be cancelled."""
 
@@ -197,10 +192,12 @@ class _Pending(Future[Receipt]):
 
 
 def _receipt(reply: bytes) -> Receipt | None:
-    if reply == entry.UNPREPARED:
+    decoded = entry.decode(reply)
+    if isinstance(decoded, entry.Unprepared):
         return Receipt(unprepared=True)
-    receipt: Receipt | None = pickle.loads(reply)
-    return receipt
+    if isinstance(decoded, entry.Refused):
+        return Receipt(failure=failure_of(ClusterError(decoded.text)), fatal=True)
+    return decoded
 
 
 def _job_error(error: BaseException, job: Job, retries: int) -> BaseException:
