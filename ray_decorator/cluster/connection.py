@@ -53,10 +53,10 @@ class Connection:
         seconds = _CLIENT_SECONDS if address.startswith("ray://") else _CONNECT_SECONDS
         seconds = _START_SECONDS if address in ("local", "auto") else seconds
         if not self._done.wait(seconds):
-            took = "" if address in ("local", "auto") else " took the connection but"
-            raise ClusterError(
-                f"{_subject(address)}{took} did not answer within {seconds:.0f} s. {_advice(address)}"
+            did = (
+                "was not there" if address in ("local", "auto") else "took the connection but did not answer"
             )
+            raise ClusterError(f"Ray at {address} {did} within {seconds:.0f} s. {_advice(address)}")
         if self._error is not None:
             raise self._error
 
@@ -103,26 +103,31 @@ def _init(settings: Settings) -> None:
         check_admission(address)
     since = time.monotonic()
     with _translated(settings):
+        if address == "local":
+            return _start_private(settings)
         try:
             _ray_init(settings, address)
-        except Exception as exc:
-            if _is_about_arguments(exc):
-                raise
+        except ConnectionError as exc:
             disconnect()
-            if address == "auto" and isinstance(exc, ConnectionError):
+            if address == "auto":
                 log.warning("No Ray runs on this machine (ray_address is 'auto'): starting a private one")
-                address = "local"
-            elif address == "local":
-                log.warning("A private Ray did not start (%s): trying once more", text_of(exc))
-            elif address.startswith("ray://") and isinstance(exc, ConnectionError) and _is_early(since):
+                _start_private(settings)
+            elif address.startswith("ray://") and time.monotonic() - since < _RETRY_WITHIN:
                 log.info("Connecting to %s once more, after: %s", address, exc)  # one in 25 fails by itself
+                _ray_init(settings, address)
             else:
                 raise
-            _ray_init(settings, address)
 
 
-def _is_early(since: float) -> bool:
-    return time.monotonic() - since < _RETRY_WITHIN
+def _start_private(settings: Settings) -> None:
+    try:
+        _ray_init(settings, "local")
+    except Exception as exc:
+        if _is_about_arguments(exc, settings):
+            raise
+        disconnect()
+        log.warning("A private Ray did not start (%s): trying once more", _said(exc))
+        _ray_init(settings, "local")
 
 
 def _ray_init(settings: Settings, address: str) -> None:
@@ -133,12 +138,7 @@ def _ray_init(settings: Settings, address: str) -> None:
     try:
         ray.init(address=address, **arguments)
     except Exception as exc:
-        kept = (
-            None
-            if "_node_ip_address" in settings.ray_init_kwargs
-            else ray_api.without_private(arguments, exc)
-        )
-        if kept is None:
+        if (kept := ray_api.without_private(arguments, exc, settings.ray_init_kwargs)) is None:
             raise
         ray.init(address=address, **kept)
 
@@ -151,16 +151,12 @@ def _probe(address: str) -> None:
         ) from error
 
 
-def _subject(address: str) -> str:
-    return "A private Ray on this machine" if address == "local" else f"Ray at {address}"
-
-
 def _advice(address: str) -> str:
     if address in ("local", "auto"):
         return (
-            "See that this machine has memory and disk space to spare (`free -h`, `df -h /tmp`), what Ray's own "
-            "logs say (/tmp/ray/session_latest/logs), and whether "
-            "`python -c 'import ray; ray.init(address=\"local\")'` starts one."
+            "See that this machine has memory and disk space to spare (`free -h`, `df -h /tmp`), what Ray's "
+            "own logs say (/tmp/ray/session_latest/logs), and whether Ray starts without this project: "
+            "`python -c 'import ray; ray.init(address=\"local\")'`."
         )
     port = "Ray Client's, 10001 by default" if address.startswith("ray://") else "the GCS's, 6379 by default"
     return (
@@ -171,18 +167,18 @@ def _advice(address: str) -> str:
 
 @contextlib.contextmanager
 def _translated(settings: Settings) -> Iterator[None]:
-    address = settings.ray_address
     try:
         yield
     except (Exception, SystemExit) as exc:
         disconnect()
-        if _is_about_arguments(exc) and settings.ray_init_kwargs:
+        if _is_about_arguments(exc, settings):
             raise InputError(f"ray_init_kwargs are not accepted by ray.init: {exc}") from exc
-        raise ClusterError(_explained(address, exc)) from exc
+        raise ClusterError(_explained(settings.ray_address, exc)) from exc
 
 
-def _is_about_arguments(error: BaseException) -> bool:
-    return isinstance(error, TypeError | ValueError) or "keyword argument" in text_of(error)
+def _is_about_arguments(error: BaseException, settings: Settings) -> bool:
+    likely = isinstance(error, TypeError | ValueError) or "keyword argument" in text_of(error)
+    return likely and bool(settings.ray_init_kwargs)
 
 
 def _explained(address: str, error: BaseException) -> str:
@@ -190,9 +186,15 @@ def _explained(address: str, error: BaseException) -> str:
 
     if isinstance(error, getattr(ray.exceptions, "AuthenticationError", ())):  # in a Ray that has tokens
         return missing_token(address)
-    said = text_of(error).strip() or type(error).__name__
-    if (message := mismatch(address, said)) is not None:
+    if (message := mismatch(address, text_of(error))) is not None:
         return message
-    failed = "did not start, tried twice" if address == "local" else "cannot be connected to"
-    kind = "" if isinstance(error, ConnectionError) else f"{type(error).__name__}: "
-    return f"{_subject(address)} {failed}.\nRay says: {kind}{' '.join(said.split())}\n{_advice(address)}"
+    failed = {
+        "local": "A private Ray on this machine did not start, in two tries.",
+        "auto": "A Ray on this machine can neither be connected to nor started.",
+    }.get(address, f"Cannot connect to Ray at {address}.")
+    return f"{failed}\nRay says: {_said(error)}\n{_advice(address)}"
+
+
+def _said(error: BaseException) -> str:
+    """What a foreign exception says, in one line."""
+    return " ".join([f"{type(error).__name__}:", *text_of(error).split()])

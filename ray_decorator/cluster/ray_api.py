@@ -54,12 +54,19 @@ def set_switches(patience: float) -> None:
         os.environ.setdefault(name, value)
 
 
-def without_private(arguments: Mapping[str, Any], error: Exception) -> dict[str, Any] | None:
-    """``arguments`` for `ray.init` without the private one that it has refused; None if it was another."""
-    if "_node_ip_address" not in arguments or "_node_ip_address" not in str(error):
+def without_private(
+    arguments: Mapping[str, Any], error: Exception, users: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """``arguments`` for `ray.init` without the one of ours that it has refused; None if it was another.
+
+    ``users`` are those of them that the user has given: theirs stay.
+    """
+    ours = PRIVATE_RAY.keys() & arguments.keys() - users.keys()
+    refused = {name for name in ours if name in str(error)}
+    if not refused:
         return None
     _warn("ray.init(_node_ip_address=…)", "a private Ray listens on this machine's outer address", error)
-    return {name: value for name, value in arguments.items() if name != "_node_ip_address"}
+    return {name: value for name, value in arguments.items() if name not in refused}
 
 
 def is_client() -> bool | None:
@@ -78,6 +85,8 @@ def in_ray_task() -> bool | None:
     with _failing_open("ray.get_runtime_context().worker.mode", then):
         import ray
 
+        if not ray.is_initialized():  # else Ray would start one to tell
+            return False
         return _expected(ray.get_runtime_context().worker.mode, int) == ray.WORKER_MODE
     return None
 

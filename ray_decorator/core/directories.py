@@ -65,7 +65,7 @@ def why_not_private(path: str) -> str | None:
         if ours and stat.S_IMODE(mode) != 0o700:
             os.chmod(path, 0o700)
     except OSError as exc:
-        return f"{path} cannot be used as a private directory ({exc.strerror}). {advice}."
+        return f"{path} cannot be used as a private directory ({exc.strerror}: {exc.filename}). {advice}."
     if ours:
         return None
     return f"{path} {_fault(status)}, so others could put files there that are run or trusted. {advice}."

@@ -1,4 +1,4 @@
-"""What stands between a user and a first job, checked from the driver: each check is a Finding.
+"""What a first job needs, checked from the driver: each check is a Finding.
 
     credentials ── store          Ray ── job resources          code
                                    ├──── packages

@@ -26,9 +26,9 @@ class NodeFacts:
 
     ``home``: jobs run in place there, on the driver's own machine and interpreter. ``lacking``: the driver's
     distributions that are not there in the same version -> what is there (None: nothing). ``missing``: of
-    what this project needs itself, what is not there -> what it is for. ``standing``: how many packages the
-    environment holds that jobs would use, where it stands already, else 0. ``uv`` is its path.
-    ``unreachable``: why the store's endpoint, or its directory, is not in sight from there. ``provider``:
+    what this project needs itself, what is not there -> what it is for. ``prebuilt``: how many packages the
+    environment that jobs would use holds, where it is there already, else 0. ``uv`` is its path.
+    ``unreachable``: why the store's endpoint, or its directory, cannot be reached from there. ``provider``:
     where boto3 found credentials of the node's own; ``hints`` say what points to some, where boto3 is not
     there to ask.
     """
@@ -43,7 +43,7 @@ class NodeFacts:
     platform: str = ""
     lacking: Mapping[str, str | None] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
-    standing: int = 0
+    prebuilt: int = 0
     uv: str | None = None
     unreachable: str | None = None
     boto3: bool = False
@@ -120,7 +120,7 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
         "platform": found["platform"],
         "lacking": {name: there.get(name) for name in lacking},
         "missing": inventory.absent(own_credentials=request["own_credentials"]),
-        "standing": build.standing(requirements, node_directory("envs").parent) if lacking else 0,
+        "prebuilt": build.standing(requirements, node_directory("envs").parent) if lacking else 0,
         "uv": found["uv"],
         "unreachable": _unreachable(request["store"]),
         **(_own_credentials() if request["own_credentials"] else {}),
