@@ -39,7 +39,12 @@ REPO = Path(__file__).resolve().parents[2]
 _KEPT = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 RAY = os.environ.get("RAY_S3_TEST_RAY") or version("ray")
-"""The version of Ray that nodes, and the drivers of `far_project`, have: this environment's unless told."""
+"""The version of Ray that nodes, and the drivers of `far_project`, have: this environment's unless told.
+
+What setup.cfg admits is what this was run with, for its oldest version and for the newest:
+
+    RAY_S3_TEST_RAY=2.10.0 pytest tests/clusters/test_far_cluster.py -k "as_at_home or ray_itself or crashed_job_left"
+"""
 _START_SECONDS = 60.0
 _NODE_ARGUMENTS = (
     "--block", "--disable-usage-stats", "--object-store-memory=100000000", "--log-color=false",
