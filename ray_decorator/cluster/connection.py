@@ -53,10 +53,7 @@ class Connection:
         seconds = _CLIENT_SECONDS if address.startswith("ray://") else _CONNECT_SECONDS
         seconds = _START_SECONDS if address in ("local", "auto") else seconds
         if not self._done.wait(seconds):
-            did = (
-                "was not there" if address in ("local", "auto") else "took the connection but did not answer"
-            )
-            raise ClusterError(f"Ray at {address} {did} within {seconds:.0f} s. {_advice(address)}")
+            raise ClusterError(f"Ray at {address} did not answer within {seconds:.0f} s. {_advice(address)}")
         if self._error is not None:
             raise self._error
 

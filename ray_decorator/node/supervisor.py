@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -121,19 +122,16 @@ class Runner:
 
         Ends this very process where the runner crashed.
         """
-        exchange = _Exchange(self._connection, broker)
+        exchange = _Exchange(self._connection, request, broker)
+        exchange.start()
         try:
-            self._connection.send_bytes(pickle.dumps(request))
-            exchange.start()
             while not exchange.done.wait(_TICK):
                 if not self.alive():  # what its job has started may keep the pipe open
                     exchange.done.wait(_END_SECONDS)
                     break
                 if exchange.nested.is_set():
                     exchange.nested.clear()
-                    _lend_cpus(exchange.done)
-        except BrokenPipeError:
-            pass
+                    _lend_cpus(exchange.done, self.alive)
         except BaseException:
             self._kill()
             _clear(request)
@@ -174,23 +172,25 @@ class Runner:
 
 
 class _Exchange(threading.Thread):
-    """What a runner says while it works on one request.
+    """Tells a runner one request, and hears what it says while it works on it.
 
     Once ``done``, ``receipt`` is what came of it, or ``problem`` says what of the runner's could not be
     read or answered; neither where it crashed.
     """
 
-    def __init__(self, connection: Connection, broker: Any) -> None:
+    def __init__(self, connection: Connection, request: Request, broker: Any) -> None:
         super().__init__(name="ray-s3-exchange", daemon=True)
         self.receipt: bytes | None = None
         self.problem: str | None = None
         self.done = threading.Event()
         self.nested = threading.Event()
         self._connection = connection
+        self._request = request
         self._broker = broker
 
     def run(self) -> None:
         try:
+            self._connection.send_bytes(pickle.dumps(self._request))
             while self.receipt is None and (data := self._received()) is not None:
                 self._heed(pickle.loads(data))
         except ConnectionError:  # the runner is gone
@@ -231,8 +231,10 @@ def _newest(broker: Any) -> NewCredentials:
         return NewCredentials(None, f"{type(exc).__name__}: {text_of(exc)}")
 
 
-def _lend_cpus(done: threading.Event) -> None:
+def _lend_cpus(done: threading.Event, alive: Callable[[], bool]) -> None:
     """Wait for ``done`` by Ray's own means: others have this task's CPUs meanwhile.
+
+    Returns at most a minute after the runner is not ``alive`` any more.
 
     A runner whose job uses Ray is another driver to Ray. Where all CPUs belong to such jobs, their tasks
     would wait for ever.
@@ -260,8 +262,9 @@ def _lend_cpus(done: threading.Event) -> None:
                 fcntl.flock(held, fcntl.LOCK_UN)
 
         threading.Thread(target=release, name="ray-s3-release", daemon=True).start()
-        while not done.is_set() and ray.wait([reference], timeout=_LENT_SECONDS, fetch_local=False)[1]:
-            pass
+        waits = True
+        while waits and alive() and not done.is_set():
+            waits = bool(ray.wait([reference], timeout=_LENT_SECONDS, fetch_local=False)[1])
 
 
 def _clear(request: Request) -> None:

@@ -275,6 +275,8 @@ def test_no_wait_is_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_START_SECONDS", 0.2)
     monkeypatch.setattr(connection, "is_connected", lambda: False)
     monkeypatch.setattr(connection, "_connect", lambda settings: ended.wait(60))
-    with pytest.raises(ClusterError, match=r"^Ray at local was not there within 0 s\. See that this machine"):
+    with pytest.raises(
+        ClusterError, match=r"^Ray at local did not answer within 0 s\. See that this machine"
+    ):
         Connection(resolve(ray_address="local")).wait()
     ended.set()

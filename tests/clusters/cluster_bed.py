@@ -43,7 +43,8 @@ RAY = os.environ.get("RAY_S3_TEST_RAY") or version("ray")
 
 What setup.cfg admits is what this was run with, for its oldest version and for the newest:
 
-    RAY_S3_TEST_RAY=2.10.0 pytest tests/clusters/test_far_cluster.py -k "as_at_home or ray_itself or crashed_job_left"
+    RAY_S3_TEST_RAY=2.10.0 pytest tests/clusters/test_far_cluster.py \\
+        -k "as_at_home or ray_itself or crashed_job_left"
 """
 _START_SECONDS = 60.0
 _NODE_ARGUMENTS = (

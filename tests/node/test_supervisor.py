@@ -179,7 +179,7 @@ def test_an_interrupt_kills_the_runner(
     left.mkdir(parents=True)
     made = runner(f"send(NestedRay())\n{_PATIENTLY}")
 
-    def cancelled(done: object) -> None:
+    def cancelled(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(supervisor, "_lend_cpus", cancelled)  # Ray cancels wherever the task waits
@@ -218,7 +218,7 @@ def test_cpus_are_lent_until_the_job_is_done(ray_session: str) -> None:
             done.set()
 
         threading.Thread(target=once_free, daemon=True).start()
-        supervisor._lend_cpus(done)
+        supervisor._lend_cpus(done, lambda: True)
         return done.is_set()
 
     assert ray.get(lends.remote(), timeout=120)
