@@ -50,10 +50,14 @@ class Connection:
     def wait(self) -> None:
         """Return once connected. Raises ClusterError if nobody answers in time."""
         address = self._settings.ray_address
-        seconds = _CLIENT_SECONDS if address.startswith("ray://") else _CONNECT_SECONDS
-        seconds = _START_SECONDS if address in ("local", "auto") else seconds
+        seconds, took = _START_SECONDS, ""
+        if address not in ("local", "auto"):
+            seconds = _CLIENT_SECONDS if address.startswith("ray://") else _CONNECT_SECONDS
+            took = " took the connection but"
         if not self._done.wait(seconds):
-            raise ClusterError(f"Ray at {address} did not answer within {seconds:.0f} s. {_advice(address)}")
+            raise ClusterError(
+                f"Ray at {address}{took} did not answer within {seconds:.0f} s. {_advice(address)}"
+            )
         if self._error is not None:
             raise self._error
 
