@@ -135,3 +135,28 @@ assert not [name for name in sys.modules if name.startswith("ray_decorator.")]
     (tmp_path / "node").symlink_to(tmp_path)
     environ = {**os.environ, "RAY_S3_NODE_DIR": str(tmp_path / "node")}
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environ, check=True)
+
+
+_APP = """
+from ray_decorator import ray_decorator
+
+@ray_decorator()
+def work():
+    return 1
+
+work()
+"""
+
+
+@pytest.mark.app
+def test_a_refusal_ends_the_run(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(_APP)
+    (tmp_path / "node").mkdir()
+    (tmp_path / "node").chmod(0o777)
+    environ = {**os.environ, "RAY_S3_NODE_DIR": str(tmp_path / "node")}
+    command = [sys.executable, "app.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ray_decorator.core.errors.ClusterError: Node "), done.stderr
+    assert f": {tmp_path}/node can be written to by others than " in last and "RAY_S3_NODE_DIR" in last
