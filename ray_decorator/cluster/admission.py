@@ -1,23 +1,16 @@
 """Why a Ray does not let this process in: its token, its versions, or a port that is another service's.
 
-Ray itself tries a wrong token for 20 to 30 seconds, and then says that it could not connect. What is asked of
-Ray's private modules here is asked so that a Ray which lacks it behaves as Ray does.
+Ray itself tries a wrong token for 20 to 30 seconds, and then says that it could not connect.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 
 from ..core.errors import ClusterError
+from . import ray_api
 
-log = logging.getLogger(__name__)
-
-_ANSWER_SECONDS = 5.0
-_GCS_METHOD = "/ray.rpc.NodeInfoGcsService/GetClusterId"
-_CLIENT_METHOD = "/ray.rpc.RayletDriver/ClusterInfo"
-_PING = b"\x08\x06"  # ClusterInfoRequest(type=PING)
 _WHERE = "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH, a file) to the cluster's token"
 _VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\d+)\.(\d+)(\S*)")
 
@@ -25,13 +18,21 @@ _VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\d+)\.(\d+)(\S*)")
 def check_admission(address: str) -> None:
     """Ask a cluster one cheap thing, with the token of this process.
 
-    Raises ClusterError where it refuses the token, or where another service listens at ``address``.
+    Raises ClusterError where it refuses the token, or where another service of Ray's listens at ``address``.
+    What knows neither question is left for Ray itself to judge: another Ray may have renamed them.
     """
-    answer = _ask(address)
+    asked, other = ray_api.greet_gcs, ray_api.greet_client
+    if address.startswith("ray://"):
+        asked, other = other, asked
+    answer = asked(address)
+    if answer == "UNIMPLEMENTED":
+        answer = other(address)
+        if answer == "OK":
+            raise ClusterError(_wrong_port(address))
+        if answer == "UNIMPLEMENTED":
+            ray_api.cannot_greet(address)
     if answer == "UNAUTHENTICATED":
         raise ClusterError(_refused_token(address))
-    if answer == "UNIMPLEMENTED":
-        raise ClusterError(_wrong_port(address))
 
 
 def missing_token(address: str) -> str:
@@ -86,28 +87,3 @@ def _wrong_port(address: str) -> str:
         f"What listens at ray_address {address} is not a Ray GCS, whose port is 6379 by default. A Ray "
         "Client server (10001 by default) is reached with ray://."
     )
-
-
-def _ask(address: str) -> str:
-    """The name of the gRPC status that a cluster answers with; "" where nothing can be said."""
-    try:
-        import grpc  # type: ignore[import-untyped]
-        from ray._private.grpc_utils import init_grpc_channel
-    except ImportError:  # no Ray Client here, or a Ray from before it asked for tokens
-        return ""
-    client = address.startswith("ray://")
-    channel = None
-    try:
-        options = [("grpc.enable_http_proxy", 0)]
-        channel = init_grpc_channel(address.removeprefix("ray://"), options=options)
-        method = channel.unary_unary(_CLIENT_METHOD if client else _GCS_METHOD)
-        method(_PING if client else b"", timeout=_ANSWER_SECONDS)
-    except grpc.RpcError as exc:
-        return str(exc.code().name)
-    except Exception as exc:  # a token that cannot be found, or private functions that changed: Ray will tell
-        log.debug("Could not ask Ray at %s before connecting: %s", address, exc)
-        return ""
-    finally:
-        if channel is not None:
-            channel.close()
-    return "OK"

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from ..core.errors import ClusterError, InputError
-from ..core.network import connect_error
+from ..core.errors import ClusterError, InputError, text_of
+from ..core.network import connect_error, host_and_port
 from ..core.settings import Settings
+from . import ray_api
 from .admission import check_admission, mismatch, missing_token
+from .watch import patience
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _CLIENT_SECONDS = (
 )
 _RETRY_WITHIN = 45.0
 _PROBE_SECONDS = 5.0
-_PRIVATE: Mapping[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+_START_SECONDS = 240.0  # a private Ray, which Ray gives up after some 30 to 90; and once again
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -50,11 +50,13 @@ class Connection:
     def wait(self) -> None:
         """Return once connected. Raises ClusterError if nobody answers in time."""
         address = self._settings.ray_address
-        seconds = _CLIENT_SECONDS if address.startswith("ray://") else _CONNECT_SECONDS
-        if not self._done.wait(None if address == "local" else seconds):
+        seconds, took = _START_SECONDS, ""
+        if address not in ("local", "auto"):
+            seconds = _CLIENT_SECONDS if address.startswith("ray://") else _CONNECT_SECONDS
+            took = " took the connection but"
+        if not self._done.wait(seconds):
             raise ClusterError(
-                f"Ray at {address} took the connection but did not answer within {seconds:.0f} s. "
-                f"{_check_address(address)}"
+                f"Ray at {address}{took} did not answer within {seconds:.0f} s. {_advice(address)}"
             )
         if self._error is not None:
             raise self._error
@@ -77,18 +79,16 @@ def is_connected() -> bool:
     return is_initialized is not None and bool(is_initialized())
 
 
+def disconnect() -> None:
+    """End this process's connection to Ray; also one that failed half-way, which would pass for one."""
+    ray = sys.modules.get("ray")
+    if ray is not None:
+        with contextlib.suppress(Exception):  # of what is being left; an error before it is the one to tell
+            ray.shutdown()
+
+
 def _connect(settings: Settings) -> None:
-    # Ray reads these when it is imported: folded lines lose jobs' output, and nothing phones home
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Ray's own answer to `uv run` is one `uv run` more for each worker, of a project that is not there
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    # else Ray ends this very process a minute after a GCS has died, while results are still coming home
-    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "600")
-    os.environ.setdefault("RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL", "minor")  # direct drivers': else "patch"
-    if not sys.stderr.isatty():
-        os.environ.setdefault("RAY_COLOR_PREFIX", "0")
+    ray_api.set_switches(patience())
     import ray
 
     with _ONE_AT_A_TIME:
@@ -98,74 +98,104 @@ def _connect(settings: Settings) -> None:
 
 
 def _init(settings: Settings) -> None:
-    import ray
-
     address = settings.ray_address
     if address not in ("local", "auto"):
         _probe(address)
         check_admission(address)
     since = time.monotonic()
-    with _translated(address):
+    with _translated(settings):
+        if address == "local":
+            return _start_private(settings)
         try:
-            ray.init(address=address, **_init_arguments(settings, address))
+            _ray_init(settings, address)
         except ConnectionError as exc:
-            _leave()
+            disconnect()
             if address == "auto":
                 log.warning("No Ray runs on this machine (ray_address is 'auto'): starting a private one")
-                ray.init(address="local", **_init_arguments(settings, "local"))
+                _start_private(settings)
             elif address.startswith("ray://") and time.monotonic() - since < _RETRY_WITHIN:
                 log.info("Connecting to %s once more, after: %s", address, exc)  # one in 25 fails by itself
-                ray.init(address=address, **_init_arguments(settings, address))
+                _ray_init(settings, address)
             else:
                 raise
 
 
-def _init_arguments(settings: Settings, address: str) -> dict[str, Any]:
-    defaults = {"logging_level": logging.ERROR, **(_PRIVATE if address == "local" else {})}
-    return {**defaults, **settings.ray_init_kwargs}
+def _start_private(settings: Settings) -> None:
+    try:
+        _ray_init(settings, "local")
+    except Exception as exc:
+        if _is_about_arguments(exc, settings):
+            raise
+        disconnect()
+        log.warning("A private Ray did not start (%s): trying once more", _said(exc))
+        _ray_init(settings, "local")
+
+
+def _ray_init(settings: Settings, address: str) -> None:
+    import ray
+
+    private = ray_api.PRIVATE_RAY if address == "local" else {}
+    arguments = {"logging_level": logging.ERROR, **private, **settings.ray_init_kwargs}
+    try:
+        ray.init(address=address, **arguments)
+    except Exception as exc:
+        if (kept := ray_api.without_private(arguments, exc, settings.ray_init_kwargs)) is None:
+            raise
+        ray.init(address=address, **kept)
 
 
 def _probe(address: str) -> None:
     """Ray itself waits long for an address where nobody listens; a bare TCP connection tells at once."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if (error := connect_error(host, int(port), _PROBE_SECONDS)) is not None:
+    if (error := connect_error(*host_and_port(address), _PROBE_SECONDS)) is not None:
         raise ClusterError(
-            f"Nobody answers at ray_address {address} ({error}). {_check_address(address)}"
+            f"Nobody answers at ray_address {address} ({error}). {_advice(address)}"
         ) from error
 
 
-def _check_address(address: str) -> str:
+def _advice(address: str) -> str:
+    if address in ("local", "auto"):
+        return (
+            "See that this machine has memory and disk space to spare (`free -h`, `df -h /tmp`), what Ray's "
+            "own logs say (/tmp/ray/session_latest/logs), and whether Ray starts without this project: "
+            "`python -c 'import ray; ray.init(address=\"local\")'`."
+        )
     port = "Ray Client's, 10001 by default" if address.startswith("ray://") else "the GCS's, 6379 by default"
     return (
         f"Check host and port ({port}), that the head node is up (`ray status` there), and that no firewall "
-        "stands between. Leave ray_address unset to run on this machine."
+        "blocks it. Leave ray_address unset to run on this machine."
     )
 
 
 @contextlib.contextmanager
-def _translated(address: str) -> Iterator[None]:
+def _translated(settings: Settings) -> Iterator[None]:
     try:
         yield
-    except (ConnectionError, TimeoutError, RuntimeError) as exc:
-        _leave()
-        if "keyword argument" in str(exc):
+    except (Exception, SystemExit) as exc:
+        disconnect()
+        if _is_about_arguments(exc, settings):
             raise InputError(f"ray_init_kwargs are not accepted by ray.init: {exc}") from exc
-        message = mismatch(address, str(exc))
-        raise ClusterError(
-            message or f"Cannot connect to Ray at {address}: {exc}. {_check_address(address)}"
-        ) from exc
-    except (TypeError, ValueError) as exc:
-        raise InputError(f"ray_init_kwargs are not accepted by ray.init: {exc}") from exc
-    except Exception as exc:
-        _leave()
-        if type(exc).__name__ != "AuthenticationError":  # of ray.exceptions, in a Ray that has tokens
-            raise
-        raise ClusterError(missing_token(address)) from exc
+        raise ClusterError(_explained(settings.ray_address, exc)) from exc
 
 
-def _leave() -> None:
-    """A connection that failed half-way would pass for one, in this process's next try."""
-    import ray
+def _is_about_arguments(error: BaseException, settings: Settings) -> bool:
+    likely = isinstance(error, TypeError | ValueError) or "keyword argument" in text_of(error)
+    return likely and bool(settings.ray_init_kwargs)
 
-    with contextlib.suppress(Exception):  # the first error is the one to tell
-        ray.shutdown()
+
+def _explained(address: str, error: BaseException) -> str:
+    import ray.exceptions
+
+    if isinstance(error, getattr(ray.exceptions, "AuthenticationError", ())):  # in a Ray that has tokens
+        return missing_token(address)
+    if (message := mismatch(address, text_of(error))) is not None:
+        return message
+    failed = {
+        "local": "A private Ray on this machine did not start, in two tries.",
+        "auto": "A Ray on this machine can neither be connected to nor started.",
+    }.get(address, f"Cannot connect to Ray at {address}.")
+    return f"{failed}\nRay says: {_said(error)}\n{_advice(address)}"
+
+
+def _said(error: BaseException) -> str:
+    """What a foreign exception says, in one line."""
+    return " ".join([f"{type(error).__name__}:", *text_of(error).split()])

@@ -18,13 +18,16 @@ from dataclasses import replace
 from typing import Any
 
 from ..core import pickling
-from ..core.errors import InputError, JobCancelledError, JobError
+from ..core.errors import ClusterError, InputError, JobCancelledError, JobError, text_of
+from ..core.failures import failure_of
 from ..core.model import Bundle, Job, Location, Receipt
 from ..core.settings import Settings
 from ..node import entry
 from ..node.own_source import zipped_source
 from .capacity import check_feasible, slots_of
 from .connection import is_connected
+from .every_node import Answer, ask_every_node, living_nodes
+from .ray_api import in_ray_task, is_client
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +48,7 @@ def connection_mark() -> str:
     if not is_connected():
         return ""
     # over ray:// every question goes to the cluster, which may not be there any more
-    return "client" if ray.util.client.ray.is_connected() else str(ray.get_runtime_context().get_job_id())  # type: ignore[no-untyped-call]
-
-
-def living_nodes() -> list[Mapping[str, Any]]:
-    """The living nodes of the connected Ray, as ``ray.nodes()`` describes them."""
-    import ray
-
-    nodes: list[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node for node in nodes if node["Alive"]]
+    return "client" if is_client() else str(ray.get_runtime_context().get_job_id())
 
 
 def _options(settings: Settings) -> dict[str, Any]:
@@ -145,7 +140,7 @@ class RayCluster:
         """
         import ray
 
-        if ray.get_runtime_context().worker.mode != ray.WORKER_MODE:
+        if not in_ray_task():
             return False
         if references := [job.reference for job in pending if isinstance(job, _Pending)]:
             ray.wait(references, num_returns=len(references), fetch_local=False)
@@ -172,26 +167,18 @@ class RayCluster:
         return found[0] if found else None
 
     def _look_for(self, job: Job) -> list[Receipt]:
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        task = ray.remote(num_cpus=0, max_retries=0)(entry.enter)
         data = pickling.dumps(replace(job, payload=b""), f"the job {job.name}")
         try:
-            asked = [
-                task.options(
-                    name=f"{job.name} (rescue)",
-                    scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
-                ).remote(self._reference, "rescue", job.id.encode(), data, self._credentials(), self._broker)
-                for node in living_nodes()
-            ]
-            answered, silent = ray.wait(asked, num_returns=len(asked), timeout=_RESCUE_SECONDS)
+            answers = ask_every_node(
+                entry.enter,
+                *(self._reference, "rescue", job.id.encode(), data, self._credentials(), self._broker),
+                name=f"{job.name} (rescue)",
+                seconds=_RESCUE_SECONDS,
+            )
         except Exception as exc:  # the cluster is lost, which the watch reports
             log.debug("%s: could not look for what it left: %s", job.name, exc)
             return []
-        for reference in silent:
-            ray.cancel(reference, force=True)
-        return [receipt for reference in answered if (receipt := _rescued(reference, job)) is not None]
+        return [receipt for answer in answers if (receipt := _rescued(answer, job)) is not None]
 
     def _check_store_is_shared(self, settings: Settings) -> None:
         if settings.store_is_default and self._others:
@@ -246,29 +233,25 @@ class _Pending(Future[Receipt]):
             except InvalidStateError:
                 raise
             except BaseException as exc:  # a reply that cannot be read, or a future that was cancelled
-                unreadable = JobError(
-                    f"{job.name} has ended, but its reply cannot be read ({type(exc).__name__}: {exc}). See "
-                    "that driver and nodes have the same versions of Python and of its packages"
-                )
+                unreadable = JobError(f"{job.name} has ended, but: {text_of(exc)}")
                 unreadable.__cause__ = exc
                 self.set_exception(unreadable)
 
 
 def _receipt(reply: bytes) -> Receipt | None:
-    if reply == entry.UNPREPARED:
+    decoded = entry.decode(reply)
+    if isinstance(decoded, entry.Unprepared):
         return Receipt(lacks="bundle")
-    receipt: Receipt | None = pickle.loads(reply)
-    return receipt
+    if isinstance(decoded, entry.Refused):
+        return Receipt(failure=failure_of(ClusterError(decoded.text)), fatal=True)
+    return decoded
 
 
-def _rescued(reference: Any, job: Job) -> Receipt | None:
-    import ray
-
-    try:
-        receipt = _receipt(ray.get(reference))
-    except Exception as exc:
-        log.warning("%s: could not look for what it left on a node: %s", job.name, exc)
+def _rescued(answer: Answer, job: Job) -> Receipt | None:
+    if answer.error is not None:
+        log.debug("%s: node %s could not look for what it left: %s", job.name, answer.name, answer.error)
         return None
+    receipt = _receipt(answer.value)
     if receipt is not None and receipt.failure is not None:
         log.warning("%s: could not look for what it left: %s", job.name, receipt.failure.summary)
         return None

@@ -29,14 +29,6 @@ def node_root() -> str:
     return os.environ.get("RAY_S3_NODE_DIR") or os.path.join(tempfile.gettempdir(), f"ray_s3_{os.getuid()}")
 
 
-def node_directory(name: str) -> Path:
-    """The directory ``name`` of this node's root, made where missing.
-
-    Raises InputError as `private_directory` does, for it and for the root.
-    """
-    return private_directory(private_directory(node_root()) / name)
-
-
 def private_directory(path: str | os.PathLike[str]) -> Path:
     """``path``, made where it was missing, once it is certain that only this user can write to it.
 
@@ -48,10 +40,19 @@ def private_directory(path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
+def node_directory(name: str) -> Path:
+    """The directory ``name`` directly below `node_root`, made where it is missing: ``cache``, ``jobs``, ….
+
+    Both are checked as `private_directory` does; raises InputError as it does.
+    """
+    return private_directory(private_directory(node_root()) / name)
+
+
 def why_not_private(path: str) -> str | None:
     """Make the directory ``path`` where it is missing; why it must not be used, None if it may.
 
-    `node.entry` carries it to nodes by value.
+    It may be used if it is a directory (no link) of this user that group and others cannot write to; others
+    cannot read it from then on either (mode 0700). `node.entry` carries this to nodes by value.
     """
     advice = "Remove it, or set RAY_S3_NODE_DIR (on a driver: XDG_CACHE_HOME) to a directory of your own"
     try:
@@ -59,23 +60,26 @@ def why_not_private(path: str) -> str | None:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)
         status = os.lstat(path)
+        mode = status.st_mode
+        ours = stat.S_ISDIR(mode) and status.st_uid == os.getuid() and not mode & 0o022
+        if ours and stat.S_IMODE(mode) != 0o700:
+            os.chmod(path, 0o700)
     except OSError as exc:
-        return f"{path} cannot be used as a private directory ({exc.strerror}). {advice}."
+        return f"{path} cannot be used as a private directory ({exc.strerror}: {exc.filename}). {advice}."
+    if ours:
+        return None
+    return f"{path} {_fault(status)}, so others could put files there that are run or trusted. {advice}."
+
+
+def _fault(status: os.stat_result) -> str:
     try:
         owner = pwd.getpwuid(status.st_uid).pw_name
     except KeyError:
         owner = f"uid {status.st_uid}"
-    found = None
     if stat.S_ISLNK(status.st_mode):
-        found = f"is a symlink (made by {owner})"
-    elif not stat.S_ISDIR(status.st_mode):
-        found = f"is no directory (it belongs to {owner})"
-    elif status.st_uid != os.getuid():
-        found = f"belongs to {owner}, not to the user of this process (uid {os.getuid()})"
-    elif status.st_mode & 0o022:
-        found = f"can be written to by others than {owner} (mode {stat.S_IMODE(status.st_mode):04o})"
-    if found is not None:
-        return f"{path} {found}, so others could put files there that are run or trusted. {advice}."
-    if stat.S_IMODE(status.st_mode) != 0o700:
-        os.chmod(path, 0o700)
-    return None
+        return f"is a symlink (made by {owner})"
+    if not stat.S_ISDIR(status.st_mode):
+        return f"is not a directory (it belongs to {owner})"
+    if status.st_uid != os.getuid():
+        return f"belongs to {owner}, not to the user of this process (uid {os.getuid()})"
+    return f"can be written to by others than {owner} (mode {stat.S_IMODE(status.st_mode):04o})"

@@ -1,4 +1,4 @@
-"""What stands between a user and a first job, checked from the driver: each check is a Finding.
+"""What a first job needs, checked from the driver: each check is a Finding.
 
     credentials ── store          Ray ── job resources          code
                                    ├──── packages
@@ -13,17 +13,18 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from ..cluster import capacity
-from ..cluster.connection import Connection, is_connected
-from ..cluster.ray_cluster import check_options, living_nodes
+from ..cluster.connection import Connection, disconnect, is_connected
+from ..cluster.every_node import living_nodes
+from ..cluster.ray_cluster import check_options
 from ..core.errors import (
     BucketNotFoundError,
     ClusterError,
@@ -72,7 +73,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield from _examine(settings, connection)
     finally:
         if not kept:
-            _leave()
+            disconnect()
 
 
 def _examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
@@ -204,10 +205,8 @@ def _ray(
     settings: Settings, connection: Connection, requirements: Requirements | None, place: Location | None
 ) -> tuple[Finding, list[NodeFacts]]:
     connection.wait()
-    import ray
-
     nodes = ask_nodes(requirements, place, [str(driver.started_at())])
-    facts = [f"Ray {ray.__version__}, Python {platform.python_version()} on this machine"]
+    facts = [f"Ray {version('ray')}, Python {platform.python_version()} on this machine"]
     if settings.ray_address == "local":
         facts.append("a private Ray on this machine, started for this check and stopped after it")
     facts.append(f"{len(nodes)} node{'s' if len(nodes) > 1 else ''}:")
@@ -322,9 +321,3 @@ def _cure(error: RayS3Error, place: Location | None = None) -> str | None:
     if isinstance(error, ClusterError) and isinstance(error.__cause__, OSError):
         return "ray start --head there, or set ray_address (RAY_ADDRESS) to where that runs"
     return None
-
-
-def _leave() -> None:
-    ray = sys.modules.get("ray")
-    if ray is not None:
-        ray.shutdown()

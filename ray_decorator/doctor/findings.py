@@ -16,7 +16,7 @@ _INDENT = 9
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of one check. ``facts`` are lines; ``cure`` is the command or setting that mends it."""
+    """What came of one check. ``facts`` are lines; ``cure`` is the command or setting that fixes it."""
 
     check: str
     status: Status = "ok"
@@ -25,7 +25,7 @@ class Finding:
 
 
 def worst(*statuses: Status) -> Status:
-    """The gravest of them; ``ok`` where there is none."""
+    """The most severe status; ``ok`` where there is none."""
     return max(statuses, key=("ok", "warning", "wrong").index, default="ok")
 
 
@@ -34,7 +34,7 @@ def show(finding: Finding) -> None:
     lines = [line for fact in finding.facts for line in fact.splitlines()]
     cure = finding.cure.splitlines() if finding.cure else []
     if cure:
-        cure = [f"to mend it: {cure[0]}", *cure[1:]]
+        cure = [f"fix: {cure[0]}", *cure[1:]]
     if sys.stdout.isatty():
         _show_coloured(finding, [without_passwords(line) for line in lines], cure)
         return

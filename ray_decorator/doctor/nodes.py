@@ -1,21 +1,20 @@
 """What each node of a cluster says of itself: asked by a task without CPUs that travels by value.
 
-Imports ray, and on a node anything of ours, inside functions only: see entry.py.
+Imports anything of ours on a node inside functions only: see entry.py.
 """
 
 from __future__ import annotations
 
 import pickle
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..cluster.ray_cluster import living_nodes
+from ..cluster.every_node import Answer, ask_every_node
 from ..core.model import Location, Requirements
 from ..node import entry
-from ..node.entry import is_home, make_importable, node_name
+from ..node.entry import is_home, make_importable, node_name, refusal
 from ..node.own_source import zipped_source
 
 _SECONDS = 30.0
@@ -27,9 +26,9 @@ class NodeFacts:
 
     ``home``: jobs run in place there, on the driver's own machine and interpreter. ``lacking``: the driver's
     distributions that are not there in the same version -> what is there (None: nothing). ``missing``: of
-    what this project needs itself, what is not there -> what it is for. ``standing``: how many packages the
-    environment holds that jobs would use, where it stands already, else 0. ``uv`` is its path.
-    ``unreachable``: why the store's endpoint, or its directory, is not in sight from there. ``provider``:
+    what this project needs itself, what is not there -> what it is for. ``prebuilt``: how many packages the
+    environment that jobs would use holds, where it is there already, else 0. ``uv`` is its path.
+    ``unreachable``: why the store's endpoint, or its directory, cannot be reached from there. ``provider``:
     where boto3 found credentials of the node's own; ``hints`` say what points to some, where boto3 is not
     there to ask.
     """
@@ -44,7 +43,7 @@ class NodeFacts:
     platform: str = ""
     lacking: Mapping[str, str | None] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
-    standing: int = 0
+    prebuilt: int = 0
     uv: str | None = None
     unreachable: str | None = None
     boto3: bool = False
@@ -59,18 +58,9 @@ def ask_nodes(
 
     ``places`` are the local directories that a job must see to run in place.
     """
-    import ray
-
-    asked = {
-        _ask(node, request): node for request in [_request(requirements, store, places)] for node in _nodes()
-    }
-    done, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_SECONDS)
-    answered = set(done)
-    for reference in silent:
-        ray.cancel(reference, force=True)
+    request = _request(requirements, store, places)
     return [
-        _facts(node, reference) if reference in answered else _silent(node)
-        for reference, node in asked.items()
+        _facts(answer) for answer in ask_every_node(look, request, name="ray-s3 doctor", seconds=_SECONDS)
     ]
 
 
@@ -98,50 +88,23 @@ def _whereabouts(store: Location | None) -> tuple[str, int] | str | None:
     return url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
 
 
-def _nodes() -> list[Mapping[str, Any]]:
-    return sorted(living_nodes(), key=_name)
-
-
-def _name(node: Mapping[str, Any]) -> str:
-    return f"{node['NodeManagerHostname']}/{node['NodeID'][:6]}"
-
-
-def _ask(node: Mapping[str, Any], request: Mapping[str, Any]) -> Any:
-    import ray
-    import ray.cloudpickle
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    entry.travel_by_value()
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
-    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    task = ray.remote(num_cpus=0, max_retries=0)(look)
-    return task.options(name="ray-s3 doctor", scheduling_strategy=there).remote(request)
-
-
-def _facts(node: Mapping[str, Any], reference: Any) -> NodeFacts:
-    import ray
-
-    try:
-        return NodeFacts(resources=node["Resources"], **ray.get(reference))
-    except ray.exceptions.RayError as exc:
-        said = str(exc).strip().splitlines() or [type(exc).__name__]
-        return NodeFacts(_name(node), node["Resources"], f"the question failed there: {said[-1]}")
-
-
-def _silent(node: Mapping[str, Any]) -> NodeFacts:
-    return NodeFacts(_name(node), node["Resources"], f"did not answer within {_SECONDS:.0f} s")
+def _facts(answer: Answer) -> NodeFacts:
+    resources = answer.node["Resources"]
+    if answer.error is not None:
+        return NodeFacts(answer.name, resources, answer.error)
+    return NodeFacts(resources=resources, **answer.value)
 
 
 def look(request: Mapping[str, Any]) -> dict[str, Any]:
     """On the node, in the cluster's own Python: NodeFacts as plain data."""
     import pickle
-    from pathlib import Path
+    import sys
 
-    import ray
-
+    if (problem := refusal()) is not None:
+        return {"name": node_name(), "error": problem}
     home = is_home(request["home"])
     make_importable(request["home"], request["runtime"], home)
-    from ray_decorator.core.directories import node_root
+    from ray_decorator.core.directories import node_directory
     from ray_decorator.environment import build, inventory
 
     found = inventory.survey()
@@ -152,12 +115,12 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
         "name": node_name(),
         "home": home,
         "python": found["python"],
-        "ray": ray.__version__,
+        "ray": sys.modules["ray"].__version__,
         "executable": found["executable"],
         "platform": found["platform"],
         "lacking": {name: there.get(name) for name in lacking},
         "missing": inventory.absent(own_credentials=request["own_credentials"]),
-        "standing": build.prebuilt_packages(requirements, Path(node_root())) if lacking else 0,
+        "prebuilt": build.prebuilt_packages(requirements, node_directory("envs").parent) if lacking else 0,
         "uv": found["uv"],
         "unreachable": _unreachable(request["store"]),
         **(_own_credentials() if request["own_credentials"] else {}),

@@ -54,21 +54,21 @@ def _check(
     lines = [f"{names}: {len(node.lacking)} differ:", *_differing(requirements, node)]
     if node.platform != requirements.platform:
         lines.append(f"  the driver's platform is {requirements.platform}, the node's {node.platform}")
-    status, built, cure = _environment(group)
-    return status, lines + built, cure
+    status, more, cure = _environment(group)
+    return status, lines + more, cure
 
 
 def _environment(group: Sequence[NodeFacts]) -> tuple[Status, list[str], str | None]:
-    """What stands already, and what is still to be built; the nodes are equal but for that."""
+    """What is built already, and what is still to be built; the nodes are equal but for that."""
     uv, executable = group[0].uv, group[0].executable
-    standing, others = [n for n in group if n.standing], [n for n in group if not n.standing]
+    built, others = [n for n in group if n.prebuilt], [n for n in group if not n.prebuilt]
     lines = []
-    if standing:
-        where = f"on {_names(standing)}" if others else "there"
-        lines.append(f"  an environment with {standing[0].standing} packages stands {where} already")
+    if built:
+        where = f"on {_names(built)}" if others else "there"
+        lines.append(f"  an environment with {built[0].prebuilt} packages is {where} already")
     if not others:
         return "ok", lines, None
-    where = f"on {_names(others)}" if standing else "there"
+    where = f"on {_names(others)}" if built else "there"
     if uv is None:
         lines.append(f"  no uv is {where} to install them with")
         return "wrong", lines, "pip install uv in the cluster's own environment, or set packages=none"

@@ -27,7 +27,7 @@ import cloudpickle
 
 from ..content.hash_cache import HashCache
 from ..content.move import copy, move, move_aside
-from ..core.directories import node_root
+from ..core.directories import node_directory
 from ..core.errors import InputError, MissingObjectError, PicklingError
 from ..core.failures import failure_of
 from ..core.machine import is_same_path
@@ -106,7 +106,7 @@ class _Side:
 
     @functools.cached_property
     def cache(self) -> NodeCache:
-        return NodeCache(Path(node_root()) / "cache")
+        return NodeCache(node_directory("cache"))
 
     def sees(self, dep: Dep) -> bool:
         """Whether the dep can be read where it lies at home."""

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..core.directories import node_root
+from ..core.directories import node_directory
 from ..core.model import Code
 from ..store.store import Store
 from .cache import NodeCache
@@ -56,7 +56,7 @@ def workplace(code: Code | None, store: Store, working_dir: Path | None) -> Iter
 def _put_down(code: Code, scratch: Scratch, store: Store, working_dir: Path | None) -> None:
     global _code, _main
     root = scratch.path / "code"
-    cache = NodeCache(Path(node_root()) / "cache")
+    cache = NodeCache(node_directory("cache"))
     scratch.borrow(code.content, root, cache, store)
     links = scratch.path / "links"
     links.mkdir()

@@ -3,25 +3,61 @@
 driver's machine and interpreter:  the job runs in this Ray worker
 anywhere else:                     our source is put down, and a runner (supervisor.py) runs the job
 
-Imports the standard library only, and inside functions: nothing of ours is known to exist on a node yet.
+Imports the standard library only, and inside functions: nothing of ours is known to exist on a node yet. So a
+reply is a pickled pair of builtins, a kind and its data, which `decode` turns into values on the driver.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..core.directories import node_root
-from ..core.machine import boot_id
+from ..core.directories import node_root, why_not_private
+from ..core.errors import ClusterError, text_of
+from ..core.machine import is_same_path, path_id
+from ..core.model import Receipt
 
-UNPREPARED = b""
-"""The reply where a bundle is needed, and none came along."""
+
+@dataclass(frozen=True, slots=True)
+class Unprepared:
+    """The node needs a bundle, and none came along: the job has not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The node takes no job of ours, and says why: nothing has run, and no other job would."""
+
+    text: str
+
+
+def decode(reply: bytes) -> Receipt | Unprepared | Refused | None:
+    """What `enter` replied, for the driver; None where a node has nothing to rescue.
+
+    Raises ClusterError for what is no reply of `enter`.
+    """
+    import pickle
+
+    try:
+        kind, data = pickle.loads(reply)
+        if kind == "receipt" and isinstance(receipt := pickle.loads(data), Receipt | None):
+            return receipt
+        if kind in ("unprepared", "refused"):
+            return Refused(str(data)) if kind == "refused" else Unprepared()
+        problem = f"it is a {kind!r} with a {type(data).__name__}"
+    except Exception as exc:  # bytes that are no pickle raise all kinds of errors
+        problem = f"{type(exc).__name__}: {text_of(exc)}"
+    raise ClusterError(
+        f"A node's reply could not be read ({problem}). See that the driver and all nodes have the same Ray "
+        "and the same minor version of Python (`ray-s3 doctor`), and run again."
+    )
 
 
 def enter(
     common: Mapping[str, Any], verb: str, func: bytes, job: bytes, credentials: bytes, broker: Any
 ) -> bytes:
-    """Do ``verb`` for the pickled ``job`` and return the pickled Receipt, or UNPREPARED.
+    """Do ``verb`` for the pickled ``job``; the reply is for `decode`.
 
     ``func`` is the pickled function to ``run``; to ``rescue`` a job, its id, for nodes that never saw it.
 
@@ -33,18 +69,31 @@ def enter(
     import pickle
 
     node, at_home = node_name(), is_home(common["home"])
+    if (problem := refusal()) is not None:
+        return pickle.dumps(("refused", f"Node {node}: {problem}"))
     if verb == "rescue" and not os.path.isdir(os.path.join(node_root(), "jobs", func.decode())):
-        return pickle.dumps(None)
+        return pickle.dumps(("receipt", pickle.dumps(None)))
     if not at_home and common["bundle"] is None:
-        return UNPREPARED
+        return pickle.dumps(("unprepared", None))
     make_importable(common["home"], common["runtime"], at_home)
     if at_home:
         from ray_decorator.job import run
 
-        return run.serve(verb, func, job, common["store"], credentials, broker, node)
-    from ray_decorator.node import supervisor
+        receipt = run.serve(verb, func, job, common["store"], credentials, broker, node)
+    else:
+        from ray_decorator.node import supervisor
 
-    return supervisor.serve(common["bundle"], (verb, func, job, common["store"], credentials), broker, node)
+        receipt = supervisor.serve(
+            common["bundle"], verb, func, job, common["store"], credentials, broker, node
+        )
+    return pickle.dumps(("receipt", receipt))
+
+
+def refusal() -> str | None:
+    """Why this node's own directory must not be used, before anything in it is looked at; None if it may."""
+    import os
+
+    return why_not_private(node_root()) or why_not_private(os.path.join(node_root(), "runtime"))
 
 
 def travel_by_value() -> None:
@@ -53,7 +102,7 @@ def travel_by_value() -> None:
 
     import ray.cloudpickle
 
-    for name in (__name__, boot_id.__module__, node_root.__module__):
+    for name in (__name__, is_same_path.__module__, node_root.__module__):
         ray.cloudpickle.register_pickle_by_value(sys.modules[name])  # type: ignore[no-untyped-call]
 
 
@@ -61,14 +110,15 @@ def home(places: Sequence[str]) -> dict[str, Any]:
     """What marks this machine and interpreter, and these directories on it, for :func:`is_home`."""
     import os
     import sys
+    from dataclasses import asdict
 
     source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    stats = {path: os.stat(path) for path in (*places, sys.prefix, source)}
+    marks = [path_id(Path(path)) for path in (*places, sys.prefix, source)]
+    # as plain data: nodes do not have the class
     return {
-        "boot": boot_id(),
         "prefix": sys.prefix,
         "source": source,
-        "places": [(path, stat.st_dev, stat.st_ino) for path, stat in stats.items()],
+        "places": [asdict(mark) if mark is not None else None for mark in marks],
     }
 
 
@@ -76,19 +126,12 @@ def is_home(marked: Mapping[str, Any]) -> bool:
     """Whether this process runs on that machine, in that interpreter, and sees those very directories."""
     import os
     import sys
+    from types import SimpleNamespace
 
-    if marked["boot"] != boot_id():
-        return False
     if os.path.realpath(marked["prefix"]) != os.path.realpath(sys.prefix):
         return False
-    for path, device, inode in marked["places"]:
-        try:
-            found = os.stat(path)
-        except OSError:
-            return False
-        if (found.st_dev, found.st_ino) != (device, inode):
-            return False
-    return True
+    marks: list[Any] = [place and SimpleNamespace(**place) for place in marked["places"]]
+    return all(mark is not None and is_same_path(mark) for mark in marks)
 
 
 def node_name() -> str:
@@ -106,13 +149,13 @@ def make_importable(home: Mapping[str, Any], runtime: bytes, at_home: bool) -> N
     import sys
 
     if not at_home:
-        _put_down(runtime)
+        put_down(runtime)
     elif importlib.util.find_spec("ray_decorator") is None:
         sys.path.append(home["source"])
 
 
-def _put_down(runtime: bytes) -> None:
-    """Our source, once a node, and first on this process's path."""
+def put_down(runtime: bytes) -> None:
+    """Our source, once a node, and first on this process's path. Only where there is no `refusal`."""
     import hashlib
     import io
     import os
@@ -123,7 +166,6 @@ def _put_down(runtime: bytes) -> None:
 
     target = os.path.join(node_root(), "runtime", hashlib.sha256(runtime).hexdigest()[:16])
     if not os.path.isdir(target):
-        os.makedirs(os.path.dirname(target), exist_ok=True, mode=0o700)
         unpacked = tempfile.mkdtemp(dir=os.path.dirname(target))
         with zipfile.ZipFile(io.BytesIO(runtime)) as archive:
             archive.extractall(unpacked)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from ..cluster import ray_api
 from ..core.model import Requirements
 from ..job.workplace import is_code
 from . import entry, runner
@@ -22,11 +23,9 @@ _HOOK = "worker_process_setup_hook"
 
 def ray_begins(runtime_env: dict[str, Any] | None) -> dict[str, Any]:
     """Ray calls this before it connects (RAY_RUNTIME_ENV_HOOK): the runtime_env of the job's own tasks."""
-    import ray._private.services as services
     import ray.cloudpickle
 
-    if hasattr(services, "find_node_ids"):  # Ray's own search takes the head, where that is on this machine
-        services.find_node_ids = lambda: [os.environ["RAY_S3_NODE_ID"]]
+    ray_api.join_node(os.environ["RAY_S3_NODE_ID"])
     requirements = runner.nested_ray_begins()
     for name, module in list(sys.modules.items()):
         if "." not in name and _is_code(module):
@@ -46,24 +45,27 @@ def _with_packages(requirements: Requirements, runtime: bytes) -> Callable[[], N
     """A function for a worker's start; it travels by value."""
     import pickle
 
-    wanted, put_down = pickle.dumps(requirements), entry._put_down
+    wanted, refusal, put_down = pickle.dumps(requirements), entry.refusal, entry.put_down
 
     def prepare() -> None:
         import pickle
         import sys
-        from pathlib import Path
 
+        def leave(problem: object) -> None:  # a worker that fails here is started again and again
+            print(f"ray-s3: this task has the cluster's own packages alone: {problem}", file=sys.stderr)
+
+        if (problem := refusal()) is not None:
+            return leave(problem)
         put_down(runtime)
-        from ray_decorator.core.directories import node_root
-        from ray_decorator.core.errors import PackagesError
+        from ray_decorator.core.directories import node_directory
+        from ray_decorator.core.errors import RayS3Error
         from ray_decorator.environment import build
 
         try:
-            python = build.interpreter(pickle.loads(wanted), Path(node_root()))
-        except PackagesError as exc:  # a worker that fails here is started again and again
-            print(f"ray-s3: this task has the cluster's own packages alone: {exc}", file=sys.stderr)
-        else:
-            build.enter(python)
+            python = build.interpreter(pickle.loads(wanted), node_directory("envs").parent)
+        except RayS3Error as exc:
+            return leave(exc)
+        build.enter(python)
 
     return prepare
 

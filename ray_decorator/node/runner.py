@@ -7,15 +7,17 @@ Its code is put down once and stays where it is for as long as the process lives
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pickle
 import queue
 import signal
 import sys
 import threading
+import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from ..core.errors import MissingObjectError
 from ..core.failures import failure_of
@@ -23,7 +25,12 @@ from ..core.model import Bundle, Credentials, Receipt, Requirements
 from ..job.run import location, serve_job
 from ..job.workplace import workplace
 from ..store.store import open_store
+from .messages import AskCredentials, Finished, NestedRay, NewCredentials, Request
 
+log = logging.getLogger(__name__)
+
+_ANSWER_SECONDS = 60.0
+_END_SECONDS = 60.0  # for what is kept to be handed on, once the supervisor is gone
 _ENVIRON = (
     "PYTHONPATH",
     "PATH",
@@ -50,27 +57,27 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         prepared = False
         while (request := line.requests.get()) is not None:
-            verb, func, job, place, credentials, environ, node, renewable = request
-            _take_over(environ)
-            store, renew = location(place, credentials), line.fresh_credentials if renewable else None
+            _take_over(request.environ)
+            store = location(request.store, request.credentials)
+            renew = line.fresh_credentials if request.renewable else None
             receipt: Receipt | None
             try:
                 if not prepared:
                     stack.enter_context(workplace(bundle.code, open_store(store, renew), _working_dir()))
                     prepared = True
-                receipt = serve_job(verb, func, job, store, renew, node)
+                receipt = serve_job(request.verb, request.func, request.job, store, renew, request.node)
             except MissingObjectError as exc:  # of the code; what a job lacks is in its receipt
-                receipt = Receipt(missing=exc.digests, node=node)
+                receipt = Receipt(missing=exc.digests, node=request.node)
             except BaseException as exc:
-                receipt = Receipt(failure=failure_of(exc), node=node)
+                receipt = Receipt(failure=failure_of(exc), node=request.node)
             _leave_ray()
-            line.send("receipt", pickle.dumps(receipt))
+            line.send(Finished(pickle.dumps(receipt)))
 
 
 def nested_ray_begins() -> Requirements | None:
     """Let this process's Ray worker lend its CPUs; returns what the jobs' packages are."""
     if _line is not None:
-        _line.send("nested", None)
+        _line.send(NestedRay())
     return _requirements
 
 
@@ -81,40 +88,49 @@ class _Line:
         self._connection = connection
         self._lock = threading.Lock()
         self._asking = threading.Lock()
-        self._credentials: queue.Queue[Credentials | None] = queue.Queue()
-        self.requests: queue.Queue[Any] = queue.Queue()
+        self._answers: queue.Queue[NewCredentials] = queue.Queue()
+        self.requests: queue.Queue[Request | None] = queue.Queue()
         self.idle = True
         self.first = connection.recv_bytes()
         threading.Thread(target=self._listen, name="ray-s3-line", daemon=True).start()
 
-    def send(self, kind: str, data: Any) -> None:
+    def send(self, message: Finished | NestedRay | AskCredentials) -> None:
         with self._lock:
-            if kind == "receipt":
+            if isinstance(message, Finished):
                 self.idle = True
-            self._connection.send_bytes(pickle.dumps((kind, data)))
+            self._connection.send_bytes(pickle.dumps(message))
 
     def fresh_credentials(self) -> Credentials | None:
+        """The newest ones; None where the driver has none, or does not answer in time."""
         with self._asking:
-            self.send("credentials", None)
-            return self._credentials.get()
+            while not self._answers.empty():  # of a question that had been given up
+                self._answers.get()
+            self.send(AskCredentials())
+            try:
+                answer = self._answers.get(timeout=_ANSWER_SECONDS)
+            except queue.Empty:
+                answer = NewCredentials(None, f"no answer within {_ANSWER_SECONDS:.0f} s")
+            if answer.problem:
+                log.warning("The driver could not be asked for new credentials: %s", answer.problem)
+            return answer.credentials
 
     def _listen(self) -> None:
-        try:
+        with contextlib.suppress(Exception):  # the supervisor is gone, or nothing that it says can be read
             while True:
                 message = pickle.loads(self._connection.recv_bytes())
-                if message[0] == "credentials":
-                    self._credentials.put(message[1])
+                if isinstance(message, NewCredentials):
+                    self._answers.put(message)
                 else:
                     self.idle = False
                     self.requests.put(message)
-        except (EOFError, OSError):
-            if self.idle:
-                self.requests.put(None)
-            else:  # nobody waits for the job any more: with it goes all that it has started
-                os.killpg(0, signal.SIGKILL)
+        if self.idle:
+            self.requests.put(None)
+            time.sleep(_END_SECONDS)
+        # nobody waits for the job any more: with it goes all that it has started
+        os.killpg(0, signal.SIGKILL)
 
 
-def _take_over(environ: dict[str, str]) -> None:
+def _take_over(environ: Mapping[str, str]) -> None:
     """The Ray worker's environment of this moment: CUDA_VISIBLE_DEVICES, say, is a job's own."""
     ours = {name: os.environ[name] for name in _ENVIRON if name in os.environ}
     wanted = {**environ, **ours}

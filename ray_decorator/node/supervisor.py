@@ -3,12 +3,13 @@
     Ray worker (the cluster's own Python)            runner (a Python with the driver's packages)
       serve ── environment, once a node
             ── start ─────────────────────────────▶  runner.main
-            ── request ───────────────────────────▶  code, then the job, as at home
-            ◀─ "credentials"?  "nested"?  receipt ──
+            ── Request ───────────────────────────▶  code, then the job, as at home
+            ◀─ AskCredentials?  NestedRay? Finished  (messages.py)
 
 Standard library only, but for ray itself: it runs in the cluster's own environment. Both ends die
 together: the runner at the end of its pipe, the Ray worker where its runner crashed, so that Ray tells the
-driver, and tries again if it was told to.
+driver, and tries again if it was told to. A runner that lives on while nothing can be read from it any more
+is killed. Nothing here waits without a bound but for the job itself.
 """
 
 from __future__ import annotations
@@ -25,31 +26,52 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ..core.directories import node_root
-from ..core.errors import PackagesError
+from ..core.directories import node_directory
+from ..core.errors import ClusterError, InputError, JobError, PackagesError, RayS3Error, text_of
 from ..core.model import Bundle, Failure, Job, Receipt
 from ..environment import build
 from ..job import fresh_credentials
+from .messages import AskCredentials, Finished, NestedRay, NewCredentials, Request
 
 _TICK = 0.2  # seconds; Ray cancels by an exception in this thread, which no system call notices
+_END_SECONDS = 10.0  # for a process that has closed its pipe, or was killed, to be gone
+_LENT_SECONDS = 60.0  # after which CPUs that were lent for a nested Ray are asked back at the latest
 _KEPT = "_ray_s3_runner"
 
 
-def serve(bundle: bytes, request: tuple[Any, ...], broker: Any, node: str) -> bytes:
-    """Have a runner serve the request (see worker.serve_job); the pickled Receipt.
+def serve(
+    bundle: bytes,
+    verb: str,
+    func: bytes,
+    job: bytes,
+    store: bytes,
+    credentials: bytes,
+    broker: Any,
+    node: str,
+) -> bytes:
+    """Have a runner do ``verb`` (see job.run.serve_job); the pickled Receipt.
 
     Never returns where the runner crashed.
     """
     try:
         runner = _runner(bundle)
     except PackagesError as exc:
-        failure = Failure(pickle.dumps(exc), str(exc), "")
-        return pickle.dumps(Receipt(failure=failure, fatal=True, node=node))
-    return runner.call((*request, dict(os.environ), node, broker is not None), broker)
+        return _failed(exc, node, fatal=True)
+    except InputError as exc:  # of this node's directory
+        return _failed(ClusterError(f"Node {node}: {exc}"), node, fatal=True)
+    environ = dict(os.environ)
+    request = Request(verb, func, job, store, credentials, environ, node, renewable=broker is not None)
+    return runner.call(request, broker)
+
+
+def _failed(error: RayS3Error, node: str, *, fatal: bool = False) -> bytes:
+    failure = Failure(pickle.dumps(error), f"{type(error).__name__}: {error}", "")
+    return pickle.dumps(Receipt(failure=failure, fatal=fatal, node=node))
 
 
 def _runner(bundle: bytes) -> Runner:
@@ -61,7 +83,7 @@ def _runner(bundle: bytes) -> Runner:
     if kept is not None:
         kept.stop()
     made: Bundle = pickle.loads(bundle)
-    python = build.interpreter(made.requirements, Path(node_root()))
+    python = build.interpreter(made.requirements, node_directory("envs").parent)
     runner = Runner(python, bundle, digest)
     setattr(sys, _KEPT, runner)
     return runner
@@ -95,70 +117,124 @@ class Runner:
         """Let it end by itself, with what it keeps handed on."""
         self._connection.close()
 
-    def call(self, request: tuple[Any, ...], broker: Any) -> bytes:
-        """Hand over a request, wait for its receipt; a KeyboardInterrupt (Ray's cancel) kills the runner."""
-        exchange = _Exchange(self._connection, broker)
+    def call(self, request: Request, broker: Any) -> bytes:
+        """Hand over a request, wait for its receipt; a KeyboardInterrupt (Ray's cancel) kills the runner.
+
+        Ends this very process where the runner crashed.
+        """
+        exchange = _Exchange(self._connection, request, broker)
+        exchange.start()
         try:
-            self._connection.send_bytes(pickle.dumps(request))
-            exchange.start()
             while not exchange.done.wait(_TICK):
+                if not self.alive():  # what its job has started may keep the pipe open
+                    exchange.done.wait(_END_SECONDS)
+                    break
                 if exchange.nested.is_set():
                     exchange.nested.clear()
-                    _lend_cpus(exchange.done)
-        except BrokenPipeError:
-            pass
+                    _lend_cpus(exchange.done, self.alive)
         except BaseException:
             self._kill()
             _clear(request)
             raise
+        if exchange.problem is not None:
+            self._kill()
+            return _failed(JobError(exchange.problem), request.node)
         if exchange.receipt is None:
             self._crashed()
         return exchange.receipt or b""
 
-    def _kill(self) -> None:
+    def _kill(self) -> int | None:
+        """Its exit code; None where it is not gone even now."""
         with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left of its group
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        return self._code()
+
+    def _code(self) -> int | None:
+        try:
+            return self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
 
     def _crashed(self) -> None:
-        code = self._process.wait()
-        self._kill()
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        code = self._code()
+        killed = self._kill()  # also what a dead runner's job has started
+        if code is None:
+            how = "has closed its pipe to the Ray worker, and was killed by it"
+        elif code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+        else:
+            how = f"ended with exit code {code}"
+        if killed is None:
+            how += f"; process {self._process.pid} does not end even so"
         print(f"ray-s3: the job's process {how}", file=sys.stderr, flush=True)
         sys.stdout.flush()
         os._exit(1)
 
 
 class _Exchange(threading.Thread):
-    """What a runner says while it works on one request."""
+    """Tells a runner one request, and hears what it says while it works on it.
 
-    def __init__(self, connection: Connection, broker: Any) -> None:
+    Once ``done``, ``receipt`` is what came of it, or ``problem`` says what of the runner's could not be
+    read or answered; neither where it crashed.
+    """
+
+    def __init__(self, connection: Connection, request: Request, broker: Any) -> None:
         super().__init__(name="ray-s3-exchange", daemon=True)
         self.receipt: bytes | None = None
+        self.problem: str | None = None
         self.done = threading.Event()
         self.nested = threading.Event()
         self._connection = connection
+        self._request = request
         self._broker = broker
 
     def run(self) -> None:
         try:
-            while self.receipt is None:
-                kind, data = pickle.loads(self._connection.recv_bytes())
-                if kind == "credentials":
-                    fresh = fresh_credentials.ask(self._broker) if self._broker is not None else None
-                    self._connection.send_bytes(pickle.dumps(("credentials", fresh)))
-                elif kind == "nested":
-                    self.nested.set()
-                else:
-                    self.receipt = data
-        except (EOFError, OSError):  # the runner is gone
+            self._connection.send_bytes(pickle.dumps(self._request))
+            while self.receipt is None and (data := self._received()) is not None:
+                self._heed(pickle.loads(data))
+        except ConnectionError:  # the runner is gone
             pass
+        except Exception as exc:  # whatever a job has put into the pipe, say
+            self.problem = (
+                f"the job's process was killed: what it sent to the Ray worker could not be read "
+                f"({type(exc).__name__}: {text_of(exc)}). See that the job leaves file descriptors alone "
+                "that it has not opened itself."
+            )
         finally:
             self.done.set()
 
+    def _received(self) -> bytes | None:
+        try:
+            return self._connection.recv_bytes()
+        except (EOFError, OSError):  # the runner is gone
+            return None
 
-def _lend_cpus(done: threading.Event) -> None:
+    def _heed(self, message: Any) -> None:
+        match message:
+            case Finished(receipt):
+                self.receipt = receipt
+            case NestedRay():
+                self.nested.set()
+            case AskCredentials():
+                self._connection.send_bytes(pickle.dumps(_newest(self._broker)))
+            case _:
+                raise TypeError(f"unexpected {type(message).__name__}")
+
+
+def _newest(broker: Any) -> NewCredentials:
+    if broker is None:
+        return NewCredentials(None)
+    try:
+        return NewCredentials(fresh_credentials.ask(broker))
+    except Exception as exc:  # Ray's, or the connection's: the runner goes on with those that it has
+        return NewCredentials(None, f"{type(exc).__name__}: {text_of(exc)}")
+
+
+def _lend_cpus(done: threading.Event, alive: Callable[[], bool]) -> None:
     """Wait for ``done`` by Ray's own means: others have this task's CPUs meanwhile.
+
+    Returns at most a minute after the runner is not ``alive`` any more.
 
     A runner whose job uses Ray is another driver to Ray. Where all CPUs belong to such jobs, their tasks
     would wait for ever.
@@ -186,14 +262,16 @@ def _lend_cpus(done: threading.Event) -> None:
                 fcntl.flock(held, fcntl.LOCK_UN)
 
         threading.Thread(target=release, name="ray-s3-release", daemon=True).start()
-        ray.wait([reference], fetch_local=False)
-        done.wait()
+        waits = True
+        while waits and alive() and not done.is_set():
+            waits = bool(ray.wait([reference], timeout=_LENT_SECONDS, fetch_local=False)[1])
 
 
-def _clear(request: tuple[Any, ...]) -> None:
+def _clear(request: Request) -> None:
     """Remove what a cancelled job leaves: nobody will ask for it."""
-    job: Job = pickle.loads(request[2])
-    shutil.rmtree(Path(node_root(), "jobs", job.id), ignore_errors=True)
+    with contextlib.suppress(Exception):  # why the job ends is what is to be told
+        job: Job = pickle.loads(request.job)
+        shutil.rmtree(node_directory("jobs") / job.id, ignore_errors=True)
 
 
 def _joined(first: str, name: str) -> str:

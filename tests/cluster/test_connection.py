@@ -6,17 +6,22 @@ import glob
 import json
 import platform
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cluster_bed
 import pytest
 
-from ray_decorator.cluster.admission import mismatch
-from ray_decorator.cluster.connection import is_connected
+from ray_decorator.cluster import connection, ray_api
+from ray_decorator.cluster.connection import Connection, is_connected
+from ray_decorator.core.errors import ClusterError, InputError
+from ray_decorator.core.settings import resolve
 
 _CONNECT = """
 import json, sys
@@ -168,10 +173,110 @@ def test_a_ray_that_is_being_imported_is_not_connected(monkeypatch: pytest.Monke
     assert not is_connected()
 
 
-def test_advice_is_for_what_differs_alone() -> None:
-    ours = "This process on Ray Client was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n"
-    said = "Version mismatch: The cluster was started with:\n    Ray: {}\n    Python: {}\n" + ours
-    assert "Python has to be" not in str(mismatch("a:1", said.format("2.59.0", "3.11.9")))
-    assert "Ray has to be" not in str(mismatch("a:1", said.format("2.60.0", "3.12.1")))
-    assert "MATCH_LEVEL" in str(mismatch("a:1", said.format("2.60.0", "3.11.2")))
-    assert mismatch("a:1", "something else") is None
+class _Init:
+    """Stands in for `ray.init`: raises each of the errors in turn, and then succeeds."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        self._errors = list(errors)
+        self.calls: list[dict[str, Any]] = []
+
+    def __call__(self, **arguments: Any) -> None:
+        self.calls.append(arguments)
+        if self._errors:
+            raise self._errors.pop(0)
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., _Init]:
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray_api, "_said", set())
+
+    def start(*errors: BaseException, address: str = "local", **kwargs: Any) -> _Init:
+        init = _Init(*errors)
+        monkeypatch.setattr(ray, "init", init)
+        settings = resolve(ray_address=address, s3_base_path="s3://bucket/x", ray_init_kwargs=kwargs)
+        try:
+            Connection(settings).wait()
+        except BaseException as exc:
+            exc.__dict__["calls"] = init.calls
+            raise
+        return init
+
+    return start
+
+
+_TIMED_OUT = Exception("The current node timed out during startup. This\ncould happen because …")
+
+
+def test_a_private_ray_that_does_not_start_is_tried_once_more(
+    connect: Callable[..., _Init], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(connect(_TIMED_OUT).calls) == 2
+    (record,) = [record for record in caplog.records if record.name == connection.__name__]
+    assert record.getMessage() == (
+        "A private Ray did not start (Exception: The current node timed out during startup. This could "
+        "happen because …): trying once more"
+    )
+
+
+@pytest.mark.parametrize("error", [_TIMED_OUT, OSError("no space"), KeyError("x"), ValueError("no file")])
+def test_a_private_ray_that_does_not_start_twice(error: Exception, connect: Callable[..., _Init]) -> None:
+    with pytest.raises(ClusterError) as caught:
+        connect(error, error)
+    assert len(caught.value.__dict__["calls"]) == 2
+    first, second, third = str(caught.value).splitlines()
+    assert first == "A private Ray on this machine did not start, in two tries."
+    assert second.startswith(f"Ray says: {type(error).__name__}: ")
+    assert third.startswith("See that this machine has memory and disk space to spare (`free -h`")
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    "error", [Exception("odd"), RuntimeError("gone"), ValueError("x"), ImportError("no grpc"), SystemExit(1)]
+)
+def test_whatever_else_ray_init_raises_is_an_error_of_ours(
+    error: BaseException, connect: Callable[..., _Init]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(ClusterError) as caught:
+        connect(error, address=f"127.0.0.1:{listener.getsockname()[1]}")
+    assert len(caught.value.__dict__["calls"]) == 1
+    first, second, third = str(caught.value).splitlines()
+    assert first.startswith("Cannot connect to Ray at 127.0.0.1:")
+    assert second == f"Ray says: {type(error).__name__}: {error}"
+    assert third.startswith("Check host and port (the GCS's, 6379 by default)")
+
+
+def test_arguments_that_ray_init_does_not_take_are_not_tried_twice(connect: Callable[..., _Init]) -> None:
+    error = RuntimeError("Unknown keyword argument(s): cpus")
+    with pytest.raises(InputError, match=r"^ray_init_kwargs are not accepted by ray.init: Unknown") as caught:
+        connect(error, error, cpus=1)
+    assert len(caught.value.__dict__["calls"]) == 1
+
+
+def test_without_ray_on_this_machine_auto_starts_a_private_one(connect: Callable[..., _Init]) -> None:
+    init = connect(ConnectionError("none"), _TIMED_OUT, address="auto")
+    assert [call["address"] for call in init.calls] == ["auto", "local", "local"]
+
+
+def test_a_ray_without_its_private_argument_starts_without_it(
+    connect: Callable[..., _Init], caplog: pytest.LogCaptureFixture
+) -> None:
+    init = connect(RuntimeError("Unknown keyword argument(s): _node_ip_address"), num_cpus=1)
+    assert ["_node_ip_address" in call for call in init.calls] == [True, False]
+    assert init.calls[1]["num_cpus"] == 1
+    assert "So a private Ray listens on this machine's outer address." in caplog.text
+
+
+def test_no_wait_is_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(connection, "_START_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "is_connected", lambda: False)
+    monkeypatch.setattr(connection, "_connect", lambda settings: ended.wait(60))
+    with pytest.raises(
+        ClusterError, match=r"^Ray at local did not answer within 0 s\. See that this machine"
+    ):
+        Connection(resolve(ray_address="local")).wait()
+    ended.set()

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import queue
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import cluster_bed
 import pytest
 
-from ray_decorator.cluster import watch
+from ray_decorator.cluster import connection, ray_api, watch
+from ray_decorator.cluster.connection import Connection
 from ray_decorator.cluster.watch import Watch
-from ray_decorator.core.errors import ClusterError
+from ray_decorator.core.errors import ClusterError, InputError
+from ray_decorator.core.settings import resolve
 
 _DRIVER = """
 import sys, threading, time
@@ -57,7 +60,7 @@ def _driver(address: str, cwd: Path, env: dict[str, str]) -> Iterator[subprocess
         stderr=subprocess.PIPE,
         text=True,
         cwd=cwd,
-        env={**os.environ, **env},
+        env={**os.environ, "RAY_S3_PATIENCE": "3", **env},
     )
     try:
         yield process
@@ -77,6 +80,7 @@ def _ends_with(process: subprocess.Popen[str]) -> str:
     return err
 
 
+@pytest.mark.cluster
 def test_a_head_that_dies(tmp_path: Path) -> None:
     with (
         cluster_bed.start(workers=0, isolated=False) as bed,
@@ -95,6 +99,7 @@ def test_a_head_that_dies(tmp_path: Path) -> None:
         assert time.monotonic() - since < 25
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("program", ["raylet", "gcs_server"])
 def test_a_private_ray_that_dies(program: str, tmp_path: Path) -> None:
     with _driver("local", tmp_path, {}) as driver:
@@ -123,25 +128,80 @@ class _Door:
 @pytest.fixture
 def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Door]:
     made = _Door()
+    monkeypatch.setattr(ray_api, "is_client", lambda: False)
     monkeypatch.setattr(watch, "_direct_places", lambda: (("its GCS", "127.0.0.1", made.port),))
     yield made
     made.shut()
 
 
-def test_two_failures_are_no_loss_and_three_are_told_once(door: _Door) -> None:
+class _Clock:
+    """Each try takes so many seconds of it, and goes as told; then nobody answers any more."""
+
+    def __init__(self, seconds: float, answers: Sequence[bool]) -> None:
+        self.now = 0.0
+        self.tries = 0
+        self._seconds = seconds
+        self._answers = answers
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def first_silent(self, places: object, seconds: float) -> str | None:
+        self.now += self._seconds
+        self.tries += 1
+        answers = self.tries <= len(self._answers) and self._answers[self.tries - 1]
+        return None if answers else "its GCS does not answer"
+
+
+@pytest.mark.parametrize(
+    ("patience", "seconds", "answers", "tries"),
+    [
+        ("", 5, (), 6),  # 30 s
+        ("45", 5, (), 9),
+        ("45", 5, (False,) * 8 + (True,), 18),  # a head that restarts
+        ("1", 1, (False, False, True), 6),  # three tries at least
+        ("100", 200, (), 3),
+    ],
+)
+def test_lost_is_what_has_been_silent_for_so_long(
+    patience: str,
+    seconds: float,
+    answers: Sequence[bool],
+    tries: int,
+    door: _Door,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = _Clock(seconds, answers)
+    monkeypatch.setattr(watch, "time", clock)
+    monkeypatch.setattr(watch, "first_silent", clock.first_silent)
+    monkeypatch.setenv("RAY_S3_PATIENCE", patience)
+    said: queue.Queue[ClusterError] = queue.Queue()
+    Watch("10.0.0.1:6379", said.put, every=0.01)
+    assert "is gone: its GCS does not answer. " in str(said.get(timeout=20))
+    assert clock.tries == tries
+    assert said.empty()
+
+
+@pytest.mark.parametrize("given", ["0", "-3", "soon", "nan", "inf"])
+def test_a_patience_that_cannot_be(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_S3_PATIENCE", given)
+    expected = f"RAY_S3_PATIENCE is {given!r}; expected for how many seconds a cluster may be silent"
+    with pytest.raises(InputError, match=f"^{expected}.* a number above 0, such as 30$"):
+        watch.patience()
+    monkeypatch.setattr(connection, "is_connected", lambda: False)
+    connecting = Connection(resolve(ray_address="10.0.0.1:1", s3_base_path="s3://bucket/x"))
+    with pytest.raises(InputError, match=expected):
+        connecting.wait()
+
+
+def test_a_port_that_is_shut_is_told_once(door: _Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_S3_PATIENCE", "0.3")
     said: list[ClusterError] = []
-    watching = Watch("10.0.0.1:6379", said.append, every=0.4)
-    time.sleep(0.2)
+    watching = Watch("10.0.0.1:6379", said.append)
     door.shut()
-    time.sleep(0.8)  # two tries
-    door.open()
-    time.sleep(0.8)
-    assert said == []
-    door.shut()
-    assert _within(3, lambda: len(said) == 1)
-    time.sleep(1)
-    assert len(said) == 1
-    assert "its GCS at 127.0.0.1" in str(said[0])
+    assert _within(20, lambda: len(said) == 1)
+    assert f"its GCS at 127.0.0.1:{door.port} does not answer" in str(said[0])
+    assert "may take longer than 0.3 s: set RAY_S3_PATIENCE to more seconds." in str(said[0])
     watching.close()
 
 

@@ -38,6 +38,14 @@ from servers import free_port
 REPO = Path(__file__).resolve().parents[2]
 _KEPT = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+RAY = os.environ.get("RAY_S3_TEST_RAY") or version("ray")
+"""The version of Ray that nodes, and the drivers of `far_project`, have: this environment's unless told.
+
+What setup.cfg admits is what this was run with, for its oldest version and for the newest:
+
+    RAY_S3_TEST_RAY=2.10.0 pytest tests/clusters/test_far_cluster.py \\
+        -k "as_at_home or ray_itself or crashed_job_left"
+"""
 _START_SECONDS = 60.0
 _NODE_ARGUMENTS = (
     "--block", "--disable-usage-stats", "--object-store-memory=100000000", "--log-color=false",
@@ -275,7 +283,7 @@ def start(
         pytest.skip("the nodes of a cluster run on Linux")
     if isolated in (True, "all") and not can_isolate():
         pytest.skip("needs root and mount namespaces")
-    venv = bare_venv(python, ray or version("ray"), uv)
+    venv = bare_venv(python, ray or RAY, uv)
     home = _own_directory("bed") if directory is None else directory
     home.mkdir(exist_ok=True)
     token_text = secrets.token_hex(32) if token else None
@@ -352,7 +360,7 @@ def can_isolate() -> bool:
 @pytest.fixture(scope="session", name="bare_venv")
 def bare_venv_fixture() -> Path:
     """A virtual environment that holds ray and uv alone."""
-    return bare_venv(sys.executable, version("ray"), True)
+    return bare_venv(sys.executable, RAY, True)
 
 
 @pytest.fixture(scope="session")

@@ -184,7 +184,7 @@ def venv() -> Path:
     install = [uv, "pip", "install", "--quiet", "--python", str(made / "bin" / "python")]
     environ = {k: v for k, v in os.environ.items() if k != "XDG_CACHE_HOME"}  # uv's cache is the user's
     wanted = [Requirement(text) for text in requires("ray-decorator") or []]
-    pinned = [f"{r.name}{_extras(r)}=={version(r.name)}" for r in wanted if r.marker is None]
+    pinned = [f"{r.name}{_extras(r)}=={_version(r.name)}" for r in wanted if r.marker is None]
     subprocess.run([*install, *pinned], check=True, env=environ)
     subprocess.run([*install, "--no-deps", "--editable", str(cluster_bed.REPO)], check=True, env=environ)
     return made
@@ -192,3 +192,7 @@ def venv() -> Path:
 
 def _extras(requirement: Requirement) -> str:
     return f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+
+
+def _version(name: str) -> str:
+    return cluster_bed.RAY if name == "ray" else version(name)

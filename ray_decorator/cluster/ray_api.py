@@ -1,0 +1,265 @@
+"""Every private name of Ray that this project uses, here and nowhere else, each behind a function.
+
+Ray may rename or change any of them in any version. Each function then says so once, in a warning (which Ray,
+what does not work now), and gives an answer with which its caller goes on: None for "not known".
+
+Imports ray inside functions only, and of this project `core` alone: `node.nested_ray` uses it on nodes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
+
+PRIVATE_RAY: Mapping[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+"""What `ray.init` is told for a Ray of this process's own: nothing of it listens to the network."""
+
+ON_HEAD: Mapping[str, float] = {"node:__internal_head__": 0.001}
+"""The resource that only a cluster's head has."""
+
+_ANSWER_SECONDS = 5.0
+_GCS = ("/ray.rpc.NodeInfoGcsService/GetClusterId", b"")
+_CLIENT = ("/ray.rpc.RayletDriver/ClusterInfo", b"\x08\x06")  # ClusterInfoRequest(type=PING)
+
+T = TypeVar("T")
+_said: set[str] = set()
+
+
+def set_switches(patience: float) -> None:
+    """Set Ray's environment switches, which it reads when it is imported; what the user has set stays.
+
+    A Ray that does not know one of them does without it: that cannot be noticed, and does no harm.
+    ``patience`` is for how many seconds a Ray that does not answer may still come back.
+    """
+    switches = {
+        "RAY_DEDUP_LOGS": "0",  # folded lines lose jobs' output
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        # Ray's own answer to `uv run` is one `uv run` more for each worker, of a project that is not there
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        # else Ray ends this very process a minute after a GCS has died, while results are still coming home
+        "RAY_gcs_rpc_server_reconnect_timeout_s": f"{max(600, 2 * patience):.0f}",
+        # else Ray Client gives up after 30 s
+        "RAY_CLIENT_RECONNECT_GRACE_PERIOD": f"{max(30, patience):.0f}",
+        "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",  # direct drivers': else "patch"
+        **({} if sys.stderr.isatty() else {"RAY_COLOR_PREFIX": "0"}),
+    }
+    for name, value in switches.items():
+        os.environ.setdefault(name, value)
+
+
+def without_private(
+    arguments: Mapping[str, Any], error: Exception, users: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """``arguments`` for `ray.init` without the one of ours that it has refused; None if it was another.
+
+    ``users`` are those of them that the user has given: theirs stay.
+    """
+    ours = PRIVATE_RAY.keys() & arguments.keys() - users.keys()
+    refused = {name for name in ours if name in str(error)}
+    if not refused:
+        return None
+    _warn("ray.init(_node_ip_address=…)", "a private Ray listens on this machine's outer address", error)
+    return {name: value for name, value in arguments.items() if name not in refused}
+
+
+def is_client() -> bool | None:
+    """Whether this process is connected by Ray Client (``ray://``)."""
+    with _failing_open("ray.util.client.ray.is_connected", "a lost Ray Client is noticed later"):
+        import ray.util.client
+
+        connected = ray.util.client.ray.is_connected()  # type: ignore[no-untyped-call]
+        return _expected(connected, bool)
+    return None
+
+
+def in_ray_task() -> bool | None:
+    """Whether this process is a Ray worker, which runs a task."""
+    then = "jobs that a task starts may wait for ever for the CPUs that the task itself holds"
+    with _failing_open("ray.get_runtime_context().worker.mode", then):
+        import ray
+
+        if not ray.is_initialized():  # else Ray would start one to tell
+            return False
+        return _expected(ray.get_runtime_context().worker.mode, int) == ray.WORKER_MODE
+    return None
+
+
+def join_node(node_id: str) -> None:
+    """Have `ray.init` connect to this node, where several are on this machine.
+
+    Ray's own search takes the head, and no public argument of `ray.init` names a node.
+    """
+    with _failing_open(
+        "ray._private.services.find_node_ids", "a nested Ray may join another node of this machine"
+    ):
+        import ray._private.services as services
+
+        if not callable(services.find_node_ids):
+            raise TypeError("it is no function")
+        services.find_node_ids = lambda: [node_id]
+
+
+def give_excepthook_back() -> None:
+    """Put the excepthook from before Ray's own back.
+
+    Ray's tells the GCS of an uncaught exception before it prints it, and never prints it once that is gone.
+    """
+    with _failing_open("ray._private.worker.custom_excepthook", "an uncaught exception may not be printed"):
+        import ray._private.worker as worker
+
+        if sys.excepthook is worker.custom_excepthook:
+            sys.excepthook = worker.normal_excepthook
+
+
+def greet_gcs(address: str) -> str | None:
+    """The name of the gRPC status with which a GCS at ``address`` answers a harmless question.
+
+    With this process's token, if it is to send one. None where there is no answer, or it cannot be asked.
+    """
+    return _greet(address, *_GCS)
+
+
+def greet_client(address: str) -> str | None:
+    """As `greet_gcs`, for a Ray Client server."""
+    return _greet(address, *_CLIENT)
+
+
+def cannot_greet(address: str) -> None:
+    """Say that what listens at ``address`` knows none of the questions."""
+    _warn(_GCS[0].strip("/"), f"Ray itself has to find out whether {address} lets this process in")
+
+
+def node_types_on_head() -> Callable[[], tuple[list[tuple[str, Any, Any]], list[str]]]:
+    """A function for a task on the head: the name, resources and labels of each kind of node that the
+    cluster's autoscaler can add (None for what is not known of it), and what could not be looked at.
+
+    Some autoscalers report their node types to the GCS; the one of `ray up` keeps them in the file that its
+    process on the head was given, and leaves only a status in the GCS. It travels by value, for the cluster
+    need not have this package.
+    """
+
+    def look() -> tuple[list[tuple[str, Any, Any]], list[str]]:
+        import glob
+        import json
+
+        import ray
+
+        def reported() -> list[tuple[str, Any, Any]]:
+            from ray._private.state import state
+
+            config = state.get_cluster_config()
+            groups = config.node_group_configs if config is not None else ()
+            return [(group.name, dict(group.resources), None) for group in groups if group.max_count]
+
+        def configured(named: str) -> list[tuple[str, Any, Any]]:
+            import yaml
+
+            with open(named) as file:
+                config = yaml.safe_load(file)
+            return [
+                (name, kind.get("resources") or None, kind.get("labels") or {})
+                for name, kind in config["available_node_types"].items()
+                if name != config["head_node_type"] and kind.get("max_workers", 1)
+            ]
+
+        def started_with() -> list[tuple[str, Any, Any]]:
+            port = ray.get_runtime_context().gcs_address.rpartition(":")[2]
+            for path in glob.glob("/proc/[0-9]*/cmdline"):
+                try:
+                    with open(path, "rb") as file:
+                        command = [part.decode(errors="replace") for part in file.read().split(b"\0")]
+                except OSError:  # it has ended meanwhile
+                    continue
+                options = dict(part.split("=", 1) for part in command if part[:2] == "--" and "=" in part)
+                ours = options.get("--gcs-address", "").endswith(f":{port}")
+                if ours and "--autoscaling-config" in options and any("monitor" in part for part in command):
+                    return configured(options["--autoscaling-config"])
+            return []
+
+        def seen() -> list[tuple[str, Any, Any]]:
+            from ray.experimental.internal_kv import _internal_kv_get
+
+            status = json.loads(_internal_kv_get("__autoscaling_status") or "{}")
+            kinds = (status.get("autoscaler_report") or {}).get("node_type_mapping") or {}
+            # without an autoscaler, Ray invents a type for each node
+            return [("", None, None)] if any(not kind.startswith("node_") for kind in kinds.values()) else []
+
+        problems = []
+        for ask in (reported, started_with, seen):
+            try:
+                if found := ask():
+                    return found, []
+            except Exception as exc:
+                problems.append(f"{type(exc).__name__}: {exc}")
+        return [], problems
+
+    return look
+
+
+def cannot_tell_node_types(problem: object) -> None:
+    """Say that it is not known what nodes the cluster's autoscaler can add."""
+    then = "jobs that no node can serve now wait, as if an autoscaler could add one that does"
+    _warn("ray._private.state.state.get_cluster_config", then, problem)
+
+
+def _greet(address: str, method: str, request: bytes) -> str | None:
+    import ray.exceptions
+
+    refusal = getattr(ray.exceptions, "AuthenticationError", None)
+    if refusal is None:  # a Ray from before it asked for tokens
+        return None
+    name = "ray._private.grpc_utils.init_grpc_channel"
+    with _failing_open(name, "Ray itself finds out about a wrong token or port, in 20 to 30 s"):
+        import grpc  # type: ignore[import-untyped]
+        from ray._private.grpc_utils import init_grpc_channel
+
+        channel = None
+        try:
+            options = [("grpc.enable_http_proxy", 0)]
+            channel = init_grpc_channel(address.removeprefix("ray://"), options=options)
+            channel.unary_unary(method)(request, timeout=_ANSWER_SECONDS)
+            return "OK"
+        except grpc.RpcError as exc:
+            return _expected(exc.code().name, str)
+        except refusal:  # there is no token to send, which Ray will say
+            return None
+        finally:
+            if channel is not None:
+                channel.close()
+    return None
+
+
+@contextlib.contextmanager
+def _failing_open(name: str, then: str) -> Iterator[None]:
+    """For a block that uses ``name`` of Ray's: where it fails, a warning says so once, and ``then``."""
+    try:
+        yield
+    except Exception as exc:  # whatever a Ray does that we have not seen
+        _warn(name, then, exc)
+
+
+def _warn(name: str, then: str, problem: object = None) -> None:
+    import ray
+
+    if name in _said:
+        return
+    _said.add(name)
+    kind = f"{type(problem).__name__}: " if isinstance(problem, BaseException) else ""
+    why = f" ({kind}{problem})" if problem is not None else ""
+    version = getattr(ray, "__version__", "of this environment")
+    log.warning(
+        "Ray %s is not as this project knows it: %s does not work%s. So %s.", version, name, why, then
+    )
+
+
+def _expected(answer: Any, kind: type[T]) -> T:
+    if not isinstance(answer, kind):
+        raise TypeError(f"it answered {answer!r}, not a {kind.__name__}")
+    return answer

@@ -1,0 +1,323 @@
+"""A Ray that lacks one of the private names, or answers otherwise, is a warning, said once, and no more."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cluster_bed
+import pytest
+import ray
+import ray._private.grpc_utils
+import ray._private.services
+import ray._private.worker
+import ray.util.client
+
+from ray_decorator.cluster import autoscaler, capacity, ray_api
+from ray_decorator.cluster.capacity import check_feasible
+
+SOURCE = cluster_bed.REPO / "ray_decorator"
+NOBODY = "127.0.0.1:1"
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_api, "_said", set())
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+    caplog.set_level(logging.INFO, logger=ray_api.__name__)
+    yield lambda: [record.getMessage() for record in caplog.records if record.name == ray_api.__name__]
+
+
+def without(name: str, **fakes: Any) -> Any:
+    """``name`` is not there, or is what is given for it instead."""
+
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        if "instead" in fakes:
+            monkeypatch.setattr(name, fakes["instead"])
+        elif name in sys.modules:
+            monkeypatch.delattr(name)
+            monkeypatch.setitem(sys.modules, name, None)
+        else:
+            monkeypatch.delattr(name)
+
+    return pytest.param(patch, id=f"{name} {fakes or 'is missing'}")
+
+
+def fails_open(use: Callable[[], Any], said: Callable[[], list[str]], name: str, then: str) -> Any:
+    answers = {use(), use()}
+    (line,) = said()
+    assert line.startswith(f"Ray {ray.__version__} is not as this project knows it: {name} does not work (")
+    assert line.endswith(f"). So {then}.")
+    return answers.pop()
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        without("ray.util.client.ray"),
+        without("ray.util.client"),
+        without("ray.util.client.ray", instead=SimpleNamespace(is_connected=lambda: "perhaps")),
+    ],
+)
+def test_whether_ray_client_is_used(
+    patch: Patch, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    assert ray_api.is_client() is False
+    assert said() == []
+    patch(monkeypatch)
+    name = "ray.util.client.ray.is_connected"
+    assert fails_open(ray_api.is_client, said, name, "a lost Ray Client is noticed later") is None
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("mode", [None, "worker"])
+def test_whether_this_is_a_task(
+    mode: str | None, ray_session: str, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    assert ray_api.in_ray_task() is False
+
+    @ray.remote
+    def inside() -> bool | None:
+        from ray_decorator.cluster.ray_api import in_ray_task
+
+        return in_ray_task()
+
+    assert ray.get(inside.remote()) is True
+    assert said() == []
+    worker = SimpleNamespace() if mode is None else SimpleNamespace(mode=mode)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(worker=worker))
+    then = "jobs that a task starts may wait for ever for the CPUs that the task itself holds"
+    name = "ray.get_runtime_context().worker.mode"
+    assert fails_open(ray_api.in_ray_task, said, name, then) is None
+
+
+def test_without_a_connection_no_ray_is_started_to_tell_whether_this_is_a_task() -> None:
+    program = "from ray_decorator.cluster.ray_api import in_ray_task\nassert in_ray_task() is False\n"
+    program += "import ray; assert not ray.is_initialized()"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=100)
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        without("ray._private.services.find_node_ids"),
+        without("ray._private.services"),
+        without("ray._private.services.find_node_ids", instead=7),
+    ],
+)
+def test_which_node_a_nested_ray_joins(
+    patch: Patch, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    services = ray._private.services
+    monkeypatch.setattr(services, "find_node_ids", services.find_node_ids)
+    ray_api.join_node("abc")
+    assert services.find_node_ids() == ["abc"]
+    assert said() == []
+    patch(monkeypatch)
+    name, then = "ray._private.services.find_node_ids", "a nested Ray may join another node of this machine"
+    fails_open(lambda: ray_api.join_node("abc"), said, name, then)
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [without("ray._private.worker.custom_excepthook"), without("ray._private.worker.normal_excepthook")],
+)
+def test_the_excepthook(patch: Patch, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]) -> None:
+    worker = ray._private.worker
+    monkeypatch.setattr(sys, "excepthook", worker.custom_excepthook)
+    ray_api.give_excepthook_back()
+    assert sys.excepthook is worker.normal_excepthook
+    assert said() == []
+    sys.excepthook = worker.custom_excepthook
+    patch(monkeypatch)
+    name = "ray._private.worker.custom_excepthook"
+    fails_open(ray_api.give_excepthook_back, said, name, "an uncaught exception may not be printed")
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        without("ray._private.grpc_utils"),
+        without("ray._private.grpc_utils.init_grpc_channel"),
+        without("ray._private.grpc_utils.init_grpc_channel", instead=lambda *_, **__: "no channel"),
+        without("ray._private.grpc_utils.init_grpc_channel", instead=lambda address: None),
+    ],
+)
+@pytest.mark.parametrize("greet", [ray_api.greet_gcs, ray_api.greet_client])
+def test_asking_before_connecting(
+    greet: Callable[[str], str | None],
+    patch: Patch,
+    monkeypatch: pytest.MonkeyPatch,
+    said: Callable[[], list[str]],
+) -> None:
+    assert greet(NOBODY) == "UNAVAILABLE"
+    assert said() == []
+    patch(monkeypatch)
+    name = "ray._private.grpc_utils.init_grpc_channel"
+    then = "Ray itself finds out about a wrong token or port, in 20 to 30 s"
+    assert fails_open(lambda: greet(NOBODY), said, name, then) is None
+
+
+def test_a_ray_from_before_it_asked_for_tokens_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    monkeypatch.delattr("ray.exceptions.AuthenticationError")
+    monkeypatch.setitem(sys.modules, "ray._private.grpc_utils", None)
+    assert ray_api.greet_gcs(NOBODY) is None
+    assert said() == []
+
+
+def test_the_private_argument_of_ray_init(said: Callable[[], list[str]]) -> None:
+    arguments = {**ray_api.PRIVATE_RAY, "num_cpus": 1}
+    error = RuntimeError("Unknown keyword argument(s): _node_ip_address")
+    kept = {"include_dashboard": False, "num_cpus": 1}
+    for _ in range(2):
+        assert ray_api.without_private(arguments, error, {}) == kept
+    (line,) = said()
+    assert "ray.init(_node_ip_address=…) does not work (RuntimeError: Unknown keyword" in line
+    assert line.endswith("So a private Ray listens on this machine's outer address.")
+    assert ray_api.without_private(arguments, RuntimeError("the disk is full"), {}) is None
+    assert ray_api.without_private(arguments, error, {"_node_ip_address": "10.0.0.1"}) is None
+
+
+_LOST = {
+    "state": "ray._private.state",
+    "internal_kv": "ray.experimental.internal_kv",
+}
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("lost", _LOST.values(), ids=_LOST)
+def test_what_an_autoscaler_can_add(
+    lost: str,
+    ray_session: str,
+    monkeypatch: pytest.MonkeyPatch,
+    said: Callable[[], list[str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert autoscaler.node_types() == ()
+    look = ray_api.node_types_on_head()
+
+    def without_it() -> Any:
+        import sys
+
+        kept = sys.modules.get(lost)
+        sys.modules[lost] = None  # type: ignore[assignment]
+        try:
+            return look()
+        finally:
+            del sys.modules[lost]
+            if kept is not None:
+                sys.modules[lost] = kept
+
+    monkeypatch.setattr(ray_api, "node_types_on_head", lambda: without_it)
+    monkeypatch.setattr(capacity, "_said", set())
+    nodes = [{"Resources": {"CPU": 1}}]
+    check_feasible({"num_gpus": 1}, nodes)
+    check_feasible({"num_gpus": 2}, nodes)
+    (line,) = said()
+    assert f"ModuleNotFoundError: import of {lost} halted" in line
+    assert line.endswith(
+        "So jobs that no node can serve now wait, as if an autoscaler could add one that does."
+    )
+    waits = [record.getMessage() for record in caplog.records if "yet: jobs wait" in record.getMessage()]
+    assert waits == [
+        f"No node has GPU={count} yet: jobs wait for the autoscaler to add one, if it has a type of node "
+        "for that."
+        for count in (1, 2)
+    ]
+
+
+def test_an_autoscaler_that_answers_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray.experimental.internal_kv
+
+    monkeypatch.setattr(ray.experimental.internal_kv, "_internal_kv_get", lambda key: b"[not json")
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address=None), raising=True)
+    monkeypatch.setattr(
+        "ray._private.state.state", SimpleNamespace(get_cluster_config=lambda: SimpleNamespace())
+    )
+    found, problems = ray_api.node_types_on_head()()
+    assert found == []
+    assert [problem.partition(":")[0] for problem in problems] == [
+        "AttributeError", "AttributeError", "JSONDecodeError",
+    ]  # fmt: skip
+
+
+def test_switches_that_the_user_has_set_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_gcs_rpc_server_reconnect_timeout_s", "RAY_CLIENT_RECONNECT_GRACE_PERIOD"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("RAY_DEDUP_LOGS", "1")
+    ray_api.set_switches(1000.0)
+    assert os.environ["RAY_DEDUP_LOGS"] == "1"
+    assert os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] == "2000"  # noqa: SIM112
+    assert os.environ["RAY_CLIENT_RECONNECT_GRACE_PERIOD"] == "1000"
+
+
+_PRIVATE = re.compile(r"\bray\._|\b_private\b|\b_internal|__internal|ray\.util\.client\b|worker\.mode")
+
+
+def test_private_names_of_ray_are_nowhere_else() -> None:
+    found = []
+    for path in _modules():
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute | ast.Import | ast.ImportFrom | ast.Constant):
+                text = ast.unparse(node)
+                is_argument = isinstance(node, ast.Constant) and node.value in _ARGUMENTS
+                if _PRIVATE.search(text) or is_argument:
+                    found.append(f"{path.relative_to(SOURCE)}: {text.splitlines()[0]}")
+            if isinstance(node, ast.keyword) and node.arg in _ARGUMENTS:
+                found.append(f"{path.relative_to(SOURCE)}: {node.arg}=")
+    assert found == []
+
+
+_ARGUMENTS = {
+    "_node_ip_address",
+    "_temp_dir",
+    "_system_config",
+    "_node_name",
+    "_metrics_export_port",
+    "_memory",
+}
+"""Private arguments of `ray.init`."""
+
+
+def _modules() -> Iterator[Path]:
+    yield from (path for path in SOURCE.rglob("*.py") if path != SOURCE / "cluster" / "ray_api.py")
+    yield from (cluster_bed.REPO / "hydra_plugins").rglob("*.py")
+
+
+def test_ray_is_imported_in_functions_of_three_packages_alone() -> None:
+    found = []
+    for path in (*_modules(), SOURCE / "cluster" / "ray_api.py"):
+        tree = ast.parse(path.read_text())
+        inside = {
+            node
+            for function in ast.walk(tree)
+            if isinstance(function, ast.FunctionDef)
+            for node in ast.walk(function)
+        }
+        allowed = path.relative_to(cluster_bed.REPO).parts[1] in ("cluster", "node", "job")
+        for node in ast.walk(tree):
+            if _imports_ray(node) and not (allowed and node in inside):
+                found.append(f"{path.relative_to(cluster_bed.REPO)}: {ast.unparse(node)}")
+    assert found == []
+
+
+def _imports_ray(node: ast.AST) -> bool:
+    if isinstance(node, ast.Import):
+        return any(alias.name.partition(".")[0] == "ray" for alias in node.names)
+    return isinstance(node, ast.ImportFrom) and not node.level and f"{node.module}.".startswith("ray.")
