@@ -16,11 +16,11 @@ import json, logging, sys, time
 from ray_decorator.cluster.capacity import check_feasible
 from ray_decorator.cluster.connection import Connection
 from ray_decorator.core.errors import ClusterError
-from ray_decorator.core.settings import resolve
+from ray_decorator.core.settings import Options
 
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)
 kwargs = {"log_to_driver": False}
-Connection(resolve(ray_address=sys.argv[1], s3_base_path="s3://bucket/x", ray_init_kwargs=kwargs)).wait()
+Connection(Options(ray_address=sys.argv[1], s3_base_path="s3://bucket/x", ray_init_kwargs=kwargs).resolve()).wait()
 import ray
 
 for request in json.loads(sys.argv[2]):

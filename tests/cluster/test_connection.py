@@ -21,17 +21,17 @@ import pytest
 from ray_decorator.cluster import connection, ray_api
 from ray_decorator.cluster.connection import Connection, is_connected
 from ray_decorator.core.errors import ClusterError, InputError
-from ray_decorator.core.settings import resolve
+from ray_decorator.core.settings import Options
 
 _CONNECT = """
 import json, sys
 from ray_decorator.cluster.connection import Connection
 from ray_decorator.core.errors import ClusterError
-from ray_decorator.core.settings import resolve
+from ray_decorator.core.settings import Options
 
 kwargs = json.loads(sys.argv[2])
 try:
-    Connection(resolve(ray_address=sys.argv[1], s3_base_path="s3://bucket/x", ray_init_kwargs=kwargs)).wait()
+    Connection(Options(ray_address=sys.argv[1], s3_base_path="s3://bucket/x", ray_init_kwargs=kwargs).resolve()).wait()
 except ClusterError as exc:
     print(exc)
     sys.exit()
@@ -197,7 +197,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., _Init]:
     def start(*errors: BaseException, address: str = "local", **kwargs: Any) -> _Init:
         init = _Init(*errors)
         monkeypatch.setattr(ray, "init", init)
-        settings = resolve(ray_address=address, s3_base_path="s3://bucket/x", ray_init_kwargs=kwargs)
+        settings = Options(ray_address=address, s3_base_path="s3://bucket/x", ray_init_kwargs=kwargs).resolve()
         try:
             Connection(settings).wait()
         except BaseException as exc:
@@ -278,5 +278,5 @@ def test_no_wait_is_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         ClusterError, match=r"^Ray at local did not answer within 0 s\. See that this machine"
     ):
-        Connection(resolve(ray_address="local")).wait()
+        Connection(Options(ray_address="local").resolve()).wait()
     ended.set()

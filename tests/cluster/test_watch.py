@@ -20,16 +20,16 @@ from ray_decorator.cluster import connection, ray_api, watch
 from ray_decorator.cluster.connection import Connection
 from ray_decorator.cluster.watch import Watch
 from ray_decorator.core.errors import ClusterError, InputError
-from ray_decorator.core.settings import resolve
+from ray_decorator.core.settings import Options
 
 _DRIVER = """
 import sys, threading, time
 from ray_decorator.cluster.connection import Connection
-from ray_decorator.core.settings import resolve
+from ray_decorator.core.settings import Options
 from ray_decorator.cluster.watch import Watch
 
 address = sys.argv[1]
-Connection(resolve(ray_address=address, s3_base_path="s3://bucket/x")).wait()
+Connection(Options(ray_address=address, s3_base_path="s3://bucket/x").resolve()).wait()
 import ray
 
 @ray.remote(num_cpus=0)
@@ -189,7 +189,7 @@ def test_a_patience_that_cannot_be(given: str, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(InputError, match=f"^{expected}.* a number above 0, such as 30$"):
         watch.patience()
     monkeypatch.setattr(connection, "is_connected", lambda: False)
-    connecting = Connection(resolve(ray_address="10.0.0.1:1", s3_base_path="s3://bucket/x"))
+    connecting = Connection(Options(ray_address="10.0.0.1:1", s3_base_path="s3://bucket/x").resolve())
     with pytest.raises(InputError, match=expected):
         connecting.wait()
 
