@@ -2,7 +2,7 @@
 
     <root>/files/ab/cdef…      bytes, sealed (seals.py)
     <root>/files/ab/cdef….dir  a directory's manifest
-    <root>/locks/<digest>      held while that content is fetched, and copied into the cache
+    <root>/locks/<digest>      held while that content is fetched, and copied into the cache (``many``: several)
 
 What a job fetches is its own, and comes straight to its place; the cache gets a copy while the job runs
 (cache_filling.py). Other jobs get copies, or reflinks where the file system makes them: no file that a job
@@ -26,13 +26,22 @@ from ..content.threads import each
 from ..core.directories import private_directory
 from ..core.errors import CorruptObjectError
 from ..core.model import Content
-from ..core.progress import NoProgress, Progress
+from ..core.progress import NoProgress
 from ..store.download import Wanted, download, manifest_bytes
 from ..store.store import Store
 from .cache_filling import Copy, start
 from .seals import is_sealed
 
+_MANY = "many"  # the lock of who fetches several contents at once
 _THREADS = min(8, 2 * (os.cpu_count() or 1))
+
+
+class Checkout(NamedTuple):
+    """A content that a job wants at ``destination``, to read or, where it is ``writable``, to write as well."""
+
+    content: Content
+    destination: Path
+    writable: bool = False
 
 
 class _File(NamedTuple):
@@ -71,30 +80,31 @@ class NodeCache:
         for name in ("files", "locks"):
             (root / name).mkdir(exist_ok=True, mode=0o700)
 
-    def checkout(
-        self,
-        content: Content,
-        destination: Path,
-        store: Store,
-        *,
-        writable: bool,
-        progress: Progress | None = None,
-    ) -> int:
-        """Put content down at ``destination`` for one job; returns the bytes fetched from the store.
+    def checkout(self, wanted: Sequence[Checkout], store: Store) -> int:
+        """Put contents down for one job, all of them at once; returns the bytes fetched from the store.
 
         All files are the job's own, and read-only unless ``writable``. Raises MissingObjectError,
         CorruptObjectError, and InputError where something else is in a file's place.
         """
-        rows, fetched = self._rows(content, store)
-        planned = plan(destination, rows)
-        for folder in planned.folders:
-            os.makedirs(folder, exist_ok=True)
-        files = [file for file in self._files(planned.targets, content, writable) if not file.is_there()]
+        received: list[int] = []
+        files: list[_File] = []
+
+        def look(one: Checkout) -> None:
+            rows, fetched = self._rows(one.content, store)
+            received.append(fetched)
+            planned = plan(one.destination, rows)
+            for folder in planned.folders:
+                os.makedirs(folder, exist_ok=True)
+            files.extend(
+                f for f in self._files(planned.targets, one.content, one.writable) if not f.is_there()
+            )
+
+        each(look, wanted, _THREADS)
         if lacking := self._copy(files):
-            with self._locked(content.digest) as lock:
+            with self._locked(wanted[0].content.digest if len(wanted) == 1 else _MANY) as lock:
                 lacking = self._copy(lacking)  # another job may have fetched them while we waited
-                fetched += self._fetch(lacking, store, progress or NoProgress(), lock)
-        return fetched
+                received.append(self._fetch(lacking, store, lock))
+        return sum(received)
 
     def _rows(self, content: Content, store: Store) -> tuple[tuple[Row, ...], int]:
         """The files of the content; its manifest from the cache if it is there, and unspoilt."""
@@ -143,7 +153,7 @@ class NodeCache:
         each(one, files, _THREADS)
         return lacking
 
-    def _fetch(self, files: Sequence[_File], store: Store, progress: Progress, lock: int) -> int:
+    def _fetch(self, files: Sequence[_File], store: Store, lock: int) -> int:
         """Fetch each distinct content once, to where the job finds it."""
         first: dict[str, _File] = {}
         for file in files:
@@ -151,7 +161,7 @@ class NodeCache:
         wanted = [Wanted(f.target.row.md5, f.target.path, f.mode) for f in first.values()]
         # a job's own directory is seen by nobody yet; one that may be written to may be a directory at home
         unseen = all(f.target.stamp is None and not f.mode & 0o200 for f in first.values())
-        fetched = download(wanted, store, progress, unseen=unseen)
+        fetched = download(wanted, store, NoProgress(), unseen=unseen)
         for file in files:
             if (source := first[file.entry]) is not file:
                 file.copy_from(source.target.path)

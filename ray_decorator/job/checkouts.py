@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..content.fingerprint import fingerprint
@@ -49,13 +50,12 @@ class Checkouts:
                 os.rename(destination, destination.with_name(f".spoilt-{idle.name}"))
         return None
 
-    def made(self, content: Content, path: Path) -> str | None:
-        """The fingerprint of a checkout that was just made and no job has seen; None if it is not worth keeping."""
-        if not _is_worth_it(content):
-            return None
-        sealed = fingerprint(str(path))
-        time.sleep(_TICK)  # whatever a job does to it now shows in a stamp
-        return sealed
+    def made(self, new: Sequence[tuple[Content, Path]]) -> list[tuple[Content, Path, str]]:
+        """Of checkouts that were just made and no job has seen: those worth keeping, with their fingerprints."""
+        kept = [(content, path, fingerprint(str(path))) for content, path in new if _is_worth_it(content)]
+        if kept:
+            time.sleep(_TICK)  # whatever a job does to them now shows in a stamp
+        return kept
 
     def give(self, content: Content, path: Path, sealed: str) -> None:
         """Keep the checkout at ``path`` for others. It may have been changed: who takes it looks."""

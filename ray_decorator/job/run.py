@@ -36,7 +36,7 @@ from ..core.progress import NoProgress
 from ..store.renewal import Renew
 from ..store.store import Store, open_store
 from ..store.transfer import Snapshot, push_all, snapshot
-from .cache import NodeCache
+from .cache import Checkout, NodeCache
 from .fresh_credentials import ask
 from .process_state import restored
 from .scratch import Scratch, attempts, job_root, open_scratch
@@ -191,35 +191,39 @@ def _make_out_parents(job: Job, paths: Sequence[Path]) -> None:
 
 
 def _stage_deps(job: Job, outs: Sequence[Path], scratch: Scratch, side: _Side) -> tuple[list[Path], int]:
+    """Have each dep at its path, all of them side by side; the bytes that were fetched."""
     if any(dep.content is None and not side.sees(dep) for dep in job.deps):
         raise _NoContent
-    paths, received = [], 0
-    for index, dep in enumerate(job.deps):
-        if dep.inside is not None:
-            path = outs[dep.inside[0]] / dep.inside[1]
-        elif dep.content is None:
-            assert dep.home is not None
-            paths.append(Path(dep.home.path))
+    paths = [_dep_path(dep, index, outs, scratch) for index, dep in enumerate(job.deps)]
+    read: list[tuple[Content, Path]] = []
+    written: list[Checkout] = []
+    for dep, path in zip(job.deps, paths, strict=True):
+        if dep.content is None:
+            _copy_from_home(dep, path)
             continue
-        else:
-            path = scratch.path / "deps" / str(index) / dep.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        received += _put_down(dep, path, scratch, side)
-        paths.append(path)
-    return paths, received
+        if dep.inside is None:
+            read.append((dep.content, path))
+        else:
+            written.append(Checkout(dep.content, path, writable=True))
+    received = scratch.borrow(read, side.cache, side.store) if read else 0
+    return paths, received + (side.cache.checkout(written, side.store) if written else 0)
 
 
-def _put_down(dep: Dep, path: Path, scratch: Scratch, side: _Side) -> int:
-    if dep.content is None:
-        assert dep.home is not None
-        if os.path.realpath(path) != os.path.realpath(
-            dep.home.path
-        ):  # below a directory that is used in place
-            copy(Path(dep.home.path), path)
-        return 0
-    if dep.inside is None:
-        return scratch.borrow(dep.content, path, side.cache, side.store)
-    return side.cache.checkout(dep.content, path, side.store, writable=True)
+def _dep_path(dep: Dep, index: int, outs: Sequence[Path], scratch: Scratch) -> Path:
+    if dep.inside is not None:
+        return outs[dep.inside[0]] / dep.inside[1]
+    if dep.content is None and dep.home is not None:
+        return Path(dep.home.path)
+    return scratch.path / "deps" / str(index) / dep.name
+
+
+def _copy_from_home(dep: Dep, path: Path) -> None:
+    """A dep that the job may write to; nothing is copied for one that is read, or used, where it lies."""
+    assert dep.home is not None
+    if os.path.realpath(path) != os.path.realpath(dep.home.path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        copy(Path(dep.home.path), path)
 
 
 def _call(

@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -25,7 +25,7 @@ from ..core.directories import node_directory
 from ..core.errors import InputError
 from ..core.model import Content
 from ..store.store import Store
-from .cache import NodeCache
+from .cache import Checkout, NodeCache
 from .checkouts import Checkouts
 
 _ABANDONED_AFTER = 3600.0  # seconds; long enough for the driver to rescue what a crashed job left
@@ -54,14 +54,13 @@ class Scratch:
             self.path = kept
             job.rmdir()
 
-    def borrow(self, content: Content, path: Path, cache: NodeCache, store: Store) -> int:
-        """Put content down at ``path`` for reading: an idle checkout if there is one, else a new one."""
-        received, sealed = 0, self._checkouts.take(content, path)
-        if sealed is None:
-            received = cache.checkout(content, path, store, writable=False)
-            sealed = self._checkouts.made(content, path)
-        if sealed is not None:
-            self._borrowed.append((content, path, sealed))
+    def borrow(self, wanted: Sequence[tuple[Content, Path]], cache: NodeCache, store: Store) -> int:
+        """Put contents down for reading: idle checkouts where there are any, else new ones. The bytes fetched."""
+        taken = [(content, path, self._checkouts.take(content, path)) for content, path in wanted]
+        self._borrowed += [(content, path, mark) for content, path, mark in taken if mark is not None]
+        new = [(content, path) for content, path, mark in taken if mark is None]
+        received = cache.checkout([Checkout(*each) for each in new], store) if new else 0
+        self._borrowed += self._checkouts.made(new)
         return received
 
     def close(self) -> None:

@@ -57,7 +57,7 @@ def _put_down(code: Code, scratch: Scratch, store: Store, working_dir: Path | No
     global _code, _main
     root = scratch.path / "code"
     cache = NodeCache(node_directory("cache"))
-    scratch.borrow(code.content, root, cache, store)
+    scratch.borrow([(code.content, root)], cache, store)
     links = scratch.path / "links"
     links.mkdir()
     for package, path in code.packages.items():

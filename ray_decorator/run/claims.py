@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import PurePath
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..core.model import Call, PathSlot
+from ..core.paths import parents
 from ..core.problems import in_jobs
 
 
@@ -54,13 +54,13 @@ class Claims:
         path = claim.out.real
         rivals = [
             *self._above.get(path, {}).values(),
-            *(self._owners.get(at) for at in (path, *_parents(path))),
+            *(self._owners.get(at) for at in (path, *parents(path))),
         ]
         for owner in rivals:
             if owner is not None and owner.call is not claim.call:
                 return owner
         self._owners[path] = claim
-        for above in _parents(path):
+        for above in parents(path):
             self._above.setdefault(above, {}).setdefault(id(claim.call), claim)
         return None
 
@@ -70,15 +70,11 @@ class Claims:
                 owner = self._owners.get(out.real)
                 if owner is not None and owner.call is call:
                     del self._owners[out.real]
-                for above in _parents(out.real):
+                for above in parents(out.real):
                     claims = self._above.get(above, {})
                     claims.pop(id(call), None)
                     if not claims:
                         self._above.pop(above, None)
-
-
-def _parents(path: str) -> Iterator[str]:
-    return map(str, PurePath(path).parents)
 
 
 def _message(claims: Sequence[_Claim]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.machine import path_id
 from ..core.model import Call, Content, Dep, Home, Job, Out, PathId, PathSlot
+from ..core.paths import parents
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,8 @@ class JobMaker:
 
 def _inside(real: str, tops: Mapping[str, int], targets: Sequence[PathSlot]) -> tuple[int, str] | None:
     """The outermost of the targets that ``real`` is, or lies in, and where in it."""
-    index = next((tops[above] for above in _from_the_top(real) if above in tops), None)
+    index = next((tops[above] for above in reversed((real, *parents(real))) if above in tops), None)
     return None if index is None else (index, os.path.relpath(real, targets[index].real))
-
-
-def _from_the_top(path: str) -> Iterator[str]:
-    for end, letter in enumerate(path):
-        if letter == os.sep:
-            yield path[:end] or os.sep
-    yield path
 
 
 def _home(target: PathSlot, nearest: dict[str, PathId | None]) -> Home | None:

@@ -33,7 +33,7 @@ from ray_decorator.content.hash_cache import HashCache
 from ray_decorator.core.errors import StoreError
 from ray_decorator.core.model import Content
 from ray_decorator.core.progress import NoProgress
-from ray_decorator.job.cache import NodeCache
+from ray_decorator.job.cache import Checkout, NodeCache
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
 from ray_decorator.store.transfer import pull, push, snapshot
@@ -162,7 +162,7 @@ def on_a_node(bench: Bench, source: Path, rounds: int) -> None:
         for name in ("first", "next"):
             home = bench.home()
             bench.time(
-                f"{row}, {name}", "ours", lambda: cache.checkout(taken.content, home, store, writable=False)
+                f"{row}, {name}", "ours", lambda: cache.checkout([Checkout(taken.content, home)], store)
             )
             with cache._locked(taken.content.digest):  # until the cache has its copies
                 pass

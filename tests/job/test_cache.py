@@ -18,7 +18,7 @@ from ray_decorator.content.hash_cache import HashCache
 from ray_decorator.content.manifest import object_key
 from ray_decorator.core.errors import CorruptObjectError, InputError, MissingObjectError
 from ray_decorator.core.model import Content
-from ray_decorator.job.cache import NodeCache
+from ray_decorator.job.cache import Checkout, NodeCache
 from ray_decorator.store.store import Store
 
 FILES = {"a": b"alpha", "sub/b": b"beta", "run": b"#!/bin/sh", "again/a": b"alpha", "empty": b""}
@@ -46,8 +46,8 @@ def filled(cache: NodeCache, content: Content) -> None:
 def test_jobs_find_the_files(
     content: Content, cache: NodeCache, store: Store, tmp_path: Path, writable: bool
 ) -> None:
-    first = cache.checkout(content, tmp_path / "job1" / "dep", store, writable=writable)
-    second = cache.checkout(content, tmp_path / "job2" / "dep", store, writable=writable)
+    first = cache.checkout([Checkout(content, tmp_path / "job1" / "dep", writable)], store)
+    second = cache.checkout([Checkout(content, tmp_path / "job2" / "dep", writable)], store)
     distinct = sum(map(len, set(FILES.values())))
     assert first == distinct + (store.head(object_key(content.digest)) or 0)
     assert second == 0
@@ -65,13 +65,13 @@ def test_jobs_find_the_files(
 def test_a_file(store: Store, cache: NodeCache, tmp_path: Path, hashes: HashCache) -> None:
     (tmp_path / "f").write_bytes(b"data")
     content = sent(tmp_path / "f", store, hashes).content
-    assert cache.checkout(content, tmp_path / "job" / "dep.bin", store, writable=False) == 4
+    assert cache.checkout([Checkout(content, tmp_path / "job" / "dep.bin")], store) == 4
     assert (tmp_path / "job" / "dep.bin").read_bytes() == b"data"
 
 
 def test_an_empty_directory(store: Store, cache: NodeCache, tmp_path: Path, hashes: HashCache) -> None:
     content = sent(tree(tmp_path / "empty", {}), store, hashes).content
-    cache.checkout(content, tmp_path / "job", store, writable=False)
+    cache.checkout([Checkout(content, tmp_path / "job")], store)
     assert list((tmp_path / "job").iterdir()) == []
 
 
@@ -79,7 +79,7 @@ def test_a_writable_checkout_merges(content: Content, cache: NodeCache, store: S
     """A dep inside an out whose directory stands there already."""
     home = tree(tmp_path / "out", {"a": b"alpha", "sub/b": b"stale", "mine": b"mine"})
     before = (home / "a").stat()
-    cache.checkout(content, home, store, writable=True)
+    cache.checkout([Checkout(content, home, True)], store)
     assert read(home) == {**FILES, "mine": b"mine"}
     assert (home / "a").stat().st_ino == before.st_ino, "what is right is left alone"
 
@@ -96,7 +96,7 @@ def test_fifty_jobs_fetch_once(
 
         def job(number: int) -> None:
             cache = NodeCache(tmp_path / "cache")
-            fetched.append(cache.checkout(content, tmp_path / f"job{number}", store, writable=False))
+            fetched.append(cache.checkout([Checkout(content, tmp_path / f"job{number}")], store))
 
         crew = [threading.Thread(target=job, args=(number,)) for number in range(50)]
         for thread in crew:
@@ -115,7 +115,7 @@ class TestNoJobSpoilsIt:
     PROGRAM = """
 import os, sys, pickle
 from pathlib import Path
-from ray_decorator.job.cache import NodeCache
+from ray_decorator.job.cache import Checkout, NodeCache
 from ray_decorator.store.store import open_store
 if os.geteuid() == 0 and sys.argv[1] == "user":  # after the imports: root's Python may be root's alone
     os.setgid(65534)
@@ -123,11 +123,11 @@ if os.geteuid() == 0 and sys.argv[1] == "user":  # after the imports: root's Pyt
 root = Path(sys.argv[2])
 location, content = pickle.loads((root / "job.pickle").read_bytes())
 cache, store = NodeCache(root / "cache"), open_store(location)
-cache.checkout(content, root / "job1", store, writable=False)
+cache.checkout([Checkout(content, root / "job1")], store)
 for job in ("job1", "job2", "job3", "job4"):
     file = root / job / "a"
     if job != "job1":
-        cache.checkout(content, root / job, store, writable=job == "job3")
+        cache.checkout([Checkout(content, root / job, job == "job3")], store)
     print(job, file.read_bytes(), (root / job / "again" / "a").read_bytes())
     try:
         file.write_bytes(b"spoil")
@@ -177,33 +177,33 @@ for job in ("job1", "job2", "job3", "job4"):
         self, content: Content, cache: NodeCache, store: Store, tmp_path: Path
     ) -> None:
         """The first copies are made while the job runs, of what it has not touched."""
-        cache.checkout(content, tmp_path / "job1", store, writable=True)
+        cache.checkout([Checkout(content, tmp_path / "job1", True)], store)
         for name in ("a", "again/a", "sub/b"):
             (tmp_path / "job1" / name).write_bytes(b"spoil")
-        cache.checkout(content, tmp_path / "job2", store, writable=False)
+        cache.checkout([Checkout(content, tmp_path / "job2")], store)
         assert read(tmp_path / "job2") == FILES
 
     def test_an_entry_cut_short(
         self, content: Content, cache: NodeCache, store: Store, tmp_path: Path
     ) -> None:
-        cache.checkout(content, tmp_path / "job1", store, writable=False)
+        cache.checkout([Checkout(content, tmp_path / "job1")], store)
         filled(cache, content)
         digest = hashlib.md5(b"alpha").hexdigest()
         entry = tmp_path / "node" / "cache" / "files" / digest[:2] / digest[2:]
         times = entry.stat()
         os.truncate(entry, 2)
         os.utime(entry, ns=(times.st_atime_ns, times.st_mtime_ns))
-        assert cache.checkout(content, tmp_path / "job2", store, writable=False) == 5
+        assert cache.checkout([Checkout(content, tmp_path / "job2")], store) == 5
         assert read(tmp_path / "job2") == FILES
 
     def test_a_spoilt_manifest(
         self, content: Content, cache: NodeCache, store: Store, tmp_path: Path
     ) -> None:
-        cache.checkout(content, tmp_path / "job1", store, writable=False)
+        cache.checkout([Checkout(content, tmp_path / "job1")], store)
         entry = tmp_path / "node" / "cache" / "files" / content.digest[:2] / content.digest[2:]
         entry.chmod(0o644)
         entry.write_bytes(b"[]")
-        cache.checkout(content, tmp_path / "job2", store, writable=False)
+        cache.checkout([Checkout(content, tmp_path / "job2")], store)
         assert read(tmp_path / "job2") == FILES
 
 
@@ -212,11 +212,11 @@ def test_missing_objects(content: Content, cache: NodeCache, store: Store, tmp_p
     for digest in lost:
         store.delete(object_key(digest))
     with pytest.raises(MissingObjectError) as info:
-        cache.checkout(content, tmp_path / "job1", store, writable=False)
+        cache.checkout([Checkout(content, tmp_path / "job1")], store)
     assert sorted(info.value.digests) == lost
     store.delete(object_key(content.digest))
     with pytest.raises(MissingObjectError):
-        NodeCache(tmp_path / "other").checkout(content, tmp_path / "job2", store, writable=False)
+        NodeCache(tmp_path / "other").checkout([Checkout(content, tmp_path / "job2")], store)
 
 
 def test_corrupt_objects_do_not_get_in(
@@ -225,9 +225,9 @@ def test_corrupt_objects_do_not_get_in(
     digest = hashlib.md5(b"alpha").hexdigest()
     store.put(object_key(digest), b"wrong")
     with pytest.raises(CorruptObjectError, match=object_key(digest)):
-        cache.checkout(content, tmp_path / "job1", store, writable=False)
+        cache.checkout([Checkout(content, tmp_path / "job1")], store)
     store.put(object_key(digest), b"alpha")
-    cache.checkout(content, tmp_path / "job2", store, writable=False)
+    cache.checkout([Checkout(content, tmp_path / "job2")], store)
     assert read(tmp_path / "job2") == FILES
 
 
@@ -238,7 +238,7 @@ def test_a_killed_fetch_leaves_only_what_the_next_one_clears(
     folder = tmp_path / "node" / "cache" / "files" / digest[:2]
     folder.mkdir()
     left = killed_process_leaves(folder)
-    cache.checkout(content, tmp_path / "job", store, writable=False)
+    cache.checkout([Checkout(content, tmp_path / "job")], store)
     filled(cache, content)
     assert not left.exists()
     assert read(tmp_path / "job") == FILES
@@ -251,9 +251,9 @@ def test_an_object_that_is_missing_leaves_what_came_before(
     digest = hashlib.md5(b"alpha").hexdigest()
     store.delete(object_key(digest))
     with pytest.raises(MissingObjectError):
-        cache.checkout(content, tmp_path / "job", store, writable=False)
+        cache.checkout([Checkout(content, tmp_path / "job")], store)
     store.put(object_key(digest), b"alpha")
-    cache.checkout(content, tmp_path / "job", store, writable=False)
+    cache.checkout([Checkout(content, tmp_path / "job")], store)
     assert read(tmp_path / "job") == FILES
 
 
@@ -272,4 +272,19 @@ def test_a_directory_that_others_could_write_to_is_refused(tmp_path: Path, how: 
 def test_what_is_in_the_way(content: Content, cache: NodeCache, store: Store, tmp_path: Path) -> None:
     home = tree(tmp_path / "out", {"a/x": b""})
     with pytest.raises(InputError, match="a: is a directory, and a file is to be written there"):
-        cache.checkout(content, home, store, writable=True)
+        cache.checkout([Checkout(content, home, True)], store)
+
+
+def test_many_contents_are_fetched_as_one_batch(
+    store: Store, tmp_path: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = [
+        sent(tree(tmp_path / "src" / f"{n}", {"a": b"%d" % n}), store, hashes).content for n in range(9)
+    ]
+    started: list[int] = []
+    monkeypatch.setattr("ray_decorator.job.cache.start", lambda copies, lock: started.append(len(copies)))
+    cache = NodeCache(tmp_path / "cache")
+    wanted = [Checkout(content, tmp_path / "job" / f"{n}") for n, content in enumerate(contents)]
+    assert cache.checkout(wanted, store) > 0
+    assert [(tmp_path / "job" / f"{n}" / "a").read_bytes() for n in range(9)] == [b"%d" % n for n in range(9)]
+    assert started == [9]

@@ -32,8 +32,7 @@ def make(root: Path) -> Path:
 def used(checkouts: Checkouts, job: Path, change: Callable[[Path], object] = lambda root: None) -> None:
     """A job puts the content down, changes it, and is done."""
     root = make(job / "data")
-    sealed = checkouts.made(CONTENT, root)
-    assert sealed is not None
+    [(_, _, sealed)] = checkouts.made([(CONTENT, root)])
     change(root)
     checkouts.give(CONTENT, root, sealed)
     assert not root.exists()
@@ -96,7 +95,7 @@ def test_other_contents_and_other_executables_are_other_checkouts(
 
 def test_few_files_are_not_worth_it(checkouts: Checkouts, tmp_path: Path) -> None:
     few = Content(CONTENT.digest, 4, 4)
-    assert checkouts.made(few, make(tmp_path / "job")) is None
+    assert checkouts.made([(few, make(tmp_path / "job"))]) == []
     assert checkouts.take(few, tmp_path / "job2") is None
 
 
@@ -106,8 +105,7 @@ def test_what_nobody_has_used_for_long_goes(checkouts: Checkouts, tmp_path: Path
     os.utime(folder, (0, 0))
     other = Content("f" * 32 + ".dir", 400, 400)
     root = make(tmp_path / "job2")
-    sealed = checkouts.made(other, root)
-    assert sealed is not None
+    [(_, _, sealed)] = checkouts.made([(other, root)])
     checkouts.give(other, root, sealed)
     assert not folder.exists()
     assert checkouts.take(other, tmp_path / "job3") == sealed
