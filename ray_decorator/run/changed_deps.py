@@ -23,13 +23,13 @@ _SHOWN = 3
 
 @dataclass(slots=True)
 class _Read:
-    """A dep that is being read in place. ``ended`` are jobs that ended since the last look."""
+    """A dep that is being read in place, by jobs with these ids and names; ``ended`` have since the last look."""
 
     dep: PathSlot
     seen: str
     looked: float
-    running: set[str] = field(default_factory=set)
-    ended: set[str] = field(default_factory=set)
+    running: dict[str, str] = field(default_factory=dict)
+    ended: list[str] = field(default_factory=list)
 
 
 class ChangedDeps:
@@ -39,13 +39,13 @@ class ChangedDeps:
         self._reads: dict[str, _Read] = {}
         self._lock = threading.Lock()
 
-    def begin(self, job: str, deps: Collection[PathSlot]) -> None:
-        """The job is about to read the deps."""
+    def begin(self, job: str, name: str, deps: Collection[PathSlot]) -> None:
+        """The job with this id is about to read the deps; ``name`` is what the user sees of it."""
         with self._lock:
             for dep in deps:
                 if dep.real not in self._reads:
                     self._reads[dep.real] = _Read(dep, fingerprint(dep.real), time.monotonic())
-                self._reads[dep.real].running.add(job)
+                self._reads[dep.real].running[job] = name
 
     def end(self, job: str, deps: Collection[PathSlot]) -> None:
         """The job has ended. May be called again for the same job."""
@@ -54,15 +54,14 @@ class ChangedDeps:
                 read = self._reads.get(dep.real)
                 if read is None or job not in read.running:
                     continue
-                read.running.discard(job)
-                read.ended.add(job)
+                read.ended.append(read.running.pop(job))
                 if not read.running or time.monotonic() - read.looked > _PAUSE:
                     self._look(read)
 
     def _look(self, read: _Read) -> None:
         now = fingerprint(read.dep.real)
         if now != read.seen:
-            names = sorted(read.ended | read.running)
+            names = sorted({*read.ended, *read.running.values()})
             shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
             log.warning(
                 "%s (deps key %r) was changed while %s ran, which read it where it lies: what it saw is not certain",

@@ -102,6 +102,7 @@ class Session:
         """
         self._left_out.update(left_out)
         with self.progress.shown():
+            self._refresh()
             return Batch(self, on_done).run(calls)
 
     def submit(self, call: Call) -> Submitted:
@@ -171,12 +172,16 @@ class Session:
         call = staged.call
         pairs = zip(call.deps, staged.job.deps, strict=True)
         read = [slot for slot, dep in pairs if dep.content is None and dep.inside is None]
-        if read:
-            self._changed.begin(call.name, read)
-        outcome = self._ready().start(staged)
-        if read:
-            self._reads[outcome] = (call.name, read)
-            outcome.add_done_callback(lambda done: self.finished([done]))
+        if not read:
+            return self._ready().start(staged)
+        self._changed.begin(staged.job.id, call.name, read)
+        try:
+            outcome = self._ready().start(staged)
+        except BaseException:
+            self._changed.end(staged.job.id, read)
+            raise
+        self._reads[outcome] = (staged.job.id, read)
+        outcome.add_done_callback(lambda done: self.finished([done]))
         return outcome
 
     def finished(self, outcomes: Iterable[Future[Outcome]]) -> None:
@@ -203,8 +208,6 @@ class Session:
                 except RayS3Error as exc:
                     self._error = exc
                     raise
-            elif self._bundle_made is not None:
-                self._prepare()
             return self._engine
 
     def _made(self) -> Engine:
@@ -222,17 +225,22 @@ class Session:
             self._prepare()
         return engine
 
+    def _refresh(self) -> None:
+        """A batch begins: the code that goes with its jobs is that of now."""
+        if self._bundle_made is not None:
+            self._prepare()
+
     def _lost(self, engine: Engine, error: ClusterError) -> None:
         self._error = error
         engine.lost(error)
 
     def _prepare(self) -> None:
-        """Jobs may go to machines that are not this one: find out what they need there, if that may have changed."""
+        """Find out what jobs need on machines that are not this one, if that may have changed."""
         assert self._cluster is not None
         with self._making:
             if self._bundle_made is None or time.monotonic() - self._bundle_made > _BUNDLE_HOLDS:
                 self._cluster.prepare(
-                    make_bundle(self.settings, self._staging, self._left_out, self.progress)
+                    make_bundle(self.settings, self._staging, frozenset(self._left_out), self.progress)
                 )
                 self._bundle_made = time.monotonic()
 
@@ -288,6 +296,7 @@ class Session:
                 claimed.append(one)
         for one in claimed:
             one.add_done_callback(lambda done: self.claims.release([done.call]))  # type: ignore[attr-defined]
+        self._refresh()
         staged = self.stage([one.call for one in claimed], isolate=True)
         for one, ready in zip(claimed, staged, strict=True):
             if isinstance(ready, InputError):

@@ -24,7 +24,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_one_warning_names_the_job(dep: PathSlot, caplog: pytest.LogCaptureFixture) -> None:
     deps = ChangedDeps()
-    deps.begin("#0 x=1", [dep])
+    deps.begin("#0 x=1", "#0 x=1", [dep])
     (dep.value / "a").write_bytes(b"changed")
     deps.end("#0 x=1", [dep])
     deps.end("#0 x=1", [dep])
@@ -36,10 +36,10 @@ def test_nothing_is_said_where_nothing_changed_or_nobody_read(
     dep: PathSlot, caplog: pytest.LogCaptureFixture
 ) -> None:
     deps = ChangedDeps()
-    deps.begin("#0", [dep])
+    deps.begin("#0", "#0", [dep])
     deps.end("#0", [dep])
     (dep.value / "a").write_bytes(b"between two runs")
-    deps.begin("#1", [dep])
+    deps.begin("#1", "#1", [dep])
     deps.end("#1", [dep])
     assert warnings(caplog) == []
 
@@ -50,7 +50,7 @@ def test_a_change_is_told_once_to_all_that_ran(
     monkeypatch.setattr(changed_deps, "_PAUSE", 0.0)
     deps = ChangedDeps()
     for name in ("#0", "#1"):
-        deps.begin(name, [dep])
+        deps.begin(name, name, [dep])
     (dep.value / "new").touch()
     deps.end("#0", [dep])
     deps.end("#1", [dep])
