@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from ray_decorator.core import pickling, slots
 from ray_decorator.core.model import Call, PathSlot
 
+from ._config_files import forget, read_once
 from ._task import Payload
 
 
@@ -79,10 +80,16 @@ class ComposedOnce:
 
     def __init__(self, loader: ConfigLoader) -> None:
         self.loader = loader
+        read_once(loader)
         self._kept: dict[tuple[str, ...], bytes] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.loader, name)
+
+    def forget(self) -> None:
+        """A batch is composed: the next one is of what the config files hold then."""
+        self._kept.clear()
+        forget(self.loader)
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """As ConfigLoader's; the second call for the same overrides takes what the first one made."""
@@ -101,7 +108,7 @@ class ComposedOnce:
 class Composer:
     """Composes the jobs of one app. ``deps`` and ``outs`` are keys of their configs."""
 
-    loader: ConfigLoader
+    loader: ComposedOnce
     config: DictConfig
     deps: tuple[str, ...]
     outs: tuple[str, ...]

@@ -65,8 +65,9 @@ def prepare(
         raise _compact(exc) from exc
     task_context = HydraContext(hydra_context.config_loader, hydra_context.callbacks)
     # the sweeper holds the same context, so it composes through here as well
-    hydra_context.config_loader = ComposedOnce(hydra_context.config_loader)  # type: ignore[assignment]
-    composer = Composer(hydra_context.config_loader, config, terms.deps, terms.outs)
+    once = ComposedOnce(hydra_context.config_loader)
+    hydra_context.config_loader = once  # type: ignore[assignment]
+    composer = Composer(once, config, terms.deps, terms.outs)
     return Sweep(session_for(settings, make_progress), composer, task_function, task_context)
 
 
@@ -120,6 +121,7 @@ class _Batch:
         try:
             outcomes = self._sweep.session.run(calls, self._done, left_out=[sweep_dir])
         finally:
+            self._sweep.composer.loader.forget()
             show([self._rows[index] for index in sorted(self._rows)])
         return [_job_return(job, outcome) for job, outcome in zip(self._jobs, outcomes, strict=True)]
 
