@@ -174,8 +174,13 @@ class Engine:
 
     def close(self) -> None:
         """No job is started any more; what has not come back is given up."""
-        self.lost(self._error or ClusterError("the session with this cluster was closed"))
+        error = self._error or ClusterError("the session with this cluster was closed")
+        self.lost(error)
         self._landing.close()
+        with self._lock:
+            left = list(self._pending)
+        for outcome in left:
+            _settle(outcome, error)
 
     def _reference(self, call: Call) -> Any:
         """A reference to the pickled function, which travels once however many jobs of a batch use it."""

@@ -323,6 +323,19 @@ class TestLost:
         assert cluster.cancelled == []
 
 
+def test_all_futures_settle_when_it_is_closed(
+    engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged]
+) -> None:
+    go_on = threading.Event()
+    cluster.on_rescue = lambda: go_on.wait(SECONDS) and None
+    crashed, runs = engine.start(staged("a")), engine.start(staged("b"))
+    cluster.await_jobs(2)[0].set_exception(JobError("crashed"))
+    engine.close()
+    for future in (crashed, runs):
+        assert isinstance(future.exception(SECONDS), ClusterError)
+    go_on.set()
+
+
 def test_a_function_travels_once_for_all_jobs_of_a_batch(
     engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged], monkeypatch: pytest.MonkeyPatch
 ) -> None:
