@@ -73,6 +73,8 @@ def _register() -> None:
     # none but OmegaConf's own resolvers: one of ours would be gone after OmegaConf.clear_resolvers() or a
     # Singleton.set_state of an earlier state, as tests do, and then no Hydra app in that process would run.
     hydra_config = store.load("hydra/config.yaml")
+    if OmegaConf.is_interpolation(hydra_config.node, "mode") or hydra_config.node.mode is not None:
+        return  # ours already, or an app's own, which stored its HydraConf(mode=…) before plugins are looked for
     hydra_config.node.mode = "${oc.select:hydra.launcher.hydra_mode,null}"
     store.store(group="hydra", name="config", node=hydra_config.node, provider=hydra_config.provider)
 

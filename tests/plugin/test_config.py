@@ -284,6 +284,24 @@ def test_an_app_runs_here_when_told_so(app: Path, version_base: str | None) -> N
     assert lines(output, "TASK") == ["TASK RayS3Launcher x = 3"]
 
 
+MODE_OF_ITS_OWN = """
+    from hydra.conf import HydraConf
+    from hydra.core.config_store import ConfigStore
+    from hydra.types import RunMode
+
+    ConfigStore.instance().store(group="hydra", name="config", node=HydraConf(mode=RunMode.{mode}))
+    """
+
+
+def test_an_app_that_stores_a_mode_of_its_own_gets_it(app: Path) -> None:
+    multirun, run_ = (
+        textwrap.dedent(MODE_OF_ITS_OWN.format(mode=mode)) + source("1.3", STAND_IN)
+        for mode in ("MULTIRUN", "RUN")
+    )
+    assert lines(run(app, multirun, "x=1,2"), "TASK") == [f"TASK BasicLauncher x = {x}" for x in (1, 2)]
+    assert lines(run(app, run_, "hydra/launcher=ray_s3", "x=3"), "TASK") == ["TASK RayS3Launcher x = 3"]
+
+
 HYDRA_ZEN = """
     import sys
     from hydra_zen import launch
