@@ -31,7 +31,7 @@ class RayS3LauncherConf:
     outs: list[str] = field(default_factory=list)
 
     # The store that data travels through: s3://bucket/prefix or file:///directory. null: RAY_S3_BASE_PATH; without
-    # that, and with a Ray of this machine, data stays where it is.
+    # that, and with a private Ray, data stays where it is.
     s3_base_path: str | None = None
 
     # local (a private Ray), auto (one that runs here), host:port or ray://host:port. null: RAY_ADDRESS, else local.

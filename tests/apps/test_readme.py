@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from hydra_plugins.hydra_ray_s3_launcher.config import RayS3LauncherConf
 
+from hydra_plugins.hydra_ray_s3_launcher.config import RayS3LauncherConf
 from ray_decorator.core.settings import OptionArguments
 
 ROOT = Path(__file__).parents[2]
