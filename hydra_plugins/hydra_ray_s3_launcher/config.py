@@ -24,40 +24,42 @@ class RayS3LauncherConf:
     # Plain dicts and lists for the launcher, instead of OmegaConf's (a rule of hydra.utils.instantiate).
     _convert_: str = "all"
 
-    # Config keys (data.path, data.*.file) whose values are local files or directories that a job reads.
+    # Config keys (data.path, data.*.file) of the local files and directories that a job reads.
     deps: list[str] = field(default_factory=list)
 
-    # Config keys whose values are local files or directories that a job writes; they come home.
+    # Config keys of the local files and directories that a job writes; they come home. A key in both is read too.
     outs: list[str] = field(default_factory=list)
 
-    # Where data travels through: s3://bucket/prefix or file:///directory. null: RAY_S3_BASE_PATH.
+    # The store that data travels through: s3://bucket/prefix or file:///directory. null: RAY_S3_BASE_PATH; without
+    # that, and with a private Ray, data stays where it is.
     s3_base_path: str | None = None
 
-    # local, auto, host:port or ray://host:port. null: RAY_ADDRESS.
+    # local (a private Ray), auto (one that runs here), host:port or ray://host:port. null: RAY_ADDRESS, else local.
     ray_address: str | None = None
 
-    # For ray.init, once.
+    # Arguments for ray.init.
     ray_init_kwargs: dict[str, Any] = field(default_factory=dict)
 
-    # For each job, as for ray.remote: num_cpus, num_gpus, resources, max_retries, …
+    # What each job asks for, as for ray.remote: num_cpus, num_gpus, resources, max_retries, …
     ray_remote_kwargs: dict[str, Any] = field(default_factory=dict)
 
-    # Jobs in flight at once. null: as many as the cluster allows.
+    # The most jobs in flight at once. null: as the cluster allows (twice what it can run, at least 64).
     max_concurrent: int | None = None
 
-    # On other machines. packages: auto (the driver's versions, built once a node where they are not there) or
-    # none (left as they are). null: RAY_S3_PACKAGES, else auto.
+    # On other machines: auto (the driver's packages in their versions, built once a node where they are missing)
+    # or none (what is there). null: RAY_S3_PACKAGES, else auto.
     packages: str | None = None
 
-    # code: auto (the project's files that are not ignored by git) or none. null: RAY_S3_CODE, else auto.
+    # On other machines: auto (the project's files that git does not ignore travel) or none. null: RAY_S3_CODE,
+    # else auto.
     code: str | None = None
 
-    # Who a worker is to S3: driver (as the driver, whose credentials travel with a job and are refreshed) or
-    # worker (as the node itself is). null: RAY_S3_CREDENTIALS, else driver.
+    # Which credentials jobs use for S3: driver (the driver's, which travel with a job and are refreshed) or worker
+    # (the node's own). null: RAY_S3_CREDENTIALS, else driver.
     credentials: str | None = None
 
-    # What hydra.mode is unless something else sets it. Hydra calls launchers in MULTIRUN mode only; so with
-    # this a single run is a sweep of one job, without -m. null: as with other launchers, only with -m.
+    # What hydra.mode is unless something else sets it. Hydra calls launchers in MULTIRUN mode only: with
+    # MULTIRUN a run without -m is a sweep of one job. null: as with other launchers, only -m goes to Ray.
     hydra_mode: RunMode | None = RunMode.MULTIRUN
 
 

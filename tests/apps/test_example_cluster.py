@@ -67,7 +67,7 @@ def test_its_commands_do_what_it_says(example: Path, bed: Path) -> None:
 
 def script() -> str:
     """The README's commands but those that install, with waits for nodes, which a reader does by reading."""
-    told = re.sub(r"^```\n.*?^```\n", "", (EXAMPLE / "README.md").read_text(), flags=re.M | re.S)
+    told = re.sub(r"^```\w*\n.*?^```\n", "", (EXAMPLE / "README.md").read_text(), flags=re.M | re.S)
     blocks = re.findall(r"(?:^    .*\n)+", told, re.M)
     lines: list[str] = []
     for block in blocks:
