@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -44,12 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _doctor(options.overrides, options.config_dir)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # `ray-s3 doctor | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ray-s3",
-        description="doctor: check credentials, store, Ray, packages, code; say how to mend what is wrong.",
+        description="doctor: check credentials, store, Ray, packages, code; say how to fix what is wrong.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -266,7 +266,7 @@ def _see(entry: os.DirEntry[str], folder: str, pending: list[str], seen: _Look) 
 
 def _missing(root: str, named: Path) -> str:
     if named.is_symlink():
-        return f"is a symlink to {root}, which does not exist; mend the link, or fetch what it leads to"
+        return f"is a symlink to {root}, which does not exist; correct the link, or fetch what it leads to"
     return "there is no such file or directory"
 
 

@@ -80,7 +80,9 @@ def _examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
     yield _settings(settings)
     finding, places = _guarded("credentials", lambda: _credentials(settings))
     yield finding
-    if places is None:
+    if settings.is_embedded:
+        yield Finding("store", "ok", ("none is needed: jobs read and write your files where they are",))
+    elif places is None:
         yield _needs("store", "the credentials")
     else:
         yield _guarded("store", lambda: _store(places.here))[0]
@@ -119,7 +121,8 @@ def _needs(check: str, other: str) -> Finding:
 
 
 def _settings(settings: Settings) -> Finding:
-    facts = [f"Ray: {settings.ray_address}", f"store: {settings.store_url}"]
+    store = "none" if settings.is_embedded else settings.store_url
+    facts = [f"Ray: {settings.ray_address}", f"store: {store}"]
     if settings.ray_address == "local" or settings.store_is_default:
         facts.append("for a cluster set ray_address and s3_base_path, or RAY_ADDRESS and RAY_S3_BASE_PATH")
     facts.append(f"packages: {settings.packages}, code: {settings.code}, credentials: {settings.credentials}")
@@ -137,7 +140,7 @@ def _credentials(settings: Settings) -> tuple[Finding, _Places]:
         f"boto3 found some: {identity.provider}" + (f", profile {profile}" if profile else ""),
         f"region {here.region}, endpoint {here.endpoint}",
         _until_when(here),
-        "they go with each job, and are renewed for those that outlive them"
+        "they go with each job, and are refreshed for those that outlive them"
         if settings.credentials == "driver"
         else "they stay here: each node finds its own (credentials: worker)",
     )

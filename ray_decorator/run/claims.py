@@ -80,10 +80,13 @@ class Claims:
 def _message(claims: Sequence[_Claim]) -> str:
     names = {id(claim.call): claim.call.name for claim in claims}
     who_and_what = _of_two(claims) if len(names) == 2 else _of_many(claims, list(names.values()))
-    return (
-        f"{who_and_what}: one result would overwrite the other. Give each job a path of its own: "
-        "put ${hydra.job.num} into it, or place it below ${hydra:runtime.output_dir}"
-    )
+    advice = "Give each call a path of its own, or wait for the one that runs"
+    if all(claim.call.workspace is not None for claim in claims):
+        advice = (
+            "Give each job a path of its own: put ${hydra.job.num} into it, or place it below "
+            "${hydra:runtime.output_dir}"
+        )
+    return f"{who_and_what}: one result would overwrite the other. {advice}"
 
 
 def _of_two(claims: Sequence[_Claim]) -> str:

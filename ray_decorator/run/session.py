@@ -108,9 +108,12 @@ class Session:
     def submit(self, call: Call) -> Submitted:
         """Run the call without waiting. What goes wrong with it, whatever it is, is the future's exception."""
         submitted = Submitted(call)
+        self.progress.show()
+        submitted.add_done_callback(self._forget)
         with self._lock:
             if self._closed:
-                raise ClusterError("this process is ending, and takes no more calls")
+                submitted.settle(error=ClusterError("this process is ending, and takes no more calls"))
+                return submitted
             self._submitted.add(submitted)
             self._queue.put(submitted)
             if self._dispatcher is None:
@@ -118,8 +121,6 @@ class Session:
                     target=self._dispatch, name="ray-s3-dispatch", daemon=True
                 )
                 self._dispatcher.start()
-        self.progress.show()
-        submitted.add_done_callback(self._forget)
         return submitted
 
     def cancel_submitted(self) -> None:

@@ -71,7 +71,7 @@ class TestSnapshot:
             snapshot(tmp_path / "data", hashes, QUIET)
         assert str(info.value) == (
             f"{tmp_path}/data: is a symlink to {tmp_path}/mnt/second, which does not exist; "
-            "mend the link, or fetch what it leads to"
+            "correct the link, or fetch what it leads to"
         )
 
     def test_links(self, tmp_path: Path, hashes: HashCache, caplog: pytest.LogCaptureFixture) -> None:

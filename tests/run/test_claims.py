@@ -20,7 +20,8 @@ CURE = (
 
 def call(number: int, **outs: Path | str) -> Call:
     slots = tuple(PathSlot.at((key,), key, Path(value)) for key, value in outs.items())
-    return Call(b"", b"", (), slots, name=f"#{number} x={number}")
+    workspace = PathSlot.at((), "workspace", Path(f"/runs/{number}"))
+    return Call(b"", b"", (), slots, name=f"#{number} x={number}", workspace=workspace)
 
 
 def test_paths_of_their_own_are_fine(tmp_path: Path) -> None:
@@ -105,3 +106,11 @@ def test_a_key_without_a_value_says_whether_it_is_of_deps_or_outs(
     found, [problem] = find(config, [key], kind=kind, start=tmp_path)
     assert found == ()
     assert problem.startswith(f"{kind} key 'model.path' has no value: Interpolation key 'missing' not found")
+
+
+def test_functions_are_told_nothing_of_hydra(tmp_path: Path) -> None:
+    out = PathSlot.at((), "out", tmp_path / "out")
+    claims = Claims()
+    assert claims.add(Call(b"", b"", (), (out,), name="first")) == []
+    [problem] = claims.add(Call(b"", b"", (), (out,), name="second"))
+    assert problem.endswith("Give each call a path of its own, or wait for the one that runs")
