@@ -88,7 +88,7 @@ def _examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
         yield _guarded("store", lambda: _store(places.here))[0]
     code, found = _guarded("code", lambda: _code(settings))
     pinned, requirements = _guarded("packages", lambda: _requirements(settings, found))
-    travels = places.travels if places else None
+    travels = places.travels if places and not settings.is_embedded else None
     finding, nodes = _guarded("Ray", lambda: _ray(settings, connection, requirements, travels))
     yield finding
     if nodes is None:
