@@ -31,7 +31,8 @@ from ray_decorator.core.settings import Options
 
 kwargs = json.loads(sys.argv[2])
 try:
-    Connection(Options(ray_address=sys.argv[1], s3_base_path="s3://bucket/x", ray_init_kwargs=kwargs).resolve()).wait()
+    options = Options(ray_address=sys.argv[1], s3_base_path="s3://bucket/x", ray_init_kwargs=kwargs)
+    Connection(options.resolve()).wait()
 except ClusterError as exc:
     print(exc)
     sys.exit()
@@ -197,7 +198,9 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., _Init]:
     def start(*errors: BaseException, address: str = "local", **kwargs: Any) -> _Init:
         init = _Init(*errors)
         monkeypatch.setattr(ray, "init", init)
-        settings = Options(ray_address=address, s3_base_path="s3://bucket/x", ray_init_kwargs=kwargs).resolve()
+        settings = Options(
+            ray_address=address, s3_base_path="s3://bucket/x", ray_init_kwargs=kwargs
+        ).resolve()
         try:
             Connection(settings).wait()
         except BaseException as exc:
