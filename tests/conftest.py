@@ -1,6 +1,8 @@
 """Fixtures of the whole suite; what they start is in the modules named here."""
 
+import pytest
 from cluster_bed import bare_venv_fixture, bed
+from marking import mark
 from ray_fixtures import ray_session, ray_session_address, session_caches
 from store_fixtures import hashes, moto, rclone, store
 
@@ -15,3 +17,8 @@ __all__ = [
     "session_caches",
     "store",
 ]
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` picks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark(items)

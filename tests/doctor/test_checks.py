@@ -16,6 +16,10 @@ import far_project
 import pytest
 import servers
 
+from ray_decorator.core.errors import StoreDeniedError
+from ray_decorator.doctor import checks
+from ray_decorator.doctor.findings import Finding
+
 CHECKS = ["settings", "credentials", "store", "Ray", "job resources", "packages", "code"]
 _SCRIPT = str(Path(sys.executable).parent / "ray-s3")
 _NOBODY = "127.0.0.1:1"
@@ -251,6 +255,20 @@ def test_no_credentials_no_bucket_and_no_ray(rclone: servers.Server, project: Pa
     status, store = said.found["store"]
     assert status == "wrong" and "nobody answers for s3://missing/x" in store
     assert "AWS_ENDPOINT_URL" in store.partition("fix")[2]
+
+
+def test_a_check_that_fails_is_a_finding_and_hides_no_other() -> None:
+    def wrong(error: Exception) -> Finding:
+        def work() -> tuple[Finding, None]:
+            raise error
+
+        return checks._guarded("a check", work)[0]
+
+    ours = wrong(StoreDeniedError("no credentials"))
+    assert (ours.status, ours.facts) == ("wrong", ("no credentials",))
+    assert str(ours.cure).startswith("aws configure")
+    fault = wrong(KeyError("x"))
+    assert (fault.status, fault.facts) == ("wrong", ("this check itself failed: KeyError: 'x'",))
 
 
 def test_a_session_token_is_told_from_keys_that_stay(rclone: servers.Server, project: Path) -> None:

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from ray_decorator import InputError, PicklingError, ray_decorator
+from ray_decorator import InputError, PicklingError
 from ray_decorator.core.errors import RemoteTraceback
+from ray_decorator.frontends.decorator import ray_decorator
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

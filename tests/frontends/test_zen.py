@@ -19,8 +19,9 @@ from hydra_zen.errors import HydraZenValidationError
 from hydra_zen.wrapper import Zen
 from omegaconf import DictConfig, OmegaConf
 
-from ray_decorator import InputError, RayZen, ray_zen
+from ray_decorator import InputError
 from ray_decorator.core.errors import RemoteTraceback
+from ray_decorator.frontends.zen import RayZen, ray_zen
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

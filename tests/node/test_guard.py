@@ -1,4 +1,4 @@
-"""The guard ends as its runner ends."""
+"""The guard (``python -m ray_decorator.node.guard``) ends as its runner ends."""
 
 from __future__ import annotations
 

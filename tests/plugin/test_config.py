@@ -14,6 +14,7 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from hydra.core.singleton import Singleton
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+
+from hydra_plugins.hydra_ray_s3_launcher.config import RayS3LauncherConf
+from hydra_plugins.hydra_ray_s3_launcher.ray_s3_launcher import RayS3Launcher
 
 VERSION_BASES = [None, "1.1", "1.2", "1.3"]
 
@@ -251,9 +255,13 @@ def test_a_key_or_value_that_cannot_be_is_refused_by_its_name(app: Path, overrid
         compose(app, "hydra/launcher=ray_s3", override)
 
 
-def test_the_launcher_gets_plain_values(app: Path) -> None:
-    from hydra_plugins.hydra_ray_s3_launcher.ray_s3_launcher import RayS3Launcher
+def test_the_composed_config_is_the_one_that_is_registered(app: Path) -> None:
+    launcher = compose(app, "hydra/launcher=ray_s3").hydra.launcher
+    assert set(launcher) == {each.name for each in fields(RayS3LauncherConf)}
+    assert launcher._target_ == f"{RayS3Launcher.__module__}.{RayS3Launcher.__qualname__}"
 
+
+def test_the_launcher_gets_plain_values(app: Path) -> None:
     config = compose(app, "hydra/launcher=cluster", "hydra.launcher.outs=[model.path]").hydra.launcher
     Plugins.instance().register(RayS3Launcher)
     launcher: Any = Plugins.instance()._instantiate(config)

@@ -1,0 +1,133 @@
+"""The cluster that users have: jobs settle whatever Ray answers, and options are seen through first."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import pytest
+
+from ray_decorator.cluster.cluster import Cluster
+from ray_decorator.cluster.ray_cluster import RayCluster, check_options, connection_mark
+from ray_decorator.core.errors import ClusterError, InputError, JobCancelledError, JobError
+from ray_decorator.core.failures import rebuilt
+from ray_decorator.core.model import Job, Location, Out, Receipt
+from ray_decorator.core.settings import Settings
+
+SECONDS = 60.0
+
+
+def settings(**more: Any) -> Settings:
+    return Settings("local", "file:///x", False, ray_remote_kwargs=more)
+
+
+@pytest.fixture
+def cluster(ray_session: str, tmp_path: Path) -> Cluster:
+    return made(tmp_path)
+
+
+def made(directory: Path, **remote: Any) -> RayCluster:
+    place = Location((directory / "store").as_uri())
+    return RayCluster(settings(**remote), lambda: place, [str(directory)])
+
+
+def job(name: str = "#0", **more: Any) -> Job:
+    given: dict[str, Any] = {"id": os.urandom(8).hex(), "outs": (), "has_workspace": False, "deps": ()}
+    return Job(name=name, payload=b"", cwd="/", sys_path=(), user=os.getuid(), **(given | more))
+
+
+def submitted(cluster: Cluster, function: Callable[..., Any], one: Job) -> Future[Receipt]:
+    return cluster.submit(cluster.put(cloudpickle.dumps(function)), one)
+
+
+def test_a_value_and_an_exception(cluster: Cluster) -> None:
+    value = submitted(cluster, lambda payload, paths: os.getpid(), job()).result(SECONDS)
+    assert pickle.loads(value.value or b"") != os.getpid() and value.node
+    failed = submitted(cluster, lambda payload, paths: {}["gone"], job()).result(SECONDS)
+    assert failed.failure is not None and type(rebuilt(failed.failure)) is KeyError
+
+
+def test_a_crash_is_a_job_error_that_says_how_to_retry(cluster: Cluster) -> None:
+    crashed = submitted(cluster, lambda payload, paths: os.kill(os.getpid(), signal.SIGKILL), job("#3 x=1"))
+    error = crashed.exception(SECONDS)
+    assert type(error) is JobError
+    assert str(error).startswith("#3 x=1 crashed: its process died without reporting an error")
+    assert str(error).endswith("Set ray_remote_kwargs.max_retries to run it again")
+
+
+def test_what_a_crashed_job_left_is_found_once(cluster: Cluster, tmp_path: Path) -> None:
+    def crashes(payload: bytes, paths: Any) -> None:
+        (Path(paths.workspace) / "train.log").write_text("so far")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    one = job(outs=(Out("w", "run", directory=True, on_failure=True),), has_workspace=True)
+    assert isinstance(submitted(cluster, crashes, one).exception(SECONDS), JobError)
+    receipt = cluster.rescue(one)
+    assert receipt is not None and list(receipt.outs) == [0]
+    assert cluster.rescue(one) is None
+
+
+def test_a_cancelled_job(cluster: Cluster, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    pending = submitted(cluster, _waits_for_ever(started), job("#1"))
+    _await(started)
+    cluster.cancel(pending, force=True)
+    error = pending.exception(SECONDS)
+    assert isinstance(error, (JobCancelledError, JobError)) and str(error).startswith("#1 ")
+    cluster.cancel(pending, force=True)  # it has ended: nothing to do
+
+
+def test_one_machine_reaches_nobody_else_and_lends_nothing(cluster: Cluster) -> None:
+    assert not cluster.reaches_out()
+    assert cluster.capacity() == 2
+    assert cluster.lend_cpus([]) is False  # this is no job
+
+
+def test_its_mark_tells_the_connection(cluster: Cluster) -> None:
+    assert connection_mark() == connection_mark() != ""
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_what_no_node_can_give_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"^No node can ever serve GPU=3 for a job"):
+        made(tmp_path, num_gpus=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"num_returns": 2, "name": "x"},
+            "^ray_remote_kwargs may not set name, num_returns: each job has its own",
+        ),
+        ({"num_cpu": 1}, "^ray_remote_kwargs are not accepted by ray.remote: "),
+        ({"max_retries": "many"}, "^ray_remote_kwargs are not accepted by ray.remote: "),
+    ],
+)
+def test_options_that_ray_does_not_take_are_refused_without_a_connection(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        check_options(settings(**options))
+
+
+def _waits_for_ever(started: Path) -> Callable[..., None]:
+    def waits(payload: bytes, paths: Any) -> None:
+        started.touch()
+        time.sleep(600)
+
+    return waits
+
+
+def _await(path: Path) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

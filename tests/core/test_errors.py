@@ -1,0 +1,108 @@
+"""One family of errors: each is also what a caller would catch, says what to do, and travels."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from ray_decorator.core import errors
+from ray_decorator.core.errors import (
+    BucketNotFoundError,
+    ClusterError,
+    CorruptObjectError,
+    InputError,
+    JobCancelledError,
+    JobError,
+    MissingObjectError,
+    PackagesError,
+    PicklingError,
+    RayS3Error,
+    RemoteTraceback,
+    StoreDeniedError,
+    StoreError,
+    StoreUnreachableError,
+    text_of,
+    without_passwords,
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "parents"),
+    [
+        (InputError, (ValueError,)),
+        (StoreError, (OSError,)),
+        (StoreUnreachableError, (StoreError,)),
+        (StoreDeniedError, (StoreError,)),
+        (BucketNotFoundError, (StoreError,)),
+        (MissingObjectError, (StoreError,)),
+        (CorruptObjectError, (StoreError,)),
+        (ClusterError, (RuntimeError,)),
+        (PackagesError, (ClusterError,)),
+        (PicklingError, (TypeError,)),
+        (JobError, (RuntimeError,)),
+        (JobCancelledError, (JobError,)),
+    ],
+)
+def test_the_family(error: type[Exception], parents: tuple[type[Exception], ...]) -> None:
+    assert issubclass(error, (RayS3Error)) and all(issubclass(error, parent) for parent in parents)
+    assert f"── {error.__name__} " in str(errors.__doc__)
+
+
+def test_a_remote_traceback_is_no_error_of_its_own() -> None:
+    assert not issubclass(RemoteTraceback, RayS3Error)
+    assert str(RemoteTraceback("Traceback\n  ValueError: x\n\n")) == "\nTraceback\n  ValueError: x\n"
+
+
+def test_one_problem_is_said_as_it_is_and_many_as_a_list() -> None:
+    assert str(InputError("a is wrong")) == "a is wrong"
+    assert InputError("a is wrong").problems == ("a is wrong",)
+    assert str(InputError(("a is wrong", "so is b"))) == "2 problems:\n  - a is wrong\n  - so is b"
+
+
+def test_missing_objects_are_shown_up_to_three_with_what_to_do() -> None:
+    few = MissingObjectError(("d1",), "s3://bucket/x")
+    assert str(few).startswith("1 object(s) are gone from s3://bucket/x: d1. Somebody may have collected")
+    assert "run again to upload them anew" in str(few)
+    many = MissingObjectError(("d1", "d2", "d3", "d4"), "s3://bucket/x")
+    assert ": d1, d2, d3, …. " in str(many) and many.digests == ("d1", "d2", "d3", "d4")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InputError(("a", "b")),
+        MissingObjectError(("d1", "d2"), "s3://bucket"),
+        StoreDeniedError("no"),
+        JobCancelledError("stopped"),
+        RemoteTraceback("text"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_travel(error: Exception) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+class _Mute(Exception):
+    def __str__(self) -> str:
+        raise LookupError("nothing to say")
+
+
+def test_the_text_of_any_exception() -> None:
+    assert text_of(ValueError("x")) == "x"
+    assert text_of(_Mute()) == "(its __str__ raised LookupError)"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://me:pass@host/x", "https://***@host/x"),
+        ("https://me:p@ss@host/x", "https://***@host/x"),
+        ("see http://a:b@c/ and http://d:e@f/", "see http://***@c/ and http://***@f/"),
+        ("https://host/x@y", "https://host/x@y"),
+        ("me@host", "me@host"),
+    ],
+)
+def test_passwords_are_blanked(text: str, shown: str) -> None:
+    assert without_passwords(text) == shown

@@ -1,0 +1,72 @@
+"""An exception as data, and back: its own type where that can be, its text and traceback always."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from ray_decorator.core.errors import JobError, RemoteTraceback
+from ray_decorator.core.failures import failure_of, rebuilt
+from ray_decorator.core.model import Failure
+from ray_decorator.core.slots import fill
+
+
+class _Own(Exception):
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+
+
+class _Locked(Exception):
+    def __init__(self) -> None:
+        super().__init__("it holds a lock")
+        self.lock = threading.Lock()
+
+
+def met(exc: BaseException) -> Failure:
+    try:
+        raise exc
+    except BaseException as caught:
+        return failure_of(caught)
+
+
+def test_an_exception_keeps_its_type_and_its_traceback_is_the_cause() -> None:
+    error = rebuilt(met(KeyError("gone")))
+    assert type(error) is KeyError and error.args == ("gone",)
+    assert isinstance(error.__cause__, RemoteTraceback)
+    assert "in met\n    raise exc\n" in str(error.__cause__) and "KeyError: 'gone'" in str(error.__cause__)
+
+
+@pytest.mark.parametrize("exc", [_Locked(), _Own(3, "x")], ids=["unpicklable", "not to be built again"])
+def test_what_cannot_be_rebuilt_keeps_its_text(exc: Exception) -> None:
+    failure = met(exc)
+    assert failure.pickled is None
+    error = rebuilt(failure)
+    assert type(error) is JobError
+    assert str(error) == f"{type(exc).__name__}: {exc}"
+    assert "raise exc" in str(error.__cause__)
+
+
+def test_what_cannot_be_loaded_here_keeps_its_text() -> None:
+    error = rebuilt(Failure(b"no pickle at all", "Strange: words", "Traceback …"))
+    assert type(error) is JobError and str(error) == "Strange: words"
+
+
+def test_system_exit_is_an_exception_like_others() -> None:
+    error = rebuilt(met(SystemExit(3)))
+    assert isinstance(error, SystemExit) and error.code == 3
+
+
+def test_a_traceback_begins_where_our_own_frames_end() -> None:
+    class Deep(dict[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            raise LookupError(key)
+
+    try:
+        fill(Deep(a=1), ("a", "b"), "/x")  # a frame of ours, and then one that is not
+    except LookupError as exc:
+        exc.__traceback__ = exc.__traceback__.tb_next if exc.__traceback__ else None
+        text = failure_of(exc).traceback
+    assert "slots.py" not in text and "in __getitem__" in text

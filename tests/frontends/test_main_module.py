@@ -1,0 +1,114 @@
+"""The driver's `__main__` in another process: its names, its file, and what was there before."""
+
+from __future__ import annotations
+
+import linecache
+import pickle
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ray_decorator.core import pickling
+from ray_decorator.frontends import main_module
+from ray_decorator.frontends.main_module import Main, captured, installed
+from ray_decorator.job import workplace
+
+SCRIPT = """
+import threading
+LOCK = threading.Lock()
+
+class Model:
+    def __init__(self, size=1):
+        self.size = size
+
+def task(size):
+    return Model(size)
+
+def locked():
+    with LOCK:
+        return 1
+
+other = print
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """As in a driver that runs script.py."""
+    file = tmp_path / "script.py"
+    file.write_text(SCRIPT)
+    main = types.ModuleType("__main__")
+    main.__file__ = str(file)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    exec(compile(SCRIPT, str(file), "exec"), vars(main))
+    return main
+
+
+def travelled(function: Any) -> tuple[Main, Any]:
+    """Both in one pickle, as they are with a task."""
+    main, loaded = pickle.loads(pickling.dumps((captured(), function), "the task"))
+    return main, loaded
+
+
+def test_functions_and_classes_of_the_script_travel_and_what_cannot_stays(script: types.ModuleType) -> None:
+    found = captured()
+    assert set(found.objects) == {"Model", "task"}  # not its imports, nor what holds a lock
+    assert (found.file, found.module) == (script.__file__, None)
+
+
+def test_what_holds_large_data_stays(script: types.ModuleType) -> None:
+    table = "x" * (main_module._MOST + 1)
+    namespace = vars(script)
+    exec("def large(): return table", namespace)
+    namespace["table"] = table
+    assert set(captured().objects) == {"Model", "task"}
+
+
+def test_there_the_names_are_those_of_main_and_one_class_is_one_class(script: types.ModuleType) -> None:
+    main, task = travelled(vars(script)["task"])
+    before = sys.modules["__main__"]
+    with installed(main, task):
+        made = task(3)
+        here = sys.modules["__main__"]
+        assert here is not before
+        assert type(made) is vars(here)["Model"] and type(made).__module__ == "__main__"
+        assert pickle.loads(pickle.dumps(made)).size == 3
+        assert vars(here)["__name__"] == "__main__" and vars(here)["__file__"] == script.__file__
+    assert sys.modules["__main__"] is before
+
+
+def test_what_was_main_is_so_again_after_an_exception(script: types.ModuleType) -> None:
+    with pytest.raises(KeyError), installed(Main({}, None, None), print):
+        raise KeyError
+    assert sys.modules["__main__"] is script
+
+
+def test_a_script_that_lies_elsewhere_is_that_file_and_tracebacks_find_its_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "put" / "down.py"
+    here.parent.mkdir()
+    here.write_text("first\nsecond\n")
+    monkeypatch.setattr(workplace, "_main", here)
+    at_home = "/home/of/the/user/script.py"
+    try:
+        with installed(Main({}, at_home, None), print):
+            assert vars(sys.modules["__main__"])["__file__"] == str(here)
+            assert linecache.getline(at_home, 2) == "second\n"
+    finally:
+        linecache.cache.pop(at_home, None)
+
+
+def test_a_script_that_is_not_here_has_no_file() -> None:
+    with installed(Main({}, "/not/here.py", None), print):
+        assert "__file__" not in vars(sys.modules["__main__"])
+
+
+@pytest.mark.parametrize(("module", "name"), [("json.tool", "json.tool"), ("not.here", None)])
+def test_python_m_is_told_where_the_module_is_found(module: str, name: str | None) -> None:
+    with installed(Main({}, None, module), print):
+        spec = getattr(sys.modules["__main__"], "__spec__", None)
+        assert (spec.name if spec else None) == name

@@ -1,0 +1,217 @@
+"""One job in this process: deps in, the call, outs out; and what the receipt says of it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import pytest
+from trees import read, sent, tree
+
+from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.core.machine import path_id
+from ray_decorator.core.model import Content, Dep, Home, Job, Location, Out, Paths, Receipt
+from ray_decorator.core.progress import NoProgress
+from ray_decorator.job.run import location, serve_job
+from ray_decorator.job.scratch import job_root
+from ray_decorator.store.identity import locate
+from ray_decorator.store.store import Store, open_store
+from ray_decorator.store.transfer import pull
+
+
+@pytest.fixture(autouse=True)
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
+    return tmp_path / "node"
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> Location:
+    return locate((tmp_path / "store").as_uri())
+
+
+@pytest.fixture
+def shop(where: Location) -> Store:
+    return open_store(where)
+
+
+def job(deps: tuple[Dep, ...] = (), outs: tuple[Out, ...] = (), payload: Any = None, **more: Any) -> Job:
+    given: dict[str, Any] = {"id": "j", "name": "#0", "has_workspace": False, "cwd": "/", "sys_path": ()}
+    return Job(payload=pickle.dumps(payload), deps=deps, outs=outs, user=os.getuid(), **(given | more))
+
+
+def served(
+    func: Callable[[bytes, Paths], Any],
+    one: Job,
+    where: Location,
+    *,
+    at_home: bool = False,
+    verb: str = "run",
+) -> Receipt | None:
+    function = cloudpickle.dumps(func)
+    return serve_job(verb, function, pickle.dumps(one), where, None, "this node", at_home=at_home)
+
+
+def run(func: Callable[[bytes, Paths], Any], one: Job, where: Location, *, at_home: bool = False) -> Receipt:
+    receipt = served(func, one, where, at_home=at_home)
+    assert receipt is not None and receipt.node == "this node"
+    return receipt
+
+
+def home_of(path: Path) -> Home:
+    marked = path_id(path.parent)
+    assert marked is not None
+    return Home(str(path), marked)
+
+
+def test_deps_come_in_and_outs_go_out(
+    tmp_path: Path, where: Location, shop: Store, hashes: HashCache
+) -> None:
+    files = {"a": b"1", "sub/b": b"22"}
+    taken = sent(tree(tmp_path / "data", files), shop, hashes)
+
+    def work(payload: bytes, paths: Paths) -> Any:
+        [dep], [out] = paths.deps, paths.outs
+        assert (Path(dep).name, Path(out).name, paths.workspace) == ("data", "model", None)
+        Path(out).mkdir()
+        (Path(out) / "sum").write_bytes(b"".join(sorted(read(Path(dep)).values())))
+        return pickle.loads(payload) * 2
+
+    receipt = run(work, job((Dep("d", "data", taken.content),), (Out("o", "model"),), payload=21), where)
+    assert (pickle.loads(receipt.value or b""), receipt.failure, receipt.unwritten) == (42, None, ())
+    assert receipt.received > 0 and receipt.sent > 0
+    pull(receipt.outs[0], tmp_path / "home", shop, hashes, NoProgress())
+    assert read(tmp_path / "home") == {"sum": b"122"}
+    assert not job_root("j").exists()
+
+
+def test_an_exception_is_data_and_outs_stay_behind_but_for_the_workspace(where: Location) -> None:
+    def work(payload: bytes, paths: Paths) -> Any:
+        Path(paths.outs[0]).write_text("half a model")
+        assert paths.workspace is not None
+        (Path(paths.workspace) / "train.log").write_text("it failed")
+        raise KeyError("no such key")
+
+    outs = (Out("o", "model"), Out("w", "run", directory=True, on_failure=True))
+    receipt = run(work, job(outs=outs, has_workspace=True), where)
+    assert receipt.value is None and receipt.failure is not None
+    assert receipt.failure.summary == "KeyError: 'no such key'"
+    assert list(receipt.outs) == [1]
+    assert receipt.unwritten == ()
+
+
+def test_sys_exit_is_data_too(where: Location) -> None:
+    receipt = run(lambda payload, paths: sys.exit(0), job(), where)
+    assert receipt.failure is not None and receipt.failure.summary == "SystemExit: 0"
+
+
+def test_outs_that_were_not_written_are_named(where: Location) -> None:
+    receipt = run(lambda payload, paths: None, job(outs=(Out("model.path", "m"),)), where)
+    assert receipt.unwritten == ("model.path",) and receipt.outs == {}
+
+
+def test_a_value_that_cannot_travel_says_what_to_do(where: Location) -> None:
+    receipt = run(lambda payload, paths: os.scandir("/"), job(), where)
+    assert receipt.failure is not None
+    assert "the task returned a ScandirIterator, which cannot be pickled" in receipt.failure.summary
+    assert "write the rest to a path in outs" in receipt.failure.summary
+
+
+def test_what_the_store_has_lost_is_named_and_nothing_runs(where: Location, tmp_path: Path) -> None:
+    gone = Content("0" * 32, 3, 1)
+    receipt = run(lambda payload, paths: (tmp_path / "ran").touch(), job((Dep("d", "x", gone),)), where)
+    assert receipt.missing == ("0" * 32,)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_dep_that_is_in_no_store_and_not_to_be_seen_is_lacking(where: Location, tmp_path: Path) -> None:
+    (tmp_path / "d").write_text("at home")
+    dep = Dep("d", "d", None, path_id(tmp_path / "d"))
+    assert run(lambda payload, paths: None, job((dep,)), where, at_home=False).lacks == "content"
+
+
+class TestAtHome:
+    def test_deps_are_read_where_they_lie_and_outs_are_moved_home(
+        self, tmp_path: Path, where: Location
+    ) -> None:
+        (tmp_path / "d").write_text("data")
+        dep, out = Dep("d", "d", None, path_id(tmp_path / "d")), Out("o", "m", home=home_of(tmp_path / "m"))
+
+        def work(payload: bytes, paths: Paths) -> Any:
+            Path(paths.outs[0]).write_text("made of " + Path(paths.deps[0]).read_text())
+            return paths.deps
+
+        receipt = run(work, job((dep,), (out,)), where, at_home=True)
+        assert pickle.loads(receipt.value or b"") == (str(tmp_path / "d"),)
+        assert (tmp_path / "m").read_text() == "made of data"
+        assert (receipt.outs, receipt.sent, receipt.received) == ({}, 0, 0)
+        assert not (tmp_path / "store").exists()
+
+    def test_a_dep_that_is_an_out_too_is_a_copy(self, tmp_path: Path, where: Location) -> None:
+        (tmp_path / "c").write_text("old")
+        dep = Dep("c", "c", None, path_id(tmp_path / "c"), inside=(0, "."))
+        out = Out("c", "c", home=home_of(tmp_path / "c"))
+
+        def work(payload: bytes, paths: Paths) -> Any:
+            Path(paths.outs[0]).write_text("new")
+            raise ValueError("and then it failed")
+
+        receipt = run(work, job((dep,), (out,)), where, at_home=True)
+        assert receipt.failure is not None
+        assert (tmp_path / "c").read_text() == "old"
+
+    def test_an_out_that_is_in_the_way_lands_beside_it_and_says_so(
+        self, tmp_path: Path, where: Location
+    ) -> None:
+        tree(tmp_path / "m", {"kept": b"of the user"})
+        out = Out("model.path", "m", home=home_of(tmp_path / "m"))
+        receipt = run(
+            lambda payload, paths: Path(paths.outs[0]).write_text("a file"),
+            job(outs=(out,)),
+            where,
+            at_home=True,
+        )
+        assert receipt.failure is not None
+        assert "outs key 'model.path': " in receipt.failure.summary
+        assert f"What the job wrote is at {tmp_path}/m.ray_s3" in receipt.failure.summary
+        assert read(tmp_path / "m") == {"kept": b"of the user"}
+
+
+class TestRescue:
+    def test_a_node_that_never_saw_the_job_answers_nothing(self, where: Location) -> None:
+        assert served(lambda payload, paths: None, job(), where, verb="rescue") is None
+
+    def test_what_a_crashed_job_left_comes_home_but_for_its_outs(
+        self, where: Location, shop: Store, hashes: HashCache, tmp_path: Path
+    ) -> None:
+        def work(payload: bytes, paths: Paths) -> Any:
+            Path(paths.outs[0]).write_text("half")
+            (Path(paths.workspace or "") / "train.log").write_text("so far")
+            os._exit(9)
+
+        outs = (Out("o", "model"), Out("w", "run", directory=True, on_failure=True))
+        one = job(outs=outs, has_workspace=True)
+        request = tmp_path / "request"
+        request.write_bytes(pickle.dumps((cloudpickle.dumps(work), pickle.dumps(one), where)))
+        crash = (
+            "import pickle, sys; from ray_decorator.job.run import serve_job\n"
+            "func, job, where = pickle.load(open(sys.argv[1], 'rb'))\n"
+            "serve_job('run', func, job, where, None, 'a node', at_home=False)"
+        )
+        assert subprocess.run([sys.executable, "-c", crash, str(request)], timeout=120).returncode == 9
+        receipt = served(work, one, where, verb="rescue")
+        assert receipt is not None and list(receipt.outs) == [1]
+        pull(receipt.outs[1], tmp_path / "home", shop, hashes, NoProgress())
+        assert read(tmp_path / "home") == {"train.log": b"so far"}
+        assert served(work, one, where, verb="rescue") is None  # once
+
+
+def test_credentials_travel_apart_from_the_rest() -> None:
+    place = Location("s3://bucket/x", endpoint="http://e")
+    assert location(pickle.dumps(place), pickle.dumps(None)) == place

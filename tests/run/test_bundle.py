@@ -1,0 +1,75 @@
+"""What jobs need on other machines: the project's code, and the driver's packages, as the settings say."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from trees import QUIET, read, tree
+
+from ray_decorator.core.model import Bundle
+from ray_decorator.core.progress import NoProgress
+from ray_decorator.core.settings import Settings
+from ray_decorator.run.bundle import make_bundle, needed_packages
+from ray_decorator.run.staging import Staging
+
+SETTINGS = Settings("auto", "", False)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As in a driver whose script is app/train.py, started there."""
+    root = tree(
+        tmp_path / "app",
+        {"pyproject.toml": b"[project]\nname='p'\n", "train.py": b"x = 1\n", "out/m": b"model"},
+    )
+    main = types.ModuleType("__main__")
+    main.__file__ = str(root / "train.py")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(
+        sys, "path", [str(root), *(e for e in sys.path if "site-packages" in e or "lib/python" in e)]
+    )
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return root
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Staging:
+    return Staging((tmp_path / "store").as_uri(), "driver")
+
+
+def test_code_goes_to_the_store_once_without_what_is_left_out(
+    project: Path, staging: Staging, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = replace(SETTINGS, packages="none")
+    with caplog.at_level(logging.INFO, "ray_decorator.run.bundle"):
+        bundle = make_bundle(settings, staging, [project / "out"], QUIET)
+        assert make_bundle(settings, staging, [project / "out"], QUIET) == bundle
+    assert bundle.requirements is None and bundle.code is not None
+    assert (bundle.code.cwd, bundle.code.content.is_tree) == (bundle.code.sys_path[0], True)
+    assert bundle.code.main is not None and bundle.code.main.endswith("train.py")
+    staging.pull_all([(bundle.code.content, tmp_path / "there")], NoProgress())
+    place = tmp_path / "there" / (bundle.code.cwd or "")
+    assert set(read(place)) == {"pyproject.toml", "train.py"}
+    said = [record.getMessage() for record in caplog.records if record.name == "ray_decorator.run.bundle"]
+    assert len(said) == 1 and said[0].startswith("The project's code goes along: ")
+
+
+def test_nothing_travels_where_the_settings_say_so(project: Path, staging: Staging, tmp_path: Path) -> None:
+    assert make_bundle(replace(SETTINGS, packages="none", code="none"), staging, [], QUIET) == Bundle(
+        None, None
+    )
+    assert not (tmp_path / "store").exists()
+
+
+def test_packages_are_the_drivers() -> None:
+    needed = needed_packages(SETTINGS, None)
+    assert needed is not None
+    assert needed.python == sys.version_info[:2]
+    assert {"cloudpickle", "obstore"} <= set(needed.pins)
+    assert needed_packages(replace(SETTINGS, packages="none"), None) is None

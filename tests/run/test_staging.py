@@ -1,0 +1,108 @@
+"""The driver's side of a store: hashed once, pushed as a batch, and pushed again where it was lost."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from trees import QUIET, read, tree
+
+from ray_decorator.core.errors import InputError
+from ray_decorator.core.model import PathSlot
+from ray_decorator.run.staging import Staging
+from ray_decorator.store.transfer import Snapshot
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def staging(home: Path) -> Staging:
+    return Staging((home / "store").as_uri(), "driver")
+
+
+def slots(*paths: Path) -> list[PathSlot]:
+    return [PathSlot.at((n,), f"key{n}", path) for n, path in enumerate(paths)]
+
+
+def hashed(staging: Staging, *paths: Path) -> list[Snapshot]:
+    found = staging.hash(slots(*paths), QUIET)
+    assert all(isinstance(one, Snapshot) for one in found.values())
+    return [one for one in found.values() if isinstance(one, Snapshot)]
+
+
+def test_the_store_is_opened_when_it_is_needed(staging: Staging, home: Path) -> None:
+    (home / "a").write_bytes(b"1")
+    assert len(hashed(staging, home / "a")) == 1
+    assert not (home / "store").exists()
+    assert staging.open() is staging.open()
+
+
+def test_one_path_under_two_names_is_hashed_once_and_a_wrong_one_is_named(
+    staging: Staging, home: Path
+) -> None:
+    (home / "a").write_bytes(b"1")
+    (home / "link").symlink_to("a")
+    found = staging.hash(slots(home / "a", home / "link", home / "gone"), QUIET)
+    assert list(found) == [str(home / "a"), str(home / "gone")]
+    wrong = found[str(home / "gone")]
+    assert isinstance(wrong, InputError) and "gone" in str(wrong)
+
+
+def test_what_is_there_is_not_sent_again(staging: Staging, home: Path) -> None:
+    tree(home / "a", {"x": b"same", "y": b"other"})
+    (home / "b").write_bytes(b"same")
+    both = hashed(staging, home / "a", home / "b")
+    sent = staging.push(both, QUIET)
+    assert sent[0] > 0 and sent[1] == 0  # its bytes went up with the tree
+    assert staging.push(both, QUIET) == [0, 0]
+
+
+def test_outs_come_home_and_beside_what_is_in_the_way(staging: Staging, home: Path) -> None:
+    [taken] = hashed(staging, tree(home / "out", {"x": b"1"}))
+    staging.push([taken], QUIET)
+    [pulled] = staging.pull_all([(taken.content, home / "back")], QUIET)
+    assert (pulled.error, read(home / "back")) == (None, {"x": b"1"})
+    (home / "taken").write_text("the user's")
+    beside = staging.pull_aside(taken.content, home / "taken", QUIET)
+    assert beside.name.startswith("taken.ray_s3") and read(beside) == {"x": b"1"}
+    assert (home / "taken").read_text() == "the user's"
+
+
+class TestLost:
+    def test_it_is_uploaded_again_once_however_many_jobs_miss_it(
+        self, staging: Staging, home: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (home / "a").write_bytes(b"1")
+        [taken] = hashed(staging, home / "a")
+        staging.push([taken], QUIET)
+        since = staging.reuploads([taken])
+        assert since == {taken.content.digest: 0}
+        [stored] = [
+            path for path in (home / "store").rglob("*") if path.is_file() and path.read_bytes() == b"1"
+        ]
+        stored.unlink()
+        with caplog.at_level(logging.WARNING):
+            staging.reupload([taken], since, [taken.content.digest], QUIET)
+            assert stored.read_bytes() == b"1"
+            stored.unlink()
+            staging.reupload([taken], since, [taken.content.digest], QUIET)  # another job of the same time
+            assert not stored.exists()
+        assert staging.reuploads([taken]) == {taken.content.digest: 1}
+        [record] = caplog.records
+        assert "no longer holds 1 object(s) that were staged there before" in record.getMessage()
+        staging.reupload([taken], staging.reuploads([taken]), [taken.content.digest], QUIET)
+        assert stored.exists() and staging.reuploads([taken]) == {taken.content.digest: 2}
+
+    def test_the_code_goes_up_again_with_what_a_job_reads(self, staging: Staging, home: Path) -> None:
+        (home / "a").write_bytes(b"1")
+        tree(home / "src", {"train.py": b"x = 1"})
+        [taken] = hashed(staging, home / "a")
+        staging.push([taken], QUIET)
+        code, sent = staging.push_code([("train.py", str(home / "src" / "train.py"))], QUIET)
+        assert sent > 0 and code.content.files == 1
+        assert set(staging.reuploads([taken])) == {taken.content.digest, code.content.digest}

@@ -1,0 +1,82 @@
+"""Where things are: a test file for each module, empty packages, and modules that a bare node can import."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HOUSE = ROOT / "ray_decorator"
+PLUGIN = ROOT / "hydra_plugins" / "hydra_ray_s3_launcher"
+MODULES = sorted(
+    path.relative_to(ROOT)
+    for folder in (HOUSE, PLUGIN)
+    for path in folder.rglob("*.py")
+    if path.name != "__init__.py"
+)
+ON_A_BARE_NODE = (
+    "node.entry",
+    "node.supervisor",
+    "node.messages",
+    "environment.build",
+    "environment.inventory",
+)
+
+
+def _test_of(module: Path) -> Path:
+    """``ray_decorator/core/slots.py`` -> ``tests/core/test_slots.py``; `_core` of the plugin -> ``test_core``."""
+    folder = (
+        Path("plugin")
+        if PLUGIN.relative_to(ROOT) in module.parents
+        else module.relative_to(HOUSE.name).parent
+    )
+    return ROOT / "tests" / folder / f"test_{module.stem.strip('_')}.py"
+
+
+def _mentions(text: str, module: Path) -> bool:
+    *package, name = module.with_suffix("").parts
+    whole, folder = ".".join((*package, name)), re.escape(".".join(package))
+    one_of_several = rf"^from {folder} import (\([^)]*\b{name}\b|[^(\n]*\b{name}\b)"
+    return bool(re.search(rf"{re.escape(whole)}\b", text) or re.search(one_of_several, text, re.MULTILINE))
+
+
+def test_each_module_has_a_test_file_that_imports_it() -> None:
+    missing = []
+    for module in MODULES:
+        there = _test_of(module)
+        if not there.is_file() or not _mentions(there.read_text(), module):
+            missing.append(f"{there.relative_to(ROOT)} imports {module}")
+    assert len(MODULES) > 80
+    assert missing == []
+
+
+def test_the_house_holds_packages_alone() -> None:
+    beside = {path.name for path in HOUSE.iterdir() if path.name != "__pycache__" and not path.is_dir()}
+    assert beside == {"__init__.py", "__main__.py", "py.typed"}
+
+
+def test_packages_are_empty() -> None:
+    packages = [path for path in HOUSE.iterdir() if path.is_dir() and path.name != "__pycache__"]
+    assert {path.name for path in packages} == {
+        "cluster", "content", "core", "display", "doctor", "environment",
+        "frontends", "job", "node", "project", "run", "store",
+    }  # fmt: skip
+    assert {path.name: (path / "__init__.py").read_text() for path in packages} == {
+        path.name: "" for path in packages
+    }
+    assert not (PLUGIN.parent / "__init__.py").exists()  # it is a namespace: other plugins are there too
+
+
+@pytest.mark.parametrize("module", ON_A_BARE_NODE)
+def test_a_bare_node_can_import_it(module: str) -> None:
+    code = (
+        f"import sys; sys.path.append({str(ROOT)!r}); import ray_decorator.{module}\n"
+        "others = {name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names\n"
+        "print(*sorted(others - {'__main__', '__mp_main__'}))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("ray_decorator\n", "")
