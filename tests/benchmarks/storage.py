@@ -68,8 +68,13 @@ def down(content, url, hashes, target):
 
 def node(content, url, cache, first, second):
     store, cache, wanted = open_store(locate(url)), NodeCache(Path(cache)), pickle.loads(Path(content).read_bytes())
+    try:
+        from ray_decorator.job.cache import Checkout
+        put_down = lambda: cache.checkout([Checkout(wanted, Path(target))], store)
+    except ImportError:  # one by one
+        put_down = lambda: cache.checkout(wanted, Path(target), store, writable=False)
     for target in (first, second):
-        timed(lambda: cache.checkout(wanted, Path(target), store, writable=False))
+        timed(put_down)
         with cache._locked(wanted.digest):  # until the cache has its copies
             pass
 
