@@ -1,74 +1,82 @@
-"""A sweep of jobs of nothing: our launcher beside hydra-joblib-launcher, start-up included.
+"""A sweep of many small jobs: our launcher beside hydra-joblib-launcher. Whole processes, with nothing configured.
 
-    pip install hydra-joblib-launcher && python tests/benchmarks/jobs.py [--jobs 300] [--rounds 3]
+    pip install hydra-joblib-launcher && python tests/benchmarks/jobs.py [--rounds 3] [--jobs 300]
+        [--python BEFORE --python AFTER]
 
-Prints wall times, their ratio round by round, and the peak memory of our driver for 30 jobs and for all.
+Once the jobs do nothing; once all read one dep of 5,000 files, and each writes an out.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
+import programs
+
 APP = """
+from pathlib import Path
+
 import hydra
 
 
 @hydra.main(version_base=None, config_path=None)
 def main(cfg):
+    if "data" in cfg:
+        Path(cfg.out).parent.mkdir(exist_ok=True)
+        Path(cfg.out).write_text(str(len(list(Path(cfg.data).iterdir()))))
     return 0
 
 
 main()
 """
-
 OURS = ["hydra/launcher=ray_s3"]
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+CARRIED = ["hydra.launcher.deps=[data]", "hydra.launcher.outs=[out]"]
+LIMITS = {"nothing, time / joblib's": 0.6, "dep and outs, time / joblib's": 0.7}
 
 
-def run(directory: Path, launcher: list[str], jobs: int) -> tuple[float, float]:
-    """Wall time in s, and the peak memory of the process itself in MiB."""
-    sweep = ",".join(map(str, range(1, jobs + 1)))
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    started = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "app.py", "-m", *launcher, f"+x={sweep}", "hydra.sweep.dir=sweep"],
-        cwd=directory,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - started
-    if status != 0:
-        raise SystemExit(f"{' '.join(launcher)} ended with status {status}")
-    return wall, usage.ru_maxrss / 1024
+class Sweeps:
+    def __init__(self, root: Path, jobs: int) -> None:
+        self._root, self._jobs = root, jobs
+        self._files = programs.make_files(root / "files")
+        (root / "app.py").write_text(APP)
+
+    def run(self, python: Path, launcher: list[str], jobs: int = 0, *, data: bool = False) -> programs.Ran:
+        swept = ",".join(map(str, range(1, (jobs or self._jobs) + 1)))
+        data_keys = [f"+data={self._files}", f"+out={self._root}/outs/${{x}}.txt"] if data else []
+        carried = CARRIED if data and launcher is OURS else []
+        command = [python, "app.py", "-m", *launcher, *carried, *data_keys, f"+x={swept}"]
+        ran = programs.run([*command, "hydra.sweep.dir=sweep"], self._root, programs.environment(self._root))
+        written = list((self._root / "outs").glob("*.txt"))
+        assert len(written) == (jobs or self._jobs) * data, f"{len(written)} outs"
+        for path in written:
+            path.unlink()
+        return ran
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> int:
+    parser = programs.parser(__doc__, rounds=3)
     parser.add_argument("--jobs", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        (directory / "app.py").write_text(APP)
-        ratios = []
-        for round_ in range(arguments.rounds):
-            ours, peak = run(directory, OURS, arguments.jobs)
-            joblib, _ = run(directory, JOBLIB, arguments.jobs)
-            ratios.append(ours / joblib)
-            print(f"round {round_}: ray_s3 {ours:.1f} s, joblib {joblib:.1f} s, ratio {ratios[-1]:.2f}")
-        _, small = run(directory, OURS, 30)
-        print(f"{arguments.jobs} jobs: median ratio {statistics.median(ratios):.2f}")
-        print(f"peak memory of the driver: {small:.0f} MiB for 30 jobs, {peak:.0f} MiB for {arguments.jobs}")
+    options = parser.parse_args()
+    pythons = programs.pythons(options)
+    results = programs.Results(pythons)
+    with programs.directory() as root:
+        sweeps = Sweeps(root, options.jobs)
+        for number in range(options.rounds):
+            for name, data in (("nothing", False), ("dep and outs", True)):
+                joblib = sweeps.run(pythons[-1], JOBLIB, data=data).seconds
+                results.add(f"{name}, s", "joblib", joblib)
+                for python in programs.in_turns(pythons, number):
+                    ran = sweeps.run(python, OURS, data=data)
+                    print(f"round {number}: {name}: {programs.label(python)} {ran.seconds:.1f} s", flush=True)
+                    results.add(f"{name}, s", programs.label(python), ran.seconds)
+                    results.add(f"{name}, time / joblib's", programs.label(python), ran.seconds / joblib)
+                    results.add(f"{name}, driver's peak memory, MiB", programs.label(python), ran.peak_mib)
+        for python in pythons:
+            peak = sweeps.run(python, OURS, 30).peak_mib
+            results.add("30 jobs of nothing, driver's peak memory, MiB", programs.label(python), peak)
+    return results.show(LIMITS)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

