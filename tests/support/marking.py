@@ -1,4 +1,8 @@
-"""What a test needs, told by the fixtures that it uses and the folder that it is in."""
+"""What a test needs, told by the fixtures that it uses and the folder that it is in.
+
+Tests that need a cluster share one process, and so the bed; those that need the session's Ray, or start whole
+programs, another one. (pytest-xdist, ``--dist loadgroup``.)
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ _NEEDS = {
     "ray": {"ray_session", "ray_session_address"},
     "cluster": {"bed", "bare_venv", "guarded", "scaling", "other_versions"},
 }
+_GROUPS = {"cluster": "cluster", "ray": "ray", "app": "ray"}
 _FOLDERS = {"apps": "app", "clusters": "cluster"}
 
 
@@ -21,3 +26,5 @@ def mark(items: Iterable[pytest.Item]) -> None:
                 item.add_marker(marker)
         if marker := _FOLDERS.get(item.path.parent.name):
             item.add_marker(marker)
+        if group := next((_GROUPS[m.name] for m in item.iter_markers() if m.name in _GROUPS), None):
+            item.add_marker(pytest.mark.xdist_group(group))
