@@ -1,7 +1,7 @@
 """Files that a job wrote on the driver's own machine come to their places, and those that it may write are copied.
 
-A file is renamed into place; across file systems, or where it is known by other names, it is copied beside its
-place and renamed there. What stands at the place is merged with as `merge` says. Nothing is hashed.
+A file is renamed into place; across file systems it is copied beside its place and renamed there, and so is what
+the job reached through a link. What is at the place is merged with as `merge` says. Nothing is hashed.
 """
 
 from __future__ import annotations
@@ -11,29 +11,43 @@ import errno
 import filecmp
 import itertools
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .hash_cache import Stamp
 from .manifest import Row
-from .merge import Target, plan
+from .merge import Plan, Target, plan
 from .reflink import copy_file
 from .snapshot import files_of
 from .temporary import beside, clear_stale
 
 
 def move(source: Path, destination: Path) -> None:
-    """Merge the file or directory ``source`` into what stands at ``destination``.
+    """`move_all` of a single pair; raises its error."""
+    [error] = move_all([(source, destination)])
+    if error is not None:
+        raise error
 
-    Raises InputError naming all that is in the way there, before anything is changed; OSError.
+
+def move_all(
+    pairs: Sequence[tuple[Path, Path]], untouched: Mapping[str, Stamp] | None = None
+) -> list[Exception | None]:
+    """Merge each file or directory into what is at its destination; what went wrong with each.
+
+    ``untouched`` are files that were put there for the job, by path: those that still have that stamp stay where
+    they are. An error is InputError, naming all that is in the way, before anything of that pair is changed; or
+    OSError. What could not be moved is still where it was.
     """
-    # what the job reached through a link of its own making is not its own, and stays where it is
-    top = "" if source.is_symlink() else os.path.realpath(source)
-    files = dict(files_of(source))
-    planned = plan(destination, [Row(relpath, "") for relpath in files])
-    for folder in planned.folders:
-        os.makedirs(folder, exist_ok=True)
-    clear_stale({os.path.dirname(target.path) for target in planned.targets} - set(planned.folders))
-    for target in planned.targets:
-        _move_file(files[target.row.relpath], target, top)
+    moves = [_Move(source, destination, untouched or {}) for source, destination in pairs]
+    # a link may lead to any other file of the job: all are read through before the first file goes away
+    for step in (_Move.prepare, _Move.copy_linked, _Move.rename):
+        for each in moves:
+            if each.error is None:
+                try:
+                    step(each)
+                except Exception as exc:
+                    each.error = exc
+    return [each.error for each in moves]
 
 
 def move_aside(source: Path, destination: Path) -> Path:
@@ -44,38 +58,80 @@ def move_aside(source: Path, destination: Path) -> Path:
 
 
 def free_name_beside(destination: Path) -> Path:
-    """A name of ours beside ``destination`` that nothing has: ``model.pkl.ray_s3``, ``model.pkl.ray_s3-1``, …"""
+    """A name of ours beside ``destination`` that nothing has: ``model.pkl.ray_s3``, ``….ray_s3-1``, …"""
     names = (f"{destination.name}.ray_s3{f'-{n}' if n else ''}" for n in itertools.count())
     return next(path for name in names if not os.path.lexists(path := destination.with_name(name)))
 
 
-def copy(source: Path, destination: Path) -> None:
+def copy(source: Path, destination: Path) -> dict[str, Stamp]:
     """Copy a file, or a directory's files, for a job that may write to them; by reflink where that can be.
 
-    What a directory holds beside files is left out, as from a snapshot of it.
+    What a directory holds beside files is left out, as from a snapshot of it. Returns the copies' stamps by path.
     """
     files = files_of(source)
     folders = {os.path.dirname(destination / relpath) for relpath, _ in files}
     for folder in {*folders, *([str(destination)] if source.is_dir() else [])}:
         os.makedirs(folder, exist_ok=True)
-    for relpath, path in files:
-        copy_file(path, str(destination / relpath) if relpath else str(destination), writable=True)
+    copies = {str(destination / relpath) if relpath else str(destination): path for relpath, path in files}
+    for place, path in copies.items():
+        copy_file(path, place, writable=True)
+    return {os.path.realpath(place): Stamp.of(os.stat(place)) for place in copies}
 
 
-def _move_file(path: str, target: Target, top: str) -> None:
-    if (
-        target.stamp is not None
-        and os.path.islink(target.path)
-        and filecmp.cmp(path, target.path, shallow=False)
-    ):
-        return  # what is already right stays a link
-    if top and not os.path.islink(path) and (path == top or path.startswith(os.path.join(top, ""))):
-        try:
-            os.rename(path, target.path)
-            return
-        except OSError as exc:
-            if exc.errno not in (errno.EXDEV, errno.EPERM):
-                raise
+class _Move:
+    """One source on its way to its destination."""
+
+    def __init__(self, source: Path, destination: Path, untouched: Mapping[str, Stamp]) -> None:
+        self.error: Exception | None = None
+        self._source, self._destination, self._untouched = source, destination, untouched
+        # what the job reached through a link of its own making is not its own, and stays where it is
+        self._top = "" if source.is_symlink() else os.path.realpath(source)
+        self._own: list[tuple[str, Target]] = []
+        self._linked: list[tuple[str, Target]] = []
+        self._plan: Plan | None = None
+
+    def prepare(self) -> None:
+        files = {relpath: path for relpath, path in files_of(self._source) if not self._is_untouched(path)}
+        self._plan = plan(self._destination, [Row(relpath, "") for relpath in files])
+        for target in self._plan.targets:
+            path = files[target.row.relpath]
+            (self._own if self._is_own(path) else self._linked).append((path, target))
+
+    def copy_linked(self) -> None:
+        assert self._plan is not None
+        for folder in self._plan.folders:
+            os.makedirs(folder, exist_ok=True)
+        clear_stale({os.path.dirname(target.path) for target in self._plan.targets} - set(self._plan.folders))
+        for path, target in self._linked:
+            _copy_into_place(path, target)
+
+    def rename(self) -> None:
+        for path, target in self._own:
+            _move_file(path, target)
+
+    def _is_own(self, path: str) -> bool:
+        below = path == self._top or path.startswith(os.path.join(self._top, ""))
+        return bool(self._top) and below and not os.path.islink(path)
+
+    def _is_untouched(self, path: str) -> bool:
+        stamp = self._untouched.get(path)
+        return stamp is not None and stamp == Stamp.of(os.stat(path))
+
+
+def _move_file(path: str, target: Target) -> None:
+    if _is_right(path, target):
+        return
+    try:
+        os.rename(path, target.path)
+    except OSError as exc:
+        if exc.errno not in (errno.EXDEV, errno.EPERM):
+            raise
+        _copy_into_place(path, target)
+
+
+def _copy_into_place(path: str, target: Target) -> None:
+    if _is_right(path, target):
+        return
     temporary = beside(target.path)
     try:
         copy_file(path, temporary)
@@ -84,3 +140,9 @@ def _move_file(path: str, target: Target, top: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _is_right(path: str, target: Target) -> bool:
+    """Whether a link is there whose bytes are right already: it stays a link."""
+    is_link = target.stamp is not None and os.path.islink(target.path)
+    return is_link and filecmp.cmp(path, target.path, shallow=False)

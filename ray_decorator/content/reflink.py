@@ -18,7 +18,7 @@ def copy_bytes(source: str, path: str, mode: int) -> None:
     with open(source, "rb", buffering=0) as read:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
-            with open(fd, "wb", buffering=0) as written:
+            with open(fd, "wb") as written:  # buffered: it writes all, or raises
                 try:
                     fcntl.ioctl(fd, _FICLONE, read.fileno())
                 except OSError:  # another file system, or one that has no reflinks

@@ -5,6 +5,7 @@ Standard library only: `node.entry` carries `boot_id` to nodes that have nothing
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -33,13 +34,16 @@ def boot_id() -> str:
     return done.stdout.strip() or platform.node()
 
 
+_known_boot_id = functools.cache(boot_id)
+
+
 def path_id(path: Path) -> PathId | None:
     """The mark by which another process recognises ``path``; None where nothing is there."""
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return PathId(str(path), boot_id(), status.st_dev, status.st_ino)
+    return PathId(str(path), _known_boot_id(), status.st_dev, status.st_ino)
 
 
 def is_same_path(marked: PathId) -> bool:

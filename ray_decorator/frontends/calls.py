@@ -58,7 +58,7 @@ def submit(function: Callable[..., Any], request: Callable[[], Request], terms: 
         [call] = _calls(function, [request()], terms)
         cancel_on_interrupt()
         return _session(settings).submit(call)
-    except BaseException as exc:
+    except Exception as exc:
         refused: Future[Any] = Future()
         refused.set_exception(exc)
         return refused

@@ -25,8 +25,8 @@ from typing import Any
 
 import cloudpickle
 
-from ..content.hash_cache import HashCache
-from ..content.move import copy, move, move_aside
+from ..content.hash_cache import HashCache, Stamp
+from ..content.move import copy, move_all, move_aside
 from ..core.directories import node_directory
 from ..core.errors import InputError, MissingObjectError, PicklingError
 from ..core.failures import failure_of
@@ -144,11 +144,16 @@ def run_job(func: bytes, job: Job, side: _Side) -> Receipt:
     with open_scratch(job.id) as scratch:
         outs = _out_paths(job, scratch.path, side)
         _make_out_parents(job, outs)
-        deps, received = _stage_deps(job, outs, scratch, side)
+        copied: dict[str, Stamp] = {}
+        deps, received = _stage_deps(job, outs, scratch, side, copied)
         with restored(job.cwd, job.sys_path, scratch.path):
             value, failure, seconds = _call(func, job, deps, outs)
         written = [path.exists() for path in outs]
-        sent = _bring_out(job, outs, side, failed=failure is not None)
+        try:
+            sent = _bring_out(job, outs, side, copied, failed=failure is not None)
+        except BaseException:
+            scratch.keep()
+            raise
         if sent.error is not None:
             if sent.kept:
                 scratch.keep()
@@ -190,8 +195,13 @@ def _make_out_parents(job: Job, paths: Sequence[Path]) -> None:
         (path if out.directory else path.parent).mkdir(parents=True, exist_ok=True)
 
 
-def _stage_deps(job: Job, outs: Sequence[Path], scratch: Scratch, side: _Side) -> tuple[list[Path], int]:
-    """Have each dep at its path, all of them side by side; the bytes that were fetched."""
+def _stage_deps(
+    job: Job, outs: Sequence[Path], scratch: Scratch, side: _Side, copied: dict[str, Stamp]
+) -> tuple[list[Path], int]:
+    """Have each dep at its path, all of them side by side; the bytes that were fetched.
+
+    ``copied`` takes what was copied from home for the job to write to.
+    """
     if any(dep.content is None and not side.sees(dep) for dep in job.deps):
         raise _NoContent
     paths = [_dep_path(dep, index, outs, scratch) for index, dep in enumerate(job.deps)]
@@ -199,7 +209,7 @@ def _stage_deps(job: Job, outs: Sequence[Path], scratch: Scratch, side: _Side) -
     written: list[Checkout] = []
     for dep, path in zip(job.deps, paths, strict=True):
         if dep.content is None:
-            _copy_from_home(dep, path)
+            copied.update(_copied_from_home(dep, path))
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         if dep.inside is None:
@@ -218,12 +228,13 @@ def _dep_path(dep: Dep, index: int, outs: Sequence[Path], scratch: Scratch) -> P
     return scratch.path / "deps" / str(index) / dep.name
 
 
-def _copy_from_home(dep: Dep, path: Path) -> None:
+def _copied_from_home(dep: Dep, path: Path) -> Mapping[str, Stamp]:
     """A dep that the job may write to; nothing is copied for one that is read, or used, where it lies."""
     assert dep.home is not None
-    if os.path.realpath(path) != os.path.realpath(dep.home.path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        copy(Path(dep.home.path), path)
+    if os.path.realpath(path) == os.path.realpath(dep.home.path):
+        return {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return copy(Path(dep.home.path), path)
 
 
 def _call(
@@ -274,10 +285,12 @@ def _dump_value(value: Any) -> bytes:
         ) from exc
 
 
-def _bring_out(job: Job, paths: Sequence[Path], side: _Side, *, failed: bool) -> _Sent:
+def _bring_out(
+    job: Job, paths: Sequence[Path], side: _Side, copied: Mapping[str, Stamp] | None = None, *, failed: bool
+) -> _Sent:
     """Move home, or push, what the job wrote. A failed job's outs stay behind, but for those that come in any case.
 
-    An out that cannot leave keeps none of the others.
+    An out that cannot leave keeps none of the others. ``copied`` are files that were put there for the job.
     """
     wanted = [
         (index, out, path)
@@ -288,29 +301,45 @@ def _bring_out(job: Job, paths: Sequence[Path], side: _Side, *, failed: bool) ->
     sent = _push(job, [item for item in wanted if item[0] not in near], side)
     # what lies in another one goes with that
     alone = [each for each in near.values() if each[0].inside is None or each[0].inside[0] not in near]
-    moved = [_moved(job, out, path) for out, path in alone]
-    error = next((error for error in moved if error is not None), None) or sent.error
-    return replace(sent, error=error)
+    stuck = _move_home(job, alone, copied or {})
+    error = next(iter(stuck), None) or sent.error
+    kept = sent.kept or any(not isinstance(problem, _Aside) for problem in stuck)
+    return replace(sent, error=error, kept=kept)
+
+
+class _Aside(InputError):
+    """Something is in the way of an out; it was put beside its place."""
+
+    def __reduce__(self) -> Any:
+        return InputError, (self.problems,)
 
 
 def _is_in_place(out: Out, path: Path) -> bool:
     return out.in_place is not None and path == Path(out.in_place.path)
 
 
-def _moved(job: Job, out: Out, path: Path) -> Exception | None:
-    """Move an out to its place; where something is in the way of it there, beside that, and say so."""
-    assert out.home is not None
-    if os.path.realpath(path) == os.path.realpath(out.home.path):
-        return None  # below a directory that is used in place
-    try:
-        move(path, Path(out.home.path))
-    except InputError as exc:
-        aside = move_aside(path, Path(out.home.path))
-        return InputError(f"outs key {out.key!r}: {exc}. What the job wrote is at {aside}")
-    except OSError as exc:
-        exc.add_note(f"{job.name} has run; this is of its out {out.key!r}")
-        return exc
-    return None
+def _move_home(job: Job, outs: Sequence[tuple[Out, Path]], copied: Mapping[str, Stamp]) -> list[InputError]:
+    """Move outs to their places; what is wrong with those that are not there now."""
+    # what is below a directory that is used in place is there already
+    away = [(out, path, Path(out.home.path)) for out, path in outs if out.home is not None]
+    away = [each for each in away if os.path.realpath(each[1]) != os.path.realpath(each[2])]
+    errors = move_all([(path, home) for _, path, home in away], copied)
+    return [
+        _stuck(out, path, home, error)
+        for (out, path, home), error in zip(away, errors, strict=True)
+        if error is not None
+    ]
+
+
+def _stuck(out: Out, path: Path, home: Path, error: Exception) -> InputError:
+    problem: object = error
+    if isinstance(error, InputError):
+        try:
+            aside = move_aside(path, home)
+            return _Aside(f"outs key {out.key!r}: {error}. What the job wrote is at {aside}")
+        except Exception as exc:
+            problem = f"{error}; nor beside it: {exc}"
+    return InputError(f"outs key {out.key!r}: what the job wrote cannot be brought to {home} ({problem})")
 
 
 def _push(job: Job, outs: Sequence[tuple[int, Out, Path]], side: _Side) -> _Sent:

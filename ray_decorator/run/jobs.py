@@ -54,7 +54,7 @@ class JobMaker:
     ) -> Dep:
         return Dep(
             key=dep.key,
-            name=dep.value.name or "dep",
+            name=_name(dep),
             content=contents.get(dep.real),
             home=path_id(dep.value) if self.embedded else None,
             inside=_inside(dep.real, tops, targets),
@@ -66,13 +66,18 @@ class JobMaker:
         inside = _inside(target.real, tops, call.targets)
         return Out(
             key=target.key,
-            name=target.value.name or "out",
+            name=_name(target),
             inside=None if inside is None or inside[0] == index else inside,
             home=_home(target, nearest) if self.embedded else None,
             in_place=path_id(target.value) if is_workspace and self.in_place else None,
             directory=target.value.is_dir(),
             on_failure=is_workspace,
         )
+
+
+def _name(path: PathSlot) -> str:
+    """What a file or directory is called where a job finds it: as at home."""
+    return path.value.name if path.value.name not in ("", "..") else os.path.basename(path.real) or "root"
 
 
 def _inside(real: str, tops: Mapping[str, int], targets: Sequence[PathSlot]) -> tuple[int, str] | None:

@@ -9,7 +9,7 @@ import pytest
 from trees import read, tree
 
 from ray_decorator.content import move as module
-from ray_decorator.content.move import copy, free_name_beside, move, move_aside
+from ray_decorator.content.move import copy, free_name_beside, move, move_all, move_aside
 from ray_decorator.core.errors import InputError
 
 
@@ -118,3 +118,35 @@ def test_a_copy_for_a_job_is_its_own_and_writable(tmp_path: Path) -> None:
     assert (source / "a").read_bytes() == b"1"
     copy(source / "a", tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_links_to_siblings_and_to_other_outs_bring_their_bytes(tmp_path: Path, count: int) -> None:
+    first = tree(tmp_path / "first", {f"epoch{n}.ckpt": b"%d" % n for n in range(count)})
+    second = tree(tmp_path / "second", {"own": b"x"})
+    (first / "last.ckpt").symlink_to("epoch0.ckpt")
+    (first / "a-first.ckpt").symlink_to(first / f"epoch{count - 1}.ckpt")
+    (second / "best.ckpt").symlink_to(first / "epoch0.ckpt")
+    assert move_all([(first, tmp_path / "home1"), (second, tmp_path / "home2")]) == [None, None]
+    here = read(tmp_path / "home1")
+    assert (
+        here["last.ckpt"] == b"0" and here["a-first.ckpt"] == b"%d" % (count - 1) and len(here) == count + 2
+    )
+    assert read(tmp_path / "home2") == {"own": b"x", "best.ckpt": b"0"}
+
+
+def test_what_goes_wrong_with_one_keeps_none_of_the_others(tmp_path: Path) -> None:
+    (tmp_path / "in the way").write_bytes(b"a file")
+    bad, good = tree(tmp_path / "bad", {"a": b"1"}), tree(tmp_path / "good", {"b": b"2"})
+    errors = move_all([(bad, tmp_path / "in the way"), (good, tmp_path / "home")])
+    assert isinstance(errors[0], InputError) and errors[1] is None
+    assert read(tmp_path / "home") == {"b": b"2"} and read(bad) == {"a": b"1"}
+
+
+def test_copies_that_a_job_left_alone_stay_and_what_changed_at_home_meanwhile_too(tmp_path: Path) -> None:
+    home = tree(tmp_path / "home", {"kept": b"1", "changed": b"2"})
+    stamps = copy(home, tmp_path / "scratch")
+    (tmp_path / "scratch" / "changed").write_bytes(b"by the job")
+    (home / "kept").write_bytes(b"by the user")
+    assert move_all([(tmp_path / "scratch", home)], stamps) == [None]
+    assert read(home) == {"kept": b"by the user", "changed": b"by the job"}

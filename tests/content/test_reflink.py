@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,4 +57,19 @@ def test_a_copy_shares_nothing(tmp_path: Path, size: int) -> None:
 def test_of_what_is_not_there_nothing_is_made(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         copy_bytes(str(tmp_path / "none"), str(tmp_path / "copy"), 0o644)
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_disk_that_is_full_before_the_end_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"x" * 1_248_576)
+    code = (
+        "import resource, signal, sys; from ray_decorator.content.reflink import copy_bytes\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_148_576, 1_148_576))\n"
+        "try: copy_bytes(sys.argv[1], sys.argv[2], 0o644)\n"
+        "except OSError as exc: print(exc.errno)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "source"), str(tmp_path / "copy")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == str(errno.EFBIG), done.stderr
     assert not (tmp_path / "copy").exists()

@@ -153,6 +153,22 @@ class TestNothingTravels:
             fail("model")
         assert (home / "model").read_text() == "12"
 
+    def test_an_out_that_cannot_come_home_is_kept_and_keeps_no_other(self, home: Path) -> None:
+        (home / "is a file").write_text("x")
+
+        @ray_decorator(outs=["good", "bad"])
+        def write(good: str, bad: str) -> None:
+            Path(good).write_text("good")
+            os.mkfifo(bad)
+
+        with pytest.raises(
+            InputError, match=r"outs key 'bad': what the job wrote cannot be brought to .*/p "
+        ) as met:
+            write("g", "p")
+        assert (home / "g").read_text() == "good"
+        [note] = [note for note in met.value.__notes__ if "are kept on node" in note]
+        assert Path(note.rpartition(" at ")[2], "outs/1/p").is_fifo()
+
     def test_an_out_inside_of_another_one(self, home: Path) -> None:
         @ray_decorator(outs=["model", "folder"])
         def write(folder: str, model: str) -> None:
