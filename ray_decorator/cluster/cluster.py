@@ -36,5 +36,8 @@ class Cluster(Protocol):
     def capacity(self) -> int:
         """How many jobs can run at once, as far as it is known now."""
 
-    def lend_cpus(self, pending: Iterable[Future[Receipt]]) -> bool:
-        """Inside a job: wait for these, and let others have this job's CPUs meanwhile. Elsewhere False at once."""
+    def lend_cpus(self, pending: Iterable[Future[Receipt]], seconds: float | None = None) -> bool:
+        """Inside a job: wait for these, and let others have this job's CPUs meanwhile. Elsewhere False at once.
+
+        With ``seconds``, until any of them is done, and no longer than that.
+        """

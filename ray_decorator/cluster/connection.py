@@ -31,6 +31,9 @@ _PROBE_SECONDS = 5.0
 _START_SECONDS = 240.0  # a private Ray, which Ray gives up after some 30 to 90; and once again
 _ONE_AT_A_TIME = threading.Lock()
 
+_connected: tuple[str, str | None] = ("", None)
+"""The address of the connection that was made here last, and what tells it from others."""
+
 
 class Connection:
     """A connection to Ray that is being made in the background, while its caller has other work.
@@ -79,6 +82,12 @@ def is_connected() -> bool:
     return is_initialized is not None and bool(is_initialized())
 
 
+def own_address() -> str | None:
+    """The address that we have connected this process to; None where its own code did, or nobody."""
+    address, mark = _connected
+    return address if is_connected() and mark and mark == ray_api.connection_mark() else None
+
+
 def disconnect() -> None:
     """End this process's connection to Ray; also one that failed half-way, which would pass for one."""
     ray = sys.modules.get("ray")
@@ -88,6 +97,7 @@ def disconnect() -> None:
 
 
 def _connect(settings: Settings) -> None:
+    global _connected
     ray_api.set_switches(patience())
     import ray
 
@@ -95,6 +105,7 @@ def _connect(settings: Settings) -> None:
         if not ray.is_initialized():
             logging.getLogger("ray").setLevel(logging.ERROR)  # its banner comes before its logging_level
             _init(settings)
+            _connected = (settings.ray_address, ray_api.connection_mark())
 
 
 def _init(settings: Settings) -> None:

@@ -79,6 +79,23 @@ def is_client() -> bool | None:
     return None
 
 
+def connection_mark() -> str | None:
+    """What tells this process's connection to a Ray from an earlier and a later one; "" where there is none."""
+    with _failing_open(
+        "ray.util.client.ray.get_context().client_worker", "another Ray may pass for the first one"
+    ):
+        import ray
+
+        if not ray.is_initialized():
+            return ""
+        client = ray.util.client.ray
+        if client.is_connected():  # type: ignore[no-untyped-call]
+            return f"client {id(client.get_context().client_worker)}"  # type: ignore[no-untyped-call]
+        here = ray.get_runtime_context()
+        return f"{here.get_node_id()} {here.get_job_id()}"
+    return None
+
+
 def in_ray_task() -> bool | None:
     """Whether this process is a Ray worker, which runs a task."""
     then = "jobs that a task starts may wait for ever for the CPUs that the task itself holds"

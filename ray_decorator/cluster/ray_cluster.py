@@ -25,9 +25,8 @@ from ..core.settings import Settings
 from ..node import entry
 from ..node.own_source import zipped_source
 from .capacity import check_feasible, slots_of
-from .connection import is_connected
 from .every_node import Answer, ask_every_node, living_nodes
-from .ray_api import in_ray_task, is_client
+from .ray_api import connection_mark, in_ray_task
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +38,6 @@ _CAPACITY_HOLDS = 10.0  # seconds
 def check_options(settings: Settings) -> None:
     """See that Ray accepts the options of each job. Needs no connection; raises InputError."""
     _task(settings)
-
-
-def connection_mark() -> str:
-    """What tells the connection of this process to a Ray from an earlier or later one; "" where there is none."""
-    import ray
-
-    if not is_connected():
-        return ""
-    # over ray:// every question goes to the cluster, which may not be there any more
-    return "client" if is_client() else str(ray.get_runtime_context().get_job_id())
 
 
 def _options(settings: Settings) -> dict[str, Any]:
@@ -80,6 +69,7 @@ class RayCluster:
         import ray
 
         self._enter = _task(settings)
+        self._mark = connection_mark()
         self._options = _options(settings)
         self._retries = int(self._options["max_retries"] or 0)
         nodes = living_nodes()
@@ -132,8 +122,10 @@ class RayCluster:
         # apart from all else, and small: Ray keeps such an argument in memory, and writes it nowhere
         return pickle.dumps(self._locate().credentials)
 
-    def lend_cpus(self, pending: Iterable[Future[Receipt]]) -> bool:
+    def lend_cpus(self, pending: Iterable[Future[Receipt]], seconds: float | None = None) -> bool:
         """Inside a Ray task: wait for these jobs, and let others have this task's CPUs meanwhile.
+
+        With ``seconds``, until any of them is done, and no longer than that.
 
         Ray does so only for a task that waits by Ray's own means. Without it, tasks that hold all CPUs would
         wait for ever for jobs of theirs that need one. Elsewhere this returns False at once.
@@ -143,14 +135,16 @@ class RayCluster:
         if not in_ray_task():
             return False
         if references := [job.reference for job in pending if isinstance(job, _Pending)]:
-            ray.wait(references, num_returns=len(references), fetch_local=False)
+            count = len(references) if seconds is None else 1
+            ray.wait(references, num_returns=count, timeout=seconds, fetch_local=False)
         return True
 
     def cancel(self, pending: Future[Receipt], *, force: bool) -> None:
         """Ask a job to stop; with ``force``, kill its process."""
         import ray
 
-        if isinstance(pending, _Pending):
+        # a call of a connection that is gone could start a Ray on this machine
+        if isinstance(pending, _Pending) and connection_mark() == self._mark:
             with contextlib.suppress(ValueError):  # it has finished meanwhile
                 ray.cancel(pending.reference, force=force)
 

@@ -61,6 +61,7 @@ class Watch:
     def __init__(self, address: str, lost: Callable[[ClusterError], None], *, every: float = _EVERY) -> None:
         self._address = address
         self._lost = lost
+        self._mark = ray_api.connection_mark()
         self._patience = patience()
         self._every = min(every, self._patience / _TRIES)
         known = ray_api.is_client()
@@ -82,6 +83,9 @@ class Watch:
             silent_since = since if failures <= 1 else silent_since
             if self._client and ray_api.is_client() is False:
                 failure = "Ray Client has given its connection up"
+                break
+            if self._mark and ray_api.connection_mark() not in (None, self._mark):
+                failure = "this process has left it (ray.shutdown())"
                 break
             if self._closed.wait(max(0.0, self._every - (time.monotonic() - since))):
                 return

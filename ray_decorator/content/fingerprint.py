@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
 
 from .manifest import md5
 
 
-def fingerprint(path: str) -> str:
+def fingerprint(path: str, without: Collection[str] = ()) -> str:
     """An md5 of the stamps of all that is at and below ``path``; "" where nothing can be seen there.
+
+    ``without`` are paths that do not count, with all below them.
 
     A program can set an mtime back, but no ctime, which also a hard link changes that is made to a file.
     """
@@ -23,6 +26,8 @@ def fingerprint(path: str) -> str:
         try:
             with os.scandir(os.path.join(path, folder)) as entries:
                 for entry in entries:
+                    if entry.path in without:
+                        continue
                     relpath = folder + entry.name
                     seen.append(_line(relpath, entry.stat(follow_symlinks=False)))
                     if entry.is_dir(follow_symlinks=False):

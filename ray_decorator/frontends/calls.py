@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig
 
-from ..cluster.connection import is_connected
+from ..cluster.connection import is_connected, own_address
 from ..core import pickling, slots
 from ..core.model import Call, Outcome, PathSlot, Slot
 from ..core.problems import Problems
@@ -80,8 +80,9 @@ def value_of(outcome: Outcome) -> Any:
 def _settings(terms: Terms) -> Settings:
     # a process that is connected needs no address; RAY_ADDRESS, which Ray sets for its own workers, would
     # ask for a store that other machines reach: with the cluster at hand, the session checks that itself
-    connected = is_connected() and not terms.options.ray_address
-    return (replace(terms.options, ray_address="local") if connected else terms.options).resolve()
+    if not is_connected() or terms.options.ray_address:
+        return terms.options.resolve()
+    return replace(terms.options, ray_address=own_address() or "local").resolve()
 
 
 def _session(settings: Settings) -> Session:

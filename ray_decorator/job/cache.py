@@ -2,7 +2,7 @@
 
     <root>/files/ab/cdef…      bytes, sealed (seals.py)
     <root>/files/ab/cdef….dir  a directory's manifest
-    <root>/locks/<digest>      held while that content is fetched, and copied into the cache (``many``: several)
+    <root>/locks/<digest>      held while that content is fetched, and copied into the cache
 
 What a job fetches is its own, and comes straight to its place; the cache gets a copy while the job runs
 (cache_filling.py). Other jobs get copies, or reflinks where the file system makes them: no file that a job
@@ -14,7 +14,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,10 +30,13 @@ from ..core.model import Content
 from ..core.progress import NoProgress
 from ..store.download import Wanted, download, manifest_bytes
 from ..store.store import Store
-from .cache_filling import Copy, start
+from .cache_filling import Copy, fill, start
 from .seals import is_sealed
 
-_MANY = "many"  # the lock of who fetches several contents at once
+_MOST_LOCKS = 256  # of a job that reads more contents, some may be fetched twice on a node
+_LONGEST_WAIT = 600.0  # seconds for somebody else's fetch; then it is fetched once more
+_TICK = 0.02
+_AT_ONCE_FILES, _AT_ONCE_BYTES = 100, 64 * 1024 * 1024  # less is copied while the job waits
 _THREADS = min(8, 2 * (os.cpu_count() or 1))
 
 
@@ -101,9 +105,9 @@ class NodeCache:
 
         each(look, wanted, _THREADS)
         if lacking := self._copy(files):
-            with self._locked(wanted[0].content.digest if len(wanted) == 1 else _MANY) as lock:
+            with self._locked(one.content.digest for one in wanted) as locks:
                 lacking = self._copy(lacking)  # another job may have fetched them while we waited
-                received.append(self._fetch(lacking, store, lock))
+                received.append(self._fetch(lacking, store, locks))
         return sum(received)
 
     def _rows(self, content: Content, store: Store) -> tuple[tuple[Row, ...], int]:
@@ -112,7 +116,7 @@ class NodeCache:
             return (Row("", content.digest),), 0
         if (rows := self._cached_rows(content)) is not None:
             return rows, 0
-        with self._locked(content.digest):
+        with self._locked([content.digest]):
             if (rows := self._cached_rows(content)) is not None:
                 return rows, 0  # another job fetched it while we waited
             data = manifest_bytes(content.digest, store)
@@ -153,7 +157,7 @@ class NodeCache:
         each(one, files, _THREADS)
         return lacking
 
-    def _fetch(self, files: Sequence[_File], store: Store, lock: int) -> int:
+    def _fetch(self, files: Sequence[_File], store: Store, locks: Sequence[int]) -> int:
         """Fetch each distinct content once, to where the job finds it."""
         first: dict[str, _File] = {}
         for file in files:
@@ -165,12 +169,31 @@ class NodeCache:
         for file in files:
             if (source := first[file.entry]) is not file:
                 file.copy_from(source.target.path)
-        if fetched:
-            start([Copy(file, self._entry(file.md5)) for file in fetched], lock)
+        copies = [Copy(file, self._entry(file.md5)) for file in fetched]
+        if len(fetched) < _AT_ONCE_FILES and sum(file.stamp.size for file in fetched) < _AT_ONCE_BYTES:
+            fill(copies)  # the job may be over before another process has begun
+        else:
+            start(copies, locks)
         return sum(file.stamp.size for file in fetched)
 
     @contextlib.contextmanager
-    def _locked(self, digest: str) -> Iterator[int]:
-        with open(self._root / "locks" / digest, "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield lock.fileno()
+    def _locked(self, digests: Iterable[str]) -> Iterator[list[int]]:
+        """Hold the locks of these contents, as open files, or go on without one that others hold for too long."""
+        until = time.monotonic() + _LONGEST_WAIT
+        with contextlib.ExitStack() as stack:
+            held = []
+            for digest in sorted(set(digests))[:_MOST_LOCKS]:
+                lock = stack.enter_context(open(self._root / "locks" / digest, "w"))
+                if _taken_before(until, lock.fileno()):
+                    held.append(lock.fileno())
+            yield held
+
+
+def _taken_before(until: float, lock: int) -> bool:
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(_TICK)

@@ -42,8 +42,8 @@ class Copy(NamedTuple):
     entry: str
 
 
-def start(copies: Sequence[Copy], lock: int) -> None:
-    """Have the copies made in the background. The process holds the open file ``lock`` for so long."""
+def start(copies: Sequence[Copy], locks: Sequence[int]) -> None:
+    """Have the copies made in the background. The process holds the open files ``locks`` for so long."""
     command = [sys.executable, "-I", "-c", _PROGRAM, str(Path(__file__).parents[2])]
     try:
         with tempfile.TemporaryFile() as listed:
@@ -52,7 +52,7 @@ def start(copies: Sequence[Copy], lock: int) -> None:
             subprocess.run(
                 # through a shell that ends at once: a job that waits for any child must not find this one
                 ["/bin/sh", "-c", '"$@" &', "sh", *command, str(listed.fileno())],
-                pass_fds=(listed.fileno(), lock),
+                pass_fds=(listed.fileno(), *locks),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

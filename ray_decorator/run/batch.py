@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
 from ..core.model import Call, Outcome
+from .claims import release_with
 from .engine import Staged, is_finished
 
 if TYPE_CHECKING:
@@ -44,12 +45,18 @@ class Batch:
             self._stop()
             raise
         finally:
-            self._session.claims.release(self._claimed)
+            self._release()
             self._session.finished(self._outcomes)
             for index, outcome in enumerate(self._outcomes):  # those whose callbacks are still to come
                 if outcome.done():
                     self._tell(index, outcome)
         return [outcome.result() for outcome in self._outcomes]
+
+    def _release(self) -> None:
+        """A call writes no more once its job has ended; one that was not started writes nothing."""
+        for call, outcome in zip(self._claimed, self._outcomes, strict=False):
+            release_with(outcome, self._session.claims, call)
+        self._session.claims.release(self._claimed[len(self._outcomes) :])
 
     def _one_behind(self, calls: Iterable[Call]) -> Iterator[Call]:
         """Where all would write to one place, that is seen before the first one starts."""
@@ -68,7 +75,7 @@ class Batch:
         self._claimed += calls
 
     def _start(self, calls: Sequence[Call]) -> None:
-        for staged in self._session.stage(calls):
+        for staged in self._session.stage(calls, first=not self._outcomes):
             assert isinstance(staged, Staged)
             if self._failure is not None:
                 raise self._failure

@@ -28,6 +28,7 @@ class _Read:
     dep: PathSlot
     seen: str
     looked: float
+    without: set[str]
     running: dict[str, str] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
 
@@ -39,13 +40,23 @@ class ChangedDeps:
         self._reads: dict[str, _Read] = {}
         self._lock = threading.Lock()
 
-    def begin(self, job: str, name: str, deps: Collection[PathSlot]) -> None:
-        """The job with this id is about to read the deps; ``name`` is what the user sees of it."""
+    def begin(
+        self, job: str, name: str, deps: Collection[PathSlot], written: Collection[PathSlot] = ()
+    ) -> None:
+        """The job with this id is about to read the deps; ``name`` is what the user sees of it.
+
+        What it is to write, ``written``, may change inside of them.
+        """
         with self._lock:
             for dep in deps:
-                if dep.real not in self._reads:
-                    self._reads[dep.real] = _Read(dep, fingerprint(dep.real), time.monotonic())
-                self._reads[dep.real].running[job] = name
+                read = self._reads.get(dep.real)
+                own = {out.real for out in written if out.real.startswith(f"{dep.real}/")}
+                if read is None or not own <= read.without:
+                    running = read.running if read is not None else {}
+                    own |= read.without if read is not None else set()
+                    read = _Read(dep, fingerprint(dep.real, own), time.monotonic(), own, running)
+                    self._reads[dep.real] = read
+                read.running[job] = name
 
     def end(self, job: str, deps: Collection[PathSlot]) -> None:
         """The job has ended. May be called again for the same job."""
@@ -59,7 +70,7 @@ class ChangedDeps:
                     self._look(read)
 
     def _look(self, read: _Read) -> None:
-        now = fingerprint(read.dep.real)
+        now = fingerprint(read.dep.real, read.without)
         if now != read.seen:
             names = sorted({*read.ended, *read.running.values()})
             shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from concurrent.futures import Future
+from typing import Any, NamedTuple
 
 from ..core.model import Call, PathSlot
 from ..core.paths import parents
@@ -17,7 +18,7 @@ class _Claim(NamedTuple):
 
 
 class Claims:
-    """The paths that the calls of a session are writing. One belongs to one call only, with all below it.
+    """The paths that calls are writing. One belongs to one call only, with all below it.
 
     Safe to use from several threads.
     """
@@ -75,6 +76,11 @@ class Claims:
                     claims.pop(id(call), None)
                     if not claims:
                         self._above.pop(above, None)
+
+
+def release_with(outcome: Future[Any], claims: Claims, call: Call) -> None:
+    """Release the call's outs when its job has ended."""
+    outcome.add_done_callback(lambda _: claims.release([call]))
 
 
 def _message(claims: Sequence[_Claim]) -> str:

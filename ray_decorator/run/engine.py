@@ -42,6 +42,7 @@ _MOST_REUPLOADS = 2
 _CANCEL_SECONDS = 3.0
 _LANDING_SECONDS = 30.0
 _TICK = 0.05
+_LEND_SECONDS = 1.0
 
 
 class Store(Protocol):
@@ -112,7 +113,8 @@ class Engine:
     def start(self, staged: Staged) -> Future[Outcome]:
         """Submit the job as soon as there is room for it; its outcome. Raises ClusterError where it is lost."""
         func = self._reference(staged.call)
-        self._window.acquire()
+        while not self._window.acquire_within(_LEND_SECONDS):
+            self.lend()
         outcome: Future[Outcome] = Future()
         self._progress.expect("running", 1)
         outcome.add_done_callback(self._done)
@@ -123,6 +125,12 @@ class Engine:
             _settle(outcome, exc)
             raise
         return outcome
+
+    def lend(self) -> bool:
+        """Inside of a job: let others have its CPUs until one of its own jobs is done, for a second at the most."""
+        with self._lock:
+            cluster, pending = self._cluster, list(self._pending.values())
+        return cluster is not None and cluster.lend_cpus(pending, _LEND_SECONDS)
 
     def wait(self, outcomes: Collection[Future[Outcome]]) -> None:
         """Until all are there, or one met what ends the run, which is raised.

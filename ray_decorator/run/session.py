@@ -26,9 +26,10 @@ from queue import SimpleQueue
 
 from ..cluster.connection import Connection
 from ..cluster.credential_broker import Broker
-from ..cluster.ray_cluster import RayCluster, check_options, connection_mark
+from ..cluster.ray_api import connection_mark, in_ray_task
+from ..cluster.ray_cluster import RayCluster, check_options
 from ..cluster.watch import Watch
-from ..core.errors import ClusterError, InputError, RayS3Error
+from ..core.errors import ClusterError, InputError, RayS3Error, StoreDeniedError
 from ..core.model import Call, Outcome, PathSlot
 from ..core.problems import Problems
 from ..core.progress import Progress
@@ -38,7 +39,7 @@ from ..store.transfer import Snapshot
 from .batch import Batch
 from .bundle import make_bundle
 from .changed_deps import ChangedDeps
-from .claims import Claims
+from .claims import Claims, release_with
 from .engine import Engine, Staged
 from .jobs import JobMaker
 from .shared_progress import SharedProgress
@@ -50,7 +51,11 @@ log = logging.getLogger(__name__)
 ShowProgress = Callable[[], contextlib.AbstractContextManager[Progress]]
 OnDone = Callable[[int, Outcome], None]
 
+_TICK = 0.05
 _BUNDLE_HOLDS = 2.0  # seconds; code that changes between two batches travels anew
+
+
+_claims = Claims()  # of all sessions: whatever the settings, two calls do not write to one place
 
 
 class Session:
@@ -59,7 +64,7 @@ class Session:
     def __init__(self, settings: Settings, show_progress: ShowProgress) -> None:
         self.settings = settings
         self.connection = Connection(settings)
-        self.claims = Claims()
+        self.claims = _claims
         self.progress = SharedProgress(show_progress)
         self._staging = Staging(settings.store_url, settings.credentials)
         self._changed = ChangedDeps()
@@ -74,6 +79,7 @@ class Session:
         self._watch: Watch | None = None
         self._mark = ""
         self._submitted: set[Submitted] = set()
+        self._runs = 0
         self._queue: SimpleQueue[Submitted | None] = SimpleQueue()
         self._dispatcher: threading.Thread | None = None
         self._error: RayS3Error | None = None
@@ -84,7 +90,7 @@ class Session:
         """Whether further calls may go to it: its Ray was reached, is there, and is the one of this process."""
         if self._closed or self._error is not None:
             return False
-        return not self._mark or self._mark == connection_mark()
+        return not self._mark or connection_mark() in (None, self._mark)
 
     def run(
         self,
@@ -101,13 +107,18 @@ class Session:
         wrong with the surroundings. What goes wrong in one call alone is the error of its outcome.
         """
         self._left_out.update(left_out)
-        with self.progress.shown():
-            self._refresh()
-            return Batch(self, on_done).run(calls)
+        with self._lock:
+            self._runs += 1
+        try:
+            with self.progress.shown():
+                return Batch(self, on_done).run(calls)
+        finally:
+            with self._lock:
+                self._runs -= 1
 
     def submit(self, call: Call) -> Submitted:
         """Run the call without waiting. What goes wrong with it, whatever it is, is the future's exception."""
-        submitted = Submitted(call)
+        submitted = Submitted(call, self._lend)
         self.progress.show()
         submitted.add_done_callback(self._forget)
         with self._lock:
@@ -138,8 +149,11 @@ class Session:
             self._closed = True
             waiting = list(self._submitted)
         try:
-            if not cancel:
-                wait_for(waiting)
+            while not cancel and (self._runs or not all(one.done() for one in waiting)):
+                # what other threads of the program still run is waited for, as at home
+                if self._engine is None or not self._engine.lend():
+                    wait_for(waiting, timeout=_TICK)
+                    time.sleep(_TICK if self._runs else 0)
         finally:
             self.cancel_submitted()
             self._queue.put(None)
@@ -147,13 +161,25 @@ class Session:
                 if part is not None:
                     part.close()
 
-    def stage(self, calls: Sequence[Call], *, isolate: bool = False) -> list[Staged | InputError]:
+    def stage(
+        self, calls: Sequence[Call], *, isolate: bool = False, first: bool = True
+    ) -> list[Staged | InputError]:
         """Give the store what the calls read, as one batch, and make their jobs. Connects to Ray before it uploads.
 
         Raises InputError with all that is wrong with any dep; with ``isolate`` it stands in its call's place.
+        ``first``: a batch begins, and the code that goes with its jobs is that of now.
         """
+        try:
+            return self._staged(calls, isolate, first)
+        except StoreDeniedError as exc:
+            self._error = exc  # the next session asks anew who we are
+            raise
+
+    def _staged(self, calls: Sequence[Call], isolate: bool, first: bool) -> list[Staged | InputError]:
         for call in calls:
             self._left_out.update(path.value for path in (*call.deps, *call.targets))
+        if first and self._bundle_made is not None:
+            self._prepare()
         if self.settings.store_is_default:
             self._ready()
             make = self._maker().make
@@ -175,7 +201,7 @@ class Session:
         read = [slot for slot, dep in pairs if dep.content is None and dep.inside is None]
         if not read:
             return self._ready().start(staged)
-        self._changed.begin(staged.job.id, call.name, read)
+        self._changed.begin(staged.job.id, call.name, read, call.targets)
         try:
             outcome = self._ready().start(staged)
         except BaseException:
@@ -220,16 +246,11 @@ class Session:
         handle = self._broker.handle if self._broker else None
         cluster = RayCluster(self.settings, lambda: self._staging.location, [self._start], handle)
         engine = Engine(cluster, self._staging, self.progress, self._restage, self.settings.max_concurrent)
-        self._cluster, self._mark = cluster, connection_mark()
+        self._cluster, self._mark = cluster, connection_mark() or ""
         self._watch = Watch(self.settings.ray_address, lambda error: self._lost(engine, error))
         if cluster.reaches_out():
             self._prepare()
         return engine
-
-    def _refresh(self) -> None:
-        """A batch begins: the code that goes with its jobs is that of now."""
-        if self._bundle_made is not None:
-            self._prepare()
 
     def _lost(self, engine: Engine, error: ClusterError) -> None:
         self._error = error
@@ -295,15 +316,35 @@ class Session:
                 one.settle(error=InputError(tuple(problems)))
             else:
                 claimed.append(one)
-        for one in claimed:
-            one.add_done_callback(lambda done: self.claims.release([done.call]))  # type: ignore[attr-defined]
-        self._refresh()
-        staged = self.stage([one.call for one in claimed], isolate=True)
+        try:
+            staged = self.stage([one.call for one in claimed], isolate=True)
+        except BaseException:
+            self.claims.release([one.call for one in claimed])
+            raise
         for one, ready in zip(claimed, staged, strict=True):
+            self._start_one(one, ready)
+
+    def _start_one(self, one: Submitted, ready: Staged | InputError) -> None:
+        try:
             if isinstance(ready, InputError):
-                one.settle(error=ready)
-            elif not one.done():
-                one.started(self.start(ready), self._stop_one)
+                raise ready
+            if one.done():  # cancelled meanwhile
+                self.claims.release([one.call])
+                return
+            outcome = self.start(ready)
+        except Exception as exc:
+            self.claims.release([one.call])
+            one.settle(error=exc)
+            return
+        release_with(outcome, self.claims, one.call)
+        one.started(outcome, self._stop_one)
+
+    def _lend(self) -> bool:
+        if not in_ray_task():
+            return False
+        if self._engine is None or not self._engine.lend():
+            time.sleep(_TICK)  # its job is still to be started
+        return True
 
     def _stop_one(self, outcome: Future[Outcome]) -> None:
         threading.Thread(target=self.stop, args=([outcome],), name="ray-s3-cancel", daemon=True).start()

@@ -6,6 +6,7 @@ Ctrl-C cancels what was submitted: a program that ends by it does not wait for j
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import signal
 import sys
@@ -16,14 +17,14 @@ from ..core import at_exit
 from ..core.settings import Settings
 from .session import Session, ShowProgress
 
-_sessions: dict[tuple[str, str], Session] = {}
+_sessions: dict[tuple[str, str, str], Session] = {}
 _lock = threading.Lock()
 _interrupted = threading.Event()
 
 
 def session_for(settings: Settings, show_progress: ShowProgress) -> Session:
     """The session with these settings, for a program that is in the directory where it is now."""
-    key = (repr(settings), os.getcwd())
+    key = (repr(settings), os.getcwd(), _identity())
     with _lock:
         session = _sessions.get(key)
         if session is not None and session.usable:
@@ -37,6 +38,7 @@ def session_for(settings: Settings, show_progress: ShowProgress) -> Session:
 
 def cancel_on_interrupt() -> None:
     """From now on, Ctrl-C cancels what was submitted, and then does what it does. For the main thread."""
+    _interrupted.clear()  # what is submitted from now on is wanted
     if threading.current_thread() is not threading.main_thread():
         return
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a handler of the program's own stays
@@ -54,6 +56,12 @@ def close_all() -> None:
             session.close(cancel=cancel)
         except KeyboardInterrupt:  # nobody wants to wait any longer
             cancel = True
+
+
+def _identity() -> str:
+    """What of the environment decides who we are to a store, as a digest: it may hold secrets."""
+    named = sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))
+    return hashlib.sha256(repr(named).encode()).hexdigest()
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -13,8 +14,10 @@ from ..core.model import Call, Outcome
 class Submitted(Future[Any]):
     """Settles with what the call returns or raises. It counts as pending, and so can be cancelled, until then."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, lend: Callable[[], bool] = lambda: False) -> None:
+        """``lend`` waits for a moment by the cluster's own means; False where that is of no use."""
         super().__init__()
+        self._lend = lend
         self.call = call
         self._job: tuple[Future[Outcome], Callable[[Future[Outcome]], None]] | None = None
         self._settling = threading.RLock()
@@ -26,6 +29,21 @@ class Submitted(Future[Any]):
         outcome.add_done_callback(self._arrived)
         if self.cancelled():
             cancel(outcome)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """As concurrent.futures has it. Inside of a job, others have its CPUs meanwhile."""
+        self._wait(timeout)
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As concurrent.futures has it. Inside of a job, others have its CPUs meanwhile."""
+        self._wait(timeout)
+        return super().exception(timeout)
+
+    def _wait(self, timeout: float | None) -> None:
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self.done() and (until is None or time.monotonic() < until) and self._lend():
+            pass
 
     def cancel(self) -> bool:
         """Stop the job, if it has not ended. `result` raises concurrent.futures.CancelledError then."""

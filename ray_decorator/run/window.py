@@ -20,12 +20,20 @@ class Window:
 
     def acquire(self) -> None:
         """Wait for a place, and take it. Raises the error of `fail`."""
+        while not self.acquire_within(_LOOK_AGAIN):
+            pass
+
+    def acquire_within(self, seconds: float) -> bool:
+        """Wait for a place for so long at the most; whether it is taken. Raises the error of `fail`."""
         with self._changed:
-            while self._error is None and self._taken >= self._limit():
-                self._changed.wait(_LOOK_AGAIN)
+            if self._error is None and self._taken >= self._limit():
+                self._changed.wait(seconds)
             if self._error is not None:
                 raise self._error
+            if self._taken >= self._limit():
+                return False
             self._taken += 1
+            return True
 
     def release(self) -> None:
         """Give a place back."""

@@ -292,7 +292,7 @@ def test_with_nothing_set_ray_is_private_and_one_line_says_so(
         monkeypatch.delenv(name)
     output = run(home, PRIVATE)
     assert (home / "out.txt").read_text() == "hello"
-    assert output.count("this machine's own; for a cluster give ray_address and s3_base_path") == 1
+    assert output.count("data stays where it is; for a cluster give ray_address and s3_base_path") == 1
 
 
 NO_RAY_HERE = """

@@ -75,7 +75,7 @@ def node(content, url, cache, first, second):
         put_down = lambda: cache.checkout(wanted, Path(target), store, writable=False)
     for target in (first, second):
         timed(put_down)
-        with cache._locked(wanted.digest):  # until the cache has its copies
+        with cache._locked([wanted.digest]):  # until the cache has its copies
             pass
 
 def digest(source, hashes):

@@ -48,7 +48,7 @@ def test_a_request_becomes_a_call_that_runs_with_other_paths(home: Path) -> None
 
 @pytest.mark.parametrize(
     "value",
-    [[OmegaConf.create({"a": 1})], {"b": OmegaConf.create([1])}, partial(print, OmegaConf.create({}))],
+    [[OmegaConf.create({"a": 1})], {"b": OmegaConf.create([1])}, partial(dict, OmegaConf.create({}))],
 )
 def test_where_a_config_is_involved_hydras_state_goes_along(value: Any) -> None:
     [call] = made(print, [request(x=value)], Terms())

@@ -38,7 +38,7 @@ def cache(tmp_path: Path) -> NodeCache:
 
 def filled(cache: NodeCache, content: Content) -> None:
     """Wait until the cache has its copies."""
-    with cache._locked(content.digest):
+    with cache._locked([content.digest]):
         pass
 
 
@@ -282,7 +282,7 @@ def test_many_contents_are_fetched_as_one_batch(
         sent(tree(tmp_path / "src" / f"{n}", {"a": b"%d" % n}), store, hashes).content for n in range(9)
     ]
     started: list[int] = []
-    monkeypatch.setattr("ray_decorator.job.cache.start", lambda copies, lock: started.append(len(copies)))
+    monkeypatch.setattr("ray_decorator.job.cache.fill", lambda copies: started.append(len(copies)))
     cache = NodeCache(tmp_path / "cache")
     wanted = [Checkout(content, tmp_path / "job" / f"{n}") for n, content in enumerate(contents)]
     assert cache.checkout(wanted, store) > 0

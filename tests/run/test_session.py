@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -90,6 +91,46 @@ def test_two_submits_that_write_to_one_out_while_both_run_are_refused(home: Path
         second.result(60)
     assert first.result(60) is None
     assert there.submit("out", 0.0).result(60) is None  # nobody writes there any more
+
+
+def test_whatever_the_settings_two_calls_do_not_write_to_one_out(home: Path) -> None:
+    first = ray_decorator(outs=["target"])(slow).submit("out", 1.0)
+    other = ray_decorator(outs=["target"], max_concurrent=1)(slow)
+    with pytest.raises(InputError, match="would both write"):
+        other("out", 0.0)
+    assert first.result(60) is None
+
+
+def test_a_cancelled_call_writes_until_its_job_has_ended(home: Path) -> None:
+    there = ray_decorator(outs=["target"])(slow)
+    future = there.submit("out", 60.0)
+    deadline = time.monotonic() + 60
+    while not future.running() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    future.cancel()
+    refused = there.submit("out", 0.0).exception(60)
+    assert isinstance(refused, InputError) and "would both write" in str(refused)
+
+
+def test_a_job_s_own_calls_have_the_cpus_that_it_holds(home: Path) -> None:
+    @ray_decorator(ray_remote_kwargs={"num_cpus": 2})
+    def outer(count: int) -> tuple[list[int], int]:
+        inner = ray_decorator(max_concurrent=1)(abs)
+        return inner.map(range(count)), inner.submit(-5).result(60)
+
+    assert outer(3) == ([0, 1, 2], 5)
+
+
+def test_other_threads_of_a_program_are_waited_for(home: Path) -> None:
+    there = ray_decorator(outs=["target"])(slow)
+    running = threading.Thread(target=there, args=("out", 1.0))
+    running.start()
+    deadline = time.monotonic() + 60
+    while not any(session._runs for session in sessions._sessions.values()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    sessions.close_all()
+    running.join(60)
+    assert (home / "out").read_text() == "done"
 
 
 def test_a_submitted_call_can_be_cancelled_while_it_runs(home: Path) -> None:

@@ -27,6 +27,7 @@ class FakeCluster:
     left: dict[str, Receipt] = field(default_factory=dict)
     on_submit: Callable[[Job, Future[Receipt]], None] = lambda job, future: None
     on_rescue: Callable[[], None] = lambda: None
+    on_lend: Callable[[list[Future[Receipt]], float | None], bool] = lambda pending, seconds: False
 
     def __post_init__(self) -> None:
         self._changed = threading.Condition()
@@ -65,8 +66,8 @@ class FakeCluster:
     def capacity(self) -> int:
         return self.slots
 
-    def lend_cpus(self, pending: Iterable[Future[Receipt]]) -> bool:
-        return False
+    def lend_cpus(self, pending: Iterable[Future[Receipt]], seconds: float | None = None) -> bool:
+        return self.on_lend(list(pending), seconds)
 
 
 @dataclass
