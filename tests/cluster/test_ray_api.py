@@ -52,7 +52,7 @@ def without(name: str, **fakes: Any) -> Any:
         else:
             monkeypatch.delattr(name)
 
-    return pytest.param(patch, id=f"{name} {fakes or 'is missing'}")
+    return pytest.param(patch, id=f"{name} {'is another' if fakes else 'is missing'}")
 
 
 def fails_open(use: Callable[[], Any], said: Callable[[], list[str]], name: str, then: str) -> Any:

@@ -24,6 +24,8 @@ CHECKS = ["settings", "credentials", "store", "Ray", "job resources", "packages"
 _SCRIPT = str(Path(sys.executable).parent / "ray-s3")
 _NOBODY = "127.0.0.1:1"
 
+pytestmark = pytest.mark.app
+
 
 @dataclass(frozen=True)
 class Said:

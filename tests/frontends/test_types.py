@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SOURCE = """
 from concurrent.futures import Future
 from ray_decorator import ray_decorator, ray_zen
@@ -37,6 +39,7 @@ Trainer().fit("x")  # E: Argument 1 has incompatible type "str"
 """
 
 
+@pytest.mark.app
 def test_signatures_are_kept(tmp_path: Path) -> None:
     (tmp_path / "user.py").write_text(SOURCE)
     done = subprocess.run(

@@ -273,6 +273,7 @@ def test_the_launcher_gets_plain_values(app: Path) -> None:
 # -- whole apps, with a stand-in for what follows ----------------------------------------------------
 
 
+@pytest.mark.app
 def test_an_app_hands_single_runs_and_sweeps_to_the_launcher(app: Path, version_base: str | None) -> None:
     script = source(version_base, STAND_IN)
     for arguments, jobs in [
@@ -286,6 +287,7 @@ def test_an_app_hands_single_runs_and_sweeps_to_the_launcher(app: Path, version_
         assert lines(output, "TASK") == []
 
 
+@pytest.mark.app
 def test_an_app_runs_here_when_told_so(app: Path, version_base: str | None) -> None:
     output = run(app, source(version_base, STAND_IN), "hydra/launcher=ray_s3", "hydra.mode=RUN", "x=3")
     assert lines(output, "LAUNCH") == []
@@ -306,6 +308,7 @@ HYDRA_ZEN = """
     """
 
 
+@pytest.mark.app
 def test_hydra_zen_launch_asks_the_launcher_for_multiruns_only(app: Path) -> None:
     script = textwrap.dedent(STAND_IN) + textwrap.dedent(HYDRA_ZEN)
     assert lines(run(app, script, "multirun", "1,2"), "LAUNCH") == ["LAUNCH [['x=1'], ['x=2']]"]
@@ -337,12 +340,14 @@ COMPOSITIONS = """
     """
 
 
+@pytest.mark.app
 def test_other_launchers_compose_as_without_the_plugin(app: Path) -> None:
     with_plugin = json.loads(run(app, textwrap.dedent(COMPOSITIONS)))
     without = json.loads(run(app, textwrap.dedent(WITHOUT_PLUGIN) + textwrap.dedent(COMPOSITIONS)))
     assert with_plugin == without
 
 
+@pytest.mark.app
 @pytest.mark.parametrize(
     ("arguments", "tasks"),
     [
@@ -381,6 +386,7 @@ ON_RAY = """
     """
 
 
+@pytest.mark.app
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -11,8 +11,6 @@ from typing import Any
 
 from projects import CHECKOUT, make
 
-from ray_decorator.project import driver
-
 _TELL = """
 import json, os, sys
 from ray_decorator.project import driver
@@ -58,6 +56,6 @@ main()
     assert moved_on[2] == "/"
 
 
-def test_the_test_run_itself_has_a_main_script() -> None:
-    main = driver.main_script()
-    assert main is not None and main.is_file()
+def test_python_m_has_a_main_script(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(_TELL + "print(json.dumps(tell()))")
+    assert told("-m", "train", cwd=tmp_path)[0] == str(tmp_path / "train.py")
