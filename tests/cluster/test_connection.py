@@ -241,8 +241,9 @@ def test_a_private_ray_that_does_not_start_twice(error: Exception, connect: Call
     "error", [Exception("odd"), RuntimeError("gone"), ValueError("x"), ImportError("no grpc"), SystemExit(1)]
 )
 def test_whatever_else_ray_init_raises_is_an_error_of_ours(
-    error: BaseException, connect: Callable[..., _Init]
+    error: BaseException, connect: Callable[..., _Init], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ray_api, "_ANSWER_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(ClusterError) as caught:
         connect(error, address=f"127.0.0.1:{listener.getsockname()[1]}")
     assert len(caught.value.__dict__["calls"]) == 1

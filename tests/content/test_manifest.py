@@ -132,6 +132,7 @@ def objects(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
+@pytest.mark.app
 def test_what_was_dvc_pushed_needs_no_upload(project: Path, tmp_path: Path, hashes: HashCache) -> None:
     dvc(project, "add", "-q", "data", "one.bin")
     dvc(project, "push", "-q")
@@ -142,6 +143,7 @@ def test_what_was_dvc_pushed_needs_no_upload(project: Path, tmp_path: Path, hash
         assert push(taken, store, hashes, NoProgress()) == 0
 
 
+@pytest.mark.app
 def test_our_objects_are_dvcs_byte_for_byte(project: Path, tmp_path: Path, hashes: HashCache) -> None:
     ours = open_store(locate((tmp_path / "ours").as_uri()))
     for name in ("data", "one.bin"):
@@ -151,6 +153,7 @@ def test_our_objects_are_dvcs_byte_for_byte(project: Path, tmp_path: Path, hashe
     assert objects(tmp_path / "ours") == objects(tmp_path / "remote")
 
 
+@pytest.mark.app
 def test_what_we_pushed_dvc_pulls(project: Path, tmp_path: Path, hashes: HashCache) -> None:
     store = open_store(locate((tmp_path / "remote").as_uri()))
     push(snapshot(project / "data", hashes, NoProgress()), store, hashes, NoProgress())

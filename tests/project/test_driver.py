@@ -9,10 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from projects import CHECKOUT, make
-
-from ray_decorator.project import driver
 
 _TELL = """
 import json, os, sys
@@ -59,8 +56,6 @@ main()
     assert moved_on[2] == "/"
 
 
-def test_a_program_has_a_main_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "real.py").touch()
-    (tmp_path / "link.py").symlink_to("real.py")
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "link.py"), raising=False)
-    assert driver.main_script() == tmp_path / "real.py"
+def test_python_m_has_a_main_script(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(_TELL + "print(json.dumps(tell()))")
+    assert told("-m", "train", cwd=tmp_path)[0] == str(tmp_path / "train.py")

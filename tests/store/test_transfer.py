@@ -272,6 +272,7 @@ def test_a_hundred_thousand_rows_take_seconds(tmp_path: Path, hashes: HashCache)
     assert time.process_time() - started < 10
 
 
+@pytest.mark.app
 def test_memory_is_bounded_whatever_the_size(rclone: servers.Server, tmp_path: Path) -> None:
     program = """
 import resource, sys

@@ -1,7 +1,6 @@
 """What a test needs, told by the fixtures that it uses and the folder that it is in.
 
-Tests that need a cluster share one process, and so the bed; those that need the session's Ray, or start whole
-programs, another one. (pytest-xdist, ``--dist loadgroup``.)
+With pytest-xdist, the tests that share something expensive run in one worker, which has it once.
 """
 
 from __future__ import annotations
@@ -11,20 +10,26 @@ from collections.abc import Iterable
 import pytest
 
 _NEEDS = {
-    "ray": {"ray_session", "ray_session_address"},
-    "cluster": {"bed", "bare_venv", "guarded", "scaling", "other_versions"},
+    "bed": "cluster",
+    "guarded": "cluster",
+    "scaling": "cluster",
+    "other_versions": "cluster",
+    "bare_venv": "cluster",
+    "ray_session": "ray",
+    "ray_session_address": "ray",
 }
-_GROUPS = {"cluster": "cluster", "ray": "ray", "app": "ray"}
+"""Fixtures of clusters, the most expensive ones first, and the marker of tests that use them."""
+
 _FOLDERS = {"apps": "app", "clusters": "cluster"}
 
 
 def mark(items: Iterable[pytest.Item]) -> None:
+    """Add the markers, and the groups of tests that stay together."""
     for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        for marker, needed in _NEEDS.items():
-            if fixtures & needed:
-                item.add_marker(marker)
+        used = [name for name in _NEEDS if name in getattr(item, "fixturenames", ())]
+        for name in used:
+            item.add_marker(_NEEDS[name])
+        if used:
+            item.add_marker(pytest.mark.xdist_group(used[0].removesuffix("_address")))
         if marker := _FOLDERS.get(item.path.parent.name):
             item.add_marker(marker)
-        if group := next((_GROUPS[m.name] for m in item.iter_markers() if m.name in _GROUPS), None):
-            item.add_marker(pytest.mark.xdist_group(group))
