@@ -78,12 +78,14 @@ def test_no_requests_need_no_ray() -> None:
     assert run(print, [], Terms()) == []
 
 
-@pytest.mark.parametrize("wrong", [InputError("bad"), KeyboardInterrupt()])
-def test_whatever_goes_wrong_with_a_submit_is_the_futures(wrong: BaseException) -> None:
-    def asked() -> Request:
+def test_whatever_goes_wrong_with_a_submit_is_the_futures_but_for_ctrl_c() -> None:
+    def asked(wrong: BaseException) -> Request:
         raise wrong
 
-    assert submit(print, asked, Terms()).exception(10) is wrong
+    wrong = InputError("bad")
+    assert submit(print, lambda: asked(wrong), Terms()).exception(10) is wrong
+    with pytest.raises(KeyboardInterrupt):
+        submit(print, lambda: asked(KeyboardInterrupt()), Terms())
 
 
 def test_an_argument_that_cannot_travel_is_named() -> None:
