@@ -64,14 +64,20 @@ def directory() -> Iterator[Path]:
 
 
 def environment(root: Path, **more: str) -> dict[str, str]:
-    """A user's who has set nothing and has run nothing yet. What Ray and we keep is below ``root``."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "AWS_"))}
+    """A user's who has set nothing and has run nothing yet. What Ray and we keep is below ``root``.
+
+    So is bytecode, whatever this machine's own habit: nobody's Ray is compiled anew with every program. Each program
+    has to run once before it is measured.
+    """
+    own = ("RAY_", "AWS_", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     new = tempfile.mkdtemp(prefix="user", dir=root)
     return {
         **kept,
         "XDG_CACHE_HOME": f"{new}/cache",
         "RAY_S3_NODE_DIR": f"{new}/node",
         "RAY_TMPDIR": str(root / "ray"),
+        "PYTHONPYCACHEPREFIX": str(root / "bytecode"),
         "RAY_USAGE_STATS_ENABLED": "0",
         **more,
     }
