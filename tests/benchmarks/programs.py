@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -57,6 +58,7 @@ def in_turns(items: Sequence[T], number: int) -> list[T]:
 def directory() -> Iterator[Path]:
     """One for all that the programs leave. Its name is short: Ray has sockets below it."""
     made = Path(tempfile.mkdtemp(prefix="bench", dir="/tmp"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as after Ctrl-C, nothing is left
     try:
         yield made
     finally:
@@ -98,6 +100,10 @@ def run(command: Sequence[str | Path], cwd: Path, environ: Mapping[str, str]) ->
         too_long.start()
         try:
             _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         finally:
             too_long.cancel()
         seconds = time.perf_counter() - started
