@@ -95,6 +95,8 @@ def main() -> int:
         files = programs.make_files(root / "files")
         for name, text in (("call.py", CALLS), ("submit.py", SUBMITS)):
             (root / name).write_text(text)
+        for python in pythons:
+            programs.run([python, "call.py", files, "1"], root, programs.environment(root))
         for number in range(options.rounds):
             for python in programs.in_turns(pythons, number):
                 whose = programs.label(python)

@@ -48,6 +48,8 @@ def main() -> int:
         (root / "app.py").write_text(APP)
         files = programs.make_files(root / "files")
         empty = programs.make_files(root / "empty", 0)
+        for python in pythons:
+            first_job(python, root, empty, 0)
         for number in range(options.rounds):
             for python in programs.in_turns(pythons, number):
                 without = first_job(python, root, empty, 0)

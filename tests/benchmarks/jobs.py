@@ -62,6 +62,9 @@ def main() -> int:
     results = programs.Results(pythons)
     with programs.directory() as root:
         sweeps = Sweeps(root, options.jobs)
+        sweeps.run(pythons[-1], JOBLIB, 2)
+        for python in pythons:
+            sweeps.run(python, OURS, 2)
         for number in range(options.rounds):
             for name, data in (("nothing", False), ("dep and outs", True)):
                 joblib = sweeps.run(pythons[-1], JOBLIB, data=data).seconds

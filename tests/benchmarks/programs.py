@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -57,6 +58,7 @@ def in_turns(items: Sequence[T], number: int) -> list[T]:
 def directory() -> Iterator[Path]:
     """One for all that the programs leave. Its name is short: Ray has sockets below it."""
     made = Path(tempfile.mkdtemp(prefix="bench", dir="/tmp"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as after Ctrl-C, nothing is left
     try:
         yield made
     finally:
@@ -64,14 +66,20 @@ def directory() -> Iterator[Path]:
 
 
 def environment(root: Path, **more: str) -> dict[str, str]:
-    """A user's who has set nothing and has run nothing yet. What Ray and we keep is below ``root``."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "AWS_"))}
+    """A user's who has set nothing and has run nothing yet. What Ray and we keep is below ``root``.
+
+    So is bytecode, whatever this machine's own habit: nobody's Ray is compiled anew with every program. Each program
+    has to run once before it is measured.
+    """
+    own = ("RAY_", "AWS_", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     new = tempfile.mkdtemp(prefix="user", dir=root)
     return {
         **kept,
         "XDG_CACHE_HOME": f"{new}/cache",
         "RAY_S3_NODE_DIR": f"{new}/node",
         "RAY_TMPDIR": str(root / "ray"),
+        "PYTHONPYCACHEPREFIX": str(root / "bytecode"),
         "RAY_USAGE_STATS_ENABLED": "0",
         **more,
     }
@@ -92,6 +100,10 @@ def run(command: Sequence[str | Path], cwd: Path, environ: Mapping[str, str]) ->
         too_long.start()
         try:
             _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         finally:
             too_long.cancel()
         seconds = time.perf_counter() - started
