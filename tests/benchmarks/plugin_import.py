@@ -1,6 +1,6 @@
 """How much later a Hydra app starts because the plugin is installed.
 
-    python tests/benchmarks/plugin_import.py [rounds]
+    python tests/benchmarks/plugin_import.py [--rounds 15]
 
 Starts the same app with the plugin and without it (hidden, not uninstalled), in turns. Prints the median
 of the whole app's wall time; of Hydra's own timing of the plugin's modules, which it executes itself, past
@@ -9,6 +9,7 @@ the import system; and of the time in modules that -X importtime lists only wher
 
 from __future__ import annotations
 
+import argparse
 import re
 import statistics
 import subprocess
@@ -73,4 +74,8 @@ def main(rounds: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 15))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=15)
+    sys.exit(main(parser.parse_args().rounds))

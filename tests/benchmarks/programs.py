@@ -62,7 +62,10 @@ def directory() -> Iterator[Path]:
     try:
         yield made
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        deadline = time.monotonic() + 10  # processes of Ray's that are ending may still write there
+        while made.exists() and time.monotonic() < deadline:
+            shutil.rmtree(made, ignore_errors=True)
+            time.sleep(0.1)
 
 
 def environment(root: Path, **more: str) -> dict[str, str]:
