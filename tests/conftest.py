@@ -1,5 +1,7 @@
 """Fixtures of the whole suite; what they start is in the modules named here."""
 
+import logging
+
 import pytest
 from cluster_bed import bare_venv_fixture, bed
 from marking import mark
@@ -17,6 +19,14 @@ __all__ = [
     "session_caches",
     "store",
 ]
+
+
+@pytest.fixture(autouse=True)
+def our_loggers_speak() -> None:
+    """Hydra apps in this process may have configured logging so that other loggers are silent."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("ray_decorator") and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` picks

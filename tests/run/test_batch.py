@@ -29,7 +29,7 @@ class Steered:
         self.read: list[Future[Outcome]] = []
         self.on_wait: Callable[[], None] = self.answer_all
 
-    def stage(self, calls: Sequence[Call]) -> list[Staged]:
+    def stage(self, calls: Sequence[Call], *, first: bool = True) -> list[Staged]:
         maker = JobMaker("/", (), False, False)
         return [Staged(one, maker.make(one, {})) for one in calls]
 
