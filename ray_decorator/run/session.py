@@ -70,6 +70,7 @@ class Session:
         self._changed = ChangedDeps()
         self._start = os.getcwd()
         self._reads: dict[Future[Outcome], tuple[str, list[PathSlot]]] = {}
+        self._reading = threading.Lock()
         self._left_out: set[Path] = set()
         self._bundle_made: float | None = None
         self._lock, self._making = threading.RLock(), threading.RLock()
@@ -214,8 +215,9 @@ class Session:
     def finished(self, outcomes: Iterable[Future[Outcome]]) -> None:
         """See whether what these jobs read in place has changed meanwhile."""
         for outcome in outcomes:
-            if (read := self._reads.pop(outcome, None)) is not None:
-                self._changed.end(*read)
+            with self._reading:  # who comes second finds it done, not under way
+                if (read := self._reads.pop(outcome, None)) is not None:
+                    self._changed.end(*read)
 
     def wait(self, outcomes: Collection[Future[Outcome]]) -> None:
         """As `Engine.wait`."""

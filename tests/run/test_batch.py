@@ -108,6 +108,8 @@ def test_what_was_claimed_is_free_again_however_the_run_ends(session: Steered, t
     session.on_wait = interrupted
     with pytest.raises(KeyboardInterrupt):
         run(session, [call("a", tmp_path)])
+    assert len(session.claims.add(call("a", tmp_path))) == 2  # its job may still write
+    session.started[0][1].set_result(Outcome("a"))
     assert session.claims.add(call("a", tmp_path)) == []
 
 
