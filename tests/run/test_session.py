@@ -70,7 +70,7 @@ def test_two_hundred_submits_share_what_is_expensive(
         "watches": counted(monkeypatch, Watch, "__init__"),
         "sessions": counted(monkeypatch, module.Session, "__init__"),
     }
-    there = ray_decorator(deps=["source"], outs=["target"], ray_remote_kwargs={"num_cpus": 0.01})(copy)
+    there = ray_decorator(deps=["source"], outs=["target"], ray_remote_kwargs={"num_cpus": 0.5})(copy)
     futures = [there.submit("source", f"target{n}") for n in range(200)]
     assert len({future.result(120) for future in futures}) <= 200
     assert all((home / f"target{n}").read_bytes() == b"data" for n in range(200))

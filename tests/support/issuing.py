@@ -150,7 +150,7 @@ def _proxy(server: servers.Server, issuer: Issuer) -> Iterator[str]:
             pass  # clients hang up
 
     proxy = Proxy(("127.0.0.1", 0), Handler)
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{proxy.server_port}"
     finally:

@@ -120,7 +120,7 @@ class _Server(http.server.ThreadingHTTPServer):
 def serve(index: Index) -> Iterator[Index]:
     with _Server(("127.0.0.1", 0), functools.partial(_Handler, index)) as server:
         index.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield index
         server.shutdown()

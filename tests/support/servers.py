@@ -174,7 +174,7 @@ def counting(
             pass  # clients hang up
 
     proxy = Proxy(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread = threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield (
