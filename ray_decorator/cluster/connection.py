@@ -23,9 +23,7 @@ from .watch import patience
 log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 25.0  # Ray itself gives a GCS up after 20
-_CLIENT_SECONDS = (
-    55.0  # Ray Client starts a server of ours on the head, for which it waits 30; and once again
-)
+_CLIENT_SECONDS = 90.0  # Ray Client starts a server of ours on the head, for which it waits 30; once again
 _RETRY_WITHIN = 45.0
 _PROBE_SECONDS = 5.0
 _START_SECONDS = 240.0  # a private Ray, which Ray gives up after some 30 to 90; and once again
