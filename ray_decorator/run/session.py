@@ -22,11 +22,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from pathlib import Path
-from queue import SimpleQueue
 
 from ..cluster.connection import Connection
 from ..cluster.credential_broker import Broker
-from ..cluster.ray_api import connection_mark, in_ray_task
+from ..cluster.ray_api import connection_mark
 from ..cluster.ray_cluster import RayCluster, check_options
 from ..cluster.watch import Watch
 from ..core.errors import ClusterError, InputError, RayS3Error, StoreDeniedError
@@ -39,11 +38,12 @@ from ..store.transfer import Snapshot
 from .batch import Batch
 from .bundle import make_bundle
 from .changed_deps import ChangedDeps
-from .claims import Claims, release_with
+from .claims import Claims
 from .engine import Engine, Staged
 from .jobs import JobMaker
 from .shared_progress import SharedProgress
 from .staging import Staging
+from .submits import Submits
 from .submitted import Submitted
 
 log = logging.getLogger(__name__)
@@ -79,10 +79,8 @@ class Session:
         self._broker: Broker | None = None
         self._watch: Watch | None = None
         self._mark = ""
-        self._submitted: set[Submitted] = set()
+        self._submits = Submits(self)
         self._runs = 0
-        self._queue: SimpleQueue[Submitted | None] = SimpleQueue()
-        self._dispatcher: threading.Thread | None = None
         self._error: RayS3Error | None = None
         self._closed = False
 
@@ -119,28 +117,11 @@ class Session:
 
     def submit(self, call: Call) -> Submitted:
         """Run the call without waiting. What goes wrong with it, whatever it is, is the future's exception."""
-        submitted = Submitted(call, self._lend)
-        self.progress.show()
-        submitted.add_done_callback(self._forget)
-        with self._lock:
-            if self._closed:
-                submitted.settle(error=ClusterError("this process is ending, and takes no more calls"))
-                return submitted
-            self._submitted.add(submitted)
-            self._queue.put(submitted)
-            if self._dispatcher is None:
-                self._dispatcher = threading.Thread(
-                    target=self._dispatch, name="ray-s3-dispatch", daemon=True
-                )
-                self._dispatcher.start()
-        return submitted
+        return self._submits.submit(call)
 
     def cancel_submitted(self) -> None:
         """Cancel all that was submitted and is not done; returns once that is so, within some seconds."""
-        with self._lock:
-            waiting = list(self._submitted)
-        jobs = [outcome for submitted in waiting if (outcome := submitted.withdraw()) is not None]
-        self.stop(jobs)
+        self._submits.cancel()
 
     def close(self, *, cancel: bool = False) -> None:
         """End the session: see above. ``cancel``: what was submitted is cancelled, not waited for."""
@@ -148,16 +129,15 @@ class Session:
             if self._closed:
                 return
             self._closed = True
-            waiting = list(self._submitted)
+        waiting = self._submits.end()
         try:
             while not cancel and (self._runs or not all(one.done() for one in waiting)):
                 # what other threads of the program still run is waited for, as at home
-                if self._engine is None or not self._engine.lend():
+                if not self.lend():
                     wait_for(waiting, timeout=_TICK)
                     time.sleep(_TICK if self._runs else 0)
         finally:
-            self.cancel_submitted()
-            self._queue.put(None)
+            self._submits.cancel()
             for part in (self._watch, self._broker, self._engine):
                 if part is not None:
                     part.close()
@@ -218,6 +198,10 @@ class Session:
             with self._reading:  # who comes second finds it done, not under way
                 if (read := self._reads.pop(outcome, None)) is not None:
                     self._changed.end(*read)
+
+    def lend(self) -> bool:
+        """Where this process is a job itself: let others have its CPUs for a moment. False where that is not so."""
+        return self._engine is not None and self._engine.lend()
 
     def wait(self, outcomes: Collection[Future[Outcome]]) -> None:
         """As `Engine.wait`."""
@@ -295,66 +279,6 @@ class Session:
             )
             for call in calls
         ]
-
-    def _dispatch(self) -> None:
-        """Start what was submitted: all that has come meanwhile as one batch."""
-        while (first := self._queue.get()) is not None:
-            group: list[Submitted | None] = [first]
-            while not self._queue.empty():
-                group.append(self._queue.get())
-            waiting = [one for one in group if one is not None and not one.done()]
-            try:
-                self._start_submitted(waiting)
-            except Exception as exc:
-                for one in waiting:
-                    one.settle(error=exc)
-            if None in group:
-                return
-
-    def _start_submitted(self, waiting: Sequence[Submitted]) -> None:
-        claimed: list[Submitted] = []
-        for one in waiting:
-            if problems := self.claims.add(one.call):
-                one.settle(error=InputError(tuple(problems)))
-            else:
-                claimed.append(one)
-        try:
-            staged = self.stage([one.call for one in claimed], isolate=True)
-        except BaseException:
-            self.claims.release([one.call for one in claimed])
-            raise
-        for one, ready in zip(claimed, staged, strict=True):
-            self._start_one(one, ready)
-
-    def _start_one(self, one: Submitted, ready: Staged | InputError) -> None:
-        try:
-            if isinstance(ready, InputError):
-                raise ready
-            if one.done():  # cancelled meanwhile
-                self.claims.release([one.call])
-                return
-            outcome = self.start(ready)
-        except Exception as exc:
-            self.claims.release([one.call])
-            one.settle(error=exc)
-            return
-        release_with(outcome, self.claims, one.call)
-        one.started(outcome, self._stop_one)
-
-    def _lend(self) -> bool:
-        if not in_ray_task():
-            return False
-        if self._engine is None or not self._engine.lend():
-            time.sleep(_TICK)  # its job is still to be started
-        return True
-
-    def _stop_one(self, outcome: Future[Outcome]) -> None:
-        threading.Thread(target=self.stop, args=([outcome],), name="ray-s3-cancel", daemon=True).start()
-
-    def _forget(self, submitted: Future[object]) -> None:
-        with self._lock:
-            self._submitted.discard(submitted)
-        self.progress.hide()
 
 
 def _problems(deps: Iterable[PathSlot], found: dict[str, Snapshot | InputError]) -> list[str]:

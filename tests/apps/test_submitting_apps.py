@@ -62,3 +62,19 @@ def test_ctrl_c_cancels_what_was_submitted(tmp_path: Path, wait: str) -> None:
     assert app.returncode in (-signal.SIGINT, 1, 130), output
     assert time.monotonic() - since < 40  # and not the minute that the job takes
     assert not (tmp_path / "out").exists()
+
+
+def test_a_ray_that_the_program_replaced_takes_the_next_call(tmp_path: Path) -> None:
+    code = """
+import ray
+work("out", 0.0)
+ray.shutdown()
+ray.init(address="local", num_cpus=1, include_dashboard=False, logging_level="ERROR")
+work("out", 0.0, 7)
+future = work.submit("later", 0.0, 8)
+future.result(60)
+"""
+    app = start(tmp_path, code)
+    output, _ = app.communicate(timeout=120)
+    assert app.returncode == 0, output
+    assert [(tmp_path / name).stat().st_size for name in ("out", "later")] == [7, 8]

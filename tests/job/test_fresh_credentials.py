@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 
 import pytest
 import ray
@@ -36,7 +37,11 @@ def test_a_broker_that_is_gone_gives_nothing(
 ) -> None:
     broker = Answers.remote("")
     assert ask(broker) is None
-    ray.kill(broker)
+    ray.kill(broker)  # which returns before it is dead
+    with pytest.raises(ray.exceptions.RayActorError):
+        for _ in range(200):
+            ray.get(broker.newest.remote(), timeout=20)
+            time.sleep(0.05)
     monkeypatch.setattr(logging.getLogger("ray_decorator.job.fresh_credentials"), "disabled", False)
     with caplog.at_level(logging.WARNING, "ray_decorator.job.fresh_credentials"):
         assert ask(broker) is None

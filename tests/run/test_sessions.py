@@ -58,6 +58,18 @@ def test_equal_settings_in_one_directory_share_a_session(
     assert session_for() is not one
 
 
+def test_another_identity_gets_a_session_of_its_own_and_no_key_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-first")
+    one = session_for()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-second")
+    assert session_for() is not one
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-first")
+    assert session_for() is one
+    assert "of-the" not in repr(list(sessions._sessions))
+
+
 def test_one_that_lost_its_ray_is_closed_and_replaced() -> None:
     lost = session_for()
     lost.usable = False
