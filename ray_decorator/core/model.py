@@ -61,6 +61,7 @@ class Location:
     ``url`` is ``s3://bucket/prefix`` or ``file:///directory``; the rest is for S3: endpoint (None for
     AWS's own), region, and the PEM text of a custom CA bundle. ``credentials`` None means
     that requests are not signed, or, with ``own_credentials``, that each process finds its own as boto3 does.
+    ``patience`` is for how many seconds it may stay away.
     """
 
     url: str
@@ -69,6 +70,7 @@ class Location:
     ca_bundle: str | None = field(repr=False, default=None)
     credentials: Credentials | None = None
     own_credentials: bool = False
+    patience: float = 180.0
 
 
 @dataclass(frozen=True, slots=True)

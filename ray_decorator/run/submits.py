@@ -121,5 +121,5 @@ class Submits:
 
     def _forget(self, submitted: Future[object]) -> None:
         with self._lock:
-            self._unfinished.discard(submitted)  # type: ignore[arg-type]
+            self._unfinished.discard(submitted)
         self._session.progress.hide()

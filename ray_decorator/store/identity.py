@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..core.errors import InputError, StoreDeniedError
 from ..core.model import Credentials, Location
+from .patience import patience
 from .renewal import clock, renewal_time
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _identify_s3(url: str, credentials: str) -> Identity:
         client = boto3.Session(botocore_session=session).client("s3", region_name=region)
     except (BotoCoreError, ValueError) as exc:
         raise StoreDeniedError(f"boto3 cannot say how to reach {url}: {exc}") from exc
-    place = Location(url, client.meta.endpoint_url, client.meta.region_name, ca_bundle)
+    place = Location(url, client.meta.endpoint_url, client.meta.region_name, ca_bundle, patience=patience())
     return Identity(place, _Keys(found, problem), travels=credentials == "driver")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,11 +23,12 @@ from ..core.directories import cache_home, private_directory
 from ..core.errors import BucketNotFoundError, StoreDeniedError, StoreError, StoreUnreachableError
 from ..core.model import Location
 from .identity import own
+from .patience import Patience
 from .renewal import Provider, Renew
 
 if TYPE_CHECKING:
     from obstore import Bytes, GetResult
-    from obstore.store import ClientConfig, RetryConfig, S3Config
+    from obstore.store import BackoffConfig, ClientConfig, RetryConfig, S3Config
 
 _PROBE_KEY = "ray_s3/probe"
 _PAGE = 1000  # what S3 lists at most in one request
@@ -53,7 +54,7 @@ _PATIENT: ClientConfig = {
     "timeout": timedelta(days=30),
 }
 _QUICK: ClientConfig = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=4)}
-_PATIENT_RETRY: RetryConfig = {"max_retries": 8, "retry_timeout": timedelta(minutes=3)}
+_RETRY: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(minutes=3)}  # then it is patience.py's
 _QUICK_RETRY: RetryConfig = {"max_retries": 1, "retry_timeout": timedelta(seconds=4)}
 
 
@@ -67,22 +68,64 @@ def open_store(location: Location, renew: Renew | None = None) -> Store:
     return Store(location, renew)
 
 
+Page = list[tuple[str, int]]
+"""Keys, and the sizes of their objects in bytes."""
+
+
 class Incoming:
-    """An object on its way: its size is known, its bytes are yet to be read."""
+    """An object on its way: its size is known, its bytes are yet to be read. What was cut is asked for again."""
 
     def __init__(self, store: Store, key: str, result: GetResult) -> None:
-        self._store, self._key, self._result = store, key, result
+        self._store, self._key = store, key
+        self._result: GetResult | None = result
         self.size = int(result.meta["size"])
 
     def read(self) -> Bytes:
         """All of it."""
-        with self._store._translated(self._key):
-            return self._result.bytes()
 
-    def chunks(self, size: int) -> Iterator[Bytes]:
+        def attempt() -> Bytes:
+            result = self._asked()
+            with self._store._translated(self._key):
+                return result.bytes()
+
+        return self._store.patience.keep(attempt)
+
+    def chunks(self, size: int) -> Iterator[Bytes | memoryview]:
         """Piece by piece, each of about ``size`` bytes, as they come."""
+        given = 0
+        stream: Iterator[Bytes | memoryview] = self._stream(size)
+
+        def attempt() -> Bytes | memoryview | None:
+            nonlocal stream
+            try:
+                return next(stream, None)
+            except StoreError:
+                stream = _after(given, self._stream(size))  # many servers answer a range with all there is
+                raise
+
+        while (piece := self._store.patience.keep(attempt)) is not None:
+            given += len(memoryview(piece))
+            yield piece
+
+    def _stream(self, size: int) -> Iterator[Bytes]:
+        result = self._asked()
         with self._store._translated(self._key):
-            yield from self._result.stream(min_chunk_size=size)
+            yield from result.stream(min_chunk_size=size)
+
+    def _asked(self) -> GetResult:
+        if (result := self._result) is None:
+            with self._store._translated(self._key):
+                return obstore.get(self._store._backend, self._key)
+        self._result = None
+        return result
+
+
+def _after(skipped: int, pieces: Iterable[Bytes]) -> Iterator[memoryview]:
+    for piece in pieces:
+        view = memoryview(piece)
+        if rest := view[skipped:]:
+            yield rest
+        skipped = max(0, skipped - len(view))
 
 
 class Store:
@@ -97,8 +140,11 @@ class Store:
         """How many requests it is worth to have under way at once."""
         self.ranges = True
         """Whether the server answers ranged reads as it should; set to False by who finds out (rclone)."""
+        self.patience = Patience(self.place, location.patience)
         with self._translated(""):
-            self._backend = self._open(_PATIENT, _PATIENT_RETRY)
+            self._backend = self._open(_PATIENT, _RETRY)
+            # a part is sent again for as long as it takes: else the whole file would be
+            self._parts_backend = self._open(_PATIENT, _parts_retry(location.patience))
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
@@ -132,66 +178,110 @@ class Store:
         S3 answers so also where the bucket is missing, or the credentials are wrong: the next request
         will tell. It denies a key that is not there to who may not list the bucket.
         """
-        with self._translated(key):
-            try:
-                return int(obstore.head(self._backend, key)["size"])
-            except FileNotFoundError:
-                return None
-            except PermissionDeniedError:
-                if self._lapsed():
-                    raise
-                return None
+
+        def attempt() -> int | None:
+            with self._translated(key):
+                try:
+                    return int(obstore.head(self._backend, key)["size"])
+                except FileNotFoundError:
+                    return None
+                except PermissionDeniedError:
+                    if self._lapsed():
+                        raise
+                    return None
+
+        return self.patience.keep(attempt)
 
     def get(self, key: str) -> Incoming | None:
         """Begin to read an object; None where there is none."""
-        with self._translated(key):
-            try:
-                return Incoming(self, key, obstore.get(self._backend, key))
-            except FileNotFoundError as exc:
-                if _code(exc) == "NoSuchBucket":
-                    raise
-                return None
+
+        def attempt() -> Incoming | None:
+            with self._translated(key):
+                try:
+                    return Incoming(self, key, obstore.get(self._backend, key))
+                except FileNotFoundError as exc:
+                    if _code(exc) == "NoSuchBucket":
+                        raise
+                    return None
+
+        return self.patience.keep(attempt)
 
     def get_range(self, key: str, start: int, length: int) -> Bytes:
         """So many bytes of an object that is there, from ``start`` on."""
-        with self._translated(key):
-            return obstore.get_range(self._backend, key, start=start, length=length)
+
+        def attempt() -> Bytes:
+            with self._translated(key):
+                return obstore.get_range(self._backend, key, start=start, length=length)
+
+        return self.patience.keep(attempt)
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object in one request."""
-        with self._translated(key):
-            obstore.put(self._backend, key, data, use_multipart=False)
 
-    def put_parts(self, key: str, chunks: Iterable[bytes], size: int, part: int, window: int) -> None:
+        def attempt() -> None:
+            with self._translated(key):
+                obstore.put(self._backend, key, data, use_multipart=False)
+
+        self.patience.keep(attempt)
+
+    def put_parts(
+        self, key: str, chunks: Callable[[], Iterable[bytes]], size: int, part: int, window: int
+    ) -> None:
         """Write an object of ``size`` bytes from its chunks, in parts of ``part`` bytes, ``window`` at once.
 
-        An exception that ``chunks`` raises aborts the upload: the object does not come to be.
+        ``chunks`` makes them, anew for each attempt. An exception that they raise aborts the upload: the object
+        does not come to be.
         """
         part = max(part, -(-size // _UPLOAD_PARTS))
-        try:
-            with self._translated(key):
-                obstore.put(
-                    self._backend,
-                    key,
-                    iter(chunks),
-                    use_multipart=True,
-                    chunk_size=part,
-                    max_concurrency=window,
-                )
-        except StoreError:
-            # where the answer to the last request is lost, obstore repeats it, and finds the upload gone
-            if self.head(key) != size:
-                raise
+
+        def attempt() -> None:
+            try:
+                with self._translated(key):
+                    obstore.put(
+                        self._parts_backend,
+                        key,
+                        iter(chunks()),
+                        use_multipart=True,
+                        chunk_size=part,
+                        max_concurrency=window,
+                    )
+            except StoreError:
+                # where the answer to the last request is lost, obstore repeats it, and finds the upload gone
+                if self.head(key) != size:
+                    raise
+
+        self.patience.keep(attempt)
 
     def delete(self, key: str) -> None:
         """Remove an object; that it was not there is no error."""
-        with self._translated(key), contextlib.suppress(FileNotFoundError):
-            obstore.delete(self._backend, key)
 
-    def list(self, prefix: str) -> Iterator[list[tuple[str, int]]]:
+        def attempt() -> None:
+            with self._translated(key), contextlib.suppress(FileNotFoundError):
+                obstore.delete(self._backend, key)
+
+        self.patience.keep(attempt)
+
+    def list(self, prefix: str) -> Iterator[Page]:
         """Pages of (key, size) of all below ``prefix``: a request each on S3, in the order of keys there."""
+        last: str | None = None
+        pages = self._pages(prefix, last)
+
+        def attempt() -> Page | None:
+            nonlocal pages
+            try:
+                return next(pages, None)
+            except StoreError:
+                pages = self._pages(prefix, last)
+                raise
+
+        while (page := self.patience.keep(attempt)) is not None:
+            if page:
+                last = page[-1][0]
+                yield page
+
+    def _pages(self, prefix: str, after: str | None) -> Iterator[Page]:
         with self._translated(prefix):
-            for page in obstore.list(self._backend, prefix, chunk_size=_PAGE):
+            for page in obstore.list(self._backend, prefix, chunk_size=_PAGE, offset=after):
                 yield [(meta["path"], meta["size"]) for meta in page]
 
     def _open(self, client: ClientConfig, retry: RetryConfig) -> LocalStore | S3Store:
@@ -291,6 +381,13 @@ def _s3_config(place: Location, *, signed: bool) -> S3Config:
     # never left out: obstore would take this process's AWS_ENDPOINT_URL, which may not be the driver's
     config["endpoint"] = place.endpoint or f"https://s3.{config['region']}.amazonaws.com"
     return config
+
+
+def _parts_retry(seconds: float) -> RetryConfig:
+    backoff: BackoffConfig = {
+        "init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 2
+    }  # fmt: skip
+    return {"max_retries": 1_000, "retry_timeout": timedelta(seconds=seconds), "backoff": backoff}
 
 
 def _provider(place: Location, renew: Renew | None) -> Provider | None:

@@ -106,8 +106,8 @@ def _send(entry: Entry, store: Store, budget: Budget, progress: Progress) -> Non
     key = object_key(entry.md5)
     if entry.size > _WHOLE:
         with budget.hold(_WINDOW * _PART):
-            chunks = _chunks(entry, progress)
-            store.put_parts(key, chunks, entry.size, _PART, _WINDOW)
+            sent = _Sent(progress)
+            store.put_parts(key, lambda: _chunks(entry, sent.again()), entry.size, _PART, _WINDOW)
         progress.advance("uploading", 1)
         return
     with budget.hold(entry.size):
@@ -126,7 +126,23 @@ def _whole(entry: Entry) -> bytes:
     return data
 
 
-def _chunks(entry: Entry, progress: Progress) -> Iterator[bytes]:
+class _Sent:
+    """How far one upload is. Where it begins again, so does its progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._size = progress, 0
+
+    def again(self) -> _Sent:
+        self._progress.advance("uploading", 0, -self._size)
+        self._size = 0
+        return self
+
+    def advance(self, size: int) -> None:
+        self._size += size
+        self._progress.advance("uploading", 0, size)
+
+
+def _chunks(entry: Entry, sent: _Sent) -> Iterator[bytes]:
     """The file's bytes. If they are others than the entry's, InputError at the end aborts the upload."""
     state = md5()
     try:
@@ -137,7 +153,7 @@ def _chunks(entry: Entry, progress: Progress) -> Iterator[bytes]:
                 if not trusted:
                     state.update(data)
                 yield data
-                progress.advance("uploading", 0, len(data))
+                sent.advance(len(data))
             over = os.read(file.fileno(), 1)
             same = trusted and Stamp.of(os.fstat(file.fileno())) == entry.stamp
     except OSError as exc:

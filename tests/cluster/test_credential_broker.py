@@ -37,8 +37,7 @@ def test_a_task_outlives_its_credentials(issuer: Issuer, ray_session: str) -> No
         store, started, times = open_store(location, partial(ask, handle)), time.time(), 0
         while time.time() < started + seconds:
             store.put(f"key{os.getpid()}", b"x")
-            chunks = [b"x" * (3 << 20)] * 2
-            store.put_parts(f"big{os.getpid()}", iter(chunks), 6 << 20, 5 << 20, 2)
+            store.put_parts(f"big{os.getpid()}", lambda: [b"x" * (3 << 20)] * 2, 6 << 20, 5 << 20, 2)
             times += 1
             time.sleep(0.1)
         return times

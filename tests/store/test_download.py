@@ -71,7 +71,9 @@ class TestVerified:
         source = tree(tmp_path / "t", {"f": good})
         taken = sent(source, store, hashes)
         key = object_key(md5(good))
-        store.put_parts(key, [bad[i : i + 8 * MIB] for i in range(0, size, 8 * MIB)], size, 8 * MIB, 4)
+        store.put_parts(
+            key, lambda: [bad[i : i + 8 * MIB] for i in range(0, size, 8 * MIB)], size, 8 * MIB, 4
+        )
         for home in (tmp_path / "new", tree(tmp_path / "standing", {"f": b"old"})):
             before = read(home)
             with pytest.raises(CorruptObjectError) as info:

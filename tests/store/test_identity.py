@@ -88,7 +88,7 @@ class TestCredentialsThatEnd:
             with pytest.raises(StoreDeniedError, match="they expired at"):
                 ask("key")
         with pytest.raises(StoreDeniedError, match="they expired at"):
-            store.put_parts("key", iter([b"x" * (6 << 20)]), 6 << 20, 5 << 20, 2)
+            store.put_parts("key", lambda: [b"x" * (6 << 20)], 6 << 20, 5 << 20, 2)
 
     def test_a_worker_that_is_told_nothing_new(self, issuer: Issuer) -> None:
         issuer.lasting(1)

@@ -60,7 +60,7 @@ class TestEveryStore:
 
     def test_parts_become_one_object(self, store: Store) -> None:
         chunks = [bytes([number]) * (5 << 20) for number in range(3)] + [b"end"]
-        store.put_parts("big", chunks, size=(15 << 20) + 3, part=5 << 20, window=2)
+        store.put_parts("big", lambda: chunks, size=(15 << 20) + 3, part=5 << 20, window=2)
         incoming = store.get("big")
         assert incoming is not None
         assert b"".join(bytes(chunk) for chunk in incoming.chunks(1 << 20)) == b"".join(chunks)
@@ -72,7 +72,7 @@ class TestEveryStore:
             raise InputError("the file changed")
 
         with pytest.raises(InputError, match="the file changed"):
-            store.put_parts("big", chunks(), size=20 << 20, part=5 << 20, window=2)
+            store.put_parts("big", chunks, size=20 << 20, part=5 << 20, window=2)
         assert store.head("big") is None
 
     def test_repr_and_pickles_of_a_location_tell_no_secret_on_screen(self, store: Store) -> None:
@@ -227,9 +227,7 @@ class TestLocate:
 
 
 def test_a_store_that_dies_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray_decorator.store.store as module
-
-    monkeypatch.setattr(module, "_PATIENT_RETRY", {"max_retries": 1})
+    monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "1")
     with servers.rclone(tmp_path) as server:
         store = s3_store(server, monkeypatch)
         store.put("key", b"x")

@@ -87,7 +87,8 @@ class Requests:
         return [path for seen, path in self.seen if seen == verb]
 
 
-Fault = Literal["500", "lost"]
+Fault = Literal["500", "503", "lost", "cut", "reset"]
+_SAID = {"500": b"<Error><Code>InternalError</Code></Error>", "503": b"<Error><Code>SlowDown</Code></Error>"}
 
 
 @contextmanager
@@ -98,7 +99,8 @@ def counting(
 ) -> Iterator[tuple[Server, Requests]]:
     """The same server behind a proxy that counts the requests, and answers AccessDenied to some.
 
-    ``fault``: what befalls a request: the answer 500 and nothing done, or done and the answer ``lost``.
+    ``fault``: what befalls a request: the answer 500 or 503 and nothing done; a ``reset`` of the connection
+    before it is read; done, and the answer ``lost``; done, and the answer ``cut`` in the middle of its body.
     """
     requests, lock = Requests(), threading.Lock()
     upstream = re.sub("^https?://", "", server.endpoint)
@@ -116,8 +118,11 @@ def counting(
                 requests.most_flying = max(requests.most_flying, requests.flying)
                 befalls = fault(verb, self.path)
             try:
-                if befalls == "500":
-                    return self._answer(500, {}, b"<Error><Code>InternalError</Code></Error>")
+                if befalls in _SAID:
+                    return self._answer(int(befalls), {}, _SAID[befalls])
+                if befalls == "reset":
+                    self.close_connection = True
+                    return
                 status, headers, data = self._ask(body)
             finally:
                 with lock:
@@ -127,7 +132,7 @@ def counting(
                 return
             if refuse(verb, self.path) or (status == 404 and refuse(f"missing {verb}", self.path)):
                 status, headers, data = 403, {}, _DENIED
-            self._answer(status, headers, data)
+            self._answer(status, headers, data, cut=befalls == "cut")
 
         def _ask(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
             # a connection for each: one kept open may be closed by the server just when it is used again
@@ -142,7 +147,7 @@ def counting(
             finally:
                 connection.close()
 
-        def _answer(self, status: int, headers: dict[str, str], data: bytes) -> None:
+        def _answer(self, status: int, headers: dict[str, str], data: bytes, cut: bool = False) -> None:
             self.send_response(status)
             length = str(len(data))
             for name, value in headers.items():
@@ -159,7 +164,9 @@ def counting(
             self.send_header("Content-Length", length)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(data)
+                self.wfile.write(data[: len(data) // 2] if cut else data)
+            if cut:
+                self.close_connection = True
 
         do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _forward
 

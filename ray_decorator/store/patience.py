@@ -1,0 +1,107 @@
+"""How long a store may stay away: requests are sent again until then, and one line says that a run waits for it.
+
+What is waited for: no connection, a connection that is cut, an answer 5xx or 429. It is measured in time, not in
+tries: a server that was down for half a minute has cost a run half a minute.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..core.errors import InputError, StoreError, StoreUnreachableError, text_of
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SECONDS = 180.0
+_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+_QUIET = 2.0  # seconds of trouble that nobody needs to hear of
+_PASSING = re.compile(
+    r"kind: |[Ss]erver error|status(: | code )(5\d\d|429)|SlowDown|InternalError|ServiceUnavailable|error decoding"
+    r"|connection (closed|reset)|[Ii]ncomplete|Error performing DELETE"
+)
+"""What obstore says of requests that may succeed when sent again; of a lost answer it tells the DELETE after it."""
+
+
+def patience() -> float:
+    """For how many seconds a store may stay away: RAY_S3_STORE_PATIENCE, 180 by default.
+
+    Raises InputError for what is no such number.
+    """
+    given = os.environ.get("RAY_S3_STORE_PATIENCE") or str(SECONDS)
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise InputError(
+            f"RAY_S3_STORE_PATIENCE is {given!r}; expected for how many seconds a run may wait for a store that "
+            f"does not answer, a number such as {SECONDS:.0f}"
+        )
+    return seconds
+
+
+def is_passing(error: StoreError) -> bool:
+    """Whether the same request may succeed when it is sent again."""
+    if isinstance(error, StoreUnreachableError):
+        return True
+    return type(error) is StoreError and bool(_PASSING.search(text_of(error.__cause__ or error)))
+
+
+class Patience:
+    """Shared by all threads that use one store: what one of them has seen, the others need not tell again."""
+
+    def __init__(self, place: str, seconds: float) -> None:
+        self.seconds = seconds
+        self._place = place
+        self._lock = threading.Lock()
+        self._since: float | None = None
+        self._told = False
+
+    def keep(self, attempt: Callable[[], T], passing: Callable[[StoreError], bool] = is_passing) -> T:
+        """What ``attempt`` returns in the end. Raises its error where that stays, or was no passing one."""
+        began: float | None = None
+        pause = _PAUSE
+        while True:
+            try:
+                result = attempt()
+            except StoreError as exc:
+                now = time.monotonic()
+                began = now if began is None else began
+                if not passing(exc) or now - began >= self.seconds:
+                    raise
+                self._trouble(exc, now)
+                time.sleep(min(pause, max(0.0, began + self.seconds - now)))
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            if began is not None:
+                self._over()
+            return result
+
+    def _trouble(self, error: StoreError, now: float) -> None:
+        with self._lock:
+            self._since = now if self._since is None else self._since
+            tell = not self._told and now - self._since >= min(_QUIET, self.seconds / 4)
+            self._told |= tell
+        if tell:
+            log.warning(
+                "%s does not answer as it should: waiting for it, up to %.0f s "
+                "(RAY_S3_STORE_PATIENCE). It says: %s",
+                self._place,
+                self.seconds,
+                text_of(error.__cause__ or error).partition("\n")[0],
+            )
+
+    def _over(self) -> None:
+        with self._lock:
+            if self._told and self._since is not None:
+                log.info("%s answers again, after %.0f s", self._place, time.monotonic() - self._since)
+            self._since, self._told = None, False

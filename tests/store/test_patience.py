@@ -1,0 +1,138 @@
+"""Stores that stall, cut, refuse for a while, or are gone: real servers behind a proxy that does so."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import servers
+from store_fixtures import s3_store
+from trees import numbered, read, tree
+
+from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.core.errors import InputError, StoreDeniedError, StoreError, StoreUnreachableError
+from ray_decorator.core.progress import NoProgress
+from ray_decorator.store.patience import SECONDS, Patience, is_passing, patience
+from ray_decorator.store.store import Store
+from ray_decorator.store.transfer import pull_all, push, snapshot
+
+BIG = (20 << 20) + 17
+
+
+@pytest.fixture(params=["rclone", "moto"])
+def server(request: pytest.FixtureRequest) -> servers.Server:
+    found: servers.Server = request.getfixturevalue(request.param)
+    return found
+
+
+def test_the_patience_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_S3_STORE_PATIENCE", raising=False)
+    assert patience() == SECONDS == 180
+    monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "7.5")
+    assert patience() == 7.5
+    for wrong in ("soon", "nan", "inf", "-1"):
+        monkeypatch.setenv("RAY_S3_STORE_PATIENCE", wrong)
+        with pytest.raises(InputError, match=f"RAY_S3_STORE_PATIENCE is '{wrong}'; expected for how many"):
+            patience()
+
+
+def test_what_is_no_passing_trouble_is_told_at_once() -> None:
+    tries: list[int] = []
+
+    def denied() -> None:
+        tries.append(1)
+        raise StoreDeniedError("no")
+
+    with pytest.raises(StoreDeniedError):
+        Patience("there", 60).keep(denied)
+    assert tries == [1]
+    assert is_passing(StoreUnreachableError("nobody")) and not is_passing(StoreError("in another region"))
+
+
+def test_the_wait_and_its_end_are_told_once_for_all_threads(caplog: pytest.LogCaptureFixture) -> None:
+    waiting, since = Patience("s3://there", 20), time.monotonic()
+
+    def down_for_a_while() -> str:
+        if time.monotonic() - since < 4:
+            raise StoreUnreachableError("nobody answers\nmore of it")
+        return "up"
+
+    logging.getLogger("ray_decorator.store.patience").disabled = False
+    with caplog.at_level(logging.INFO, "ray_decorator.store.patience"):
+        threads = [threading.Thread(target=waiting.keep, args=(down_for_a_while,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0] == (
+        "s3://there does not answer as it should: waiting for it, up to 20 s (RAY_S3_STORE_PATIENCE). "
+        "It says: nobody answers"
+    )
+    assert len(told) == 2 and told[1].startswith("s3://there answers again, after ")
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    """Files of all the sizes that are sent in ways of their own."""
+    files = {
+        **numbered(40),
+        "whole": b"w" * (1 << 20),
+        "streamed": os.urandom(12 << 20),
+        "parts": os.urandom(BIG),
+    }
+    return tree(tmp_path / "there", files)
+
+
+def moved(store: Store, source: Path, target: Path, hashes: HashCache) -> None:
+    """Bring the tree to the store and from there to ``target``."""
+    taken = snapshot(source, hashes, NoProgress())
+    push(taken, store, hashes, NoProgress())
+    (pulled,) = pull_all([(taken.content, target)], store, hashes, NoProgress())
+    assert pulled.error is None, pulled.error
+
+
+@pytest.mark.parametrize("fault", ["503", "reset", "lost", "cut"])
+def test_a_third_of_all_requests_fail_and_nothing_is_lost(
+    fault: servers.Fault, server: servers.Server, there: Path, tmp_path: Path, hashes: HashCache,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    dice = random.Random(7)
+    with servers.counting(server, fault=lambda verb, path: fault if dice.random() < 0.3 else None) as (
+        proxy,
+        _,
+    ):
+        moved(s3_store(proxy, monkeypatch), there, tmp_path / "home", hashes)
+    assert read(there) == read(tmp_path / "home")
+
+
+@pytest.mark.parametrize("stage", ["PUT", "POST", "GET"])
+def test_a_store_that_is_down_for_some_seconds_is_waited_for(
+    stage: str, server: servers.Server, there: Path, tmp_path: Path, hashes: HashCache,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    first: list[float] = []
+
+    def down(verb: str, path: str) -> servers.Fault | None:
+        if verb == stage:
+            first.append(time.monotonic())
+        return "503" if first and time.monotonic() - first[0] < 8 else None
+
+    with servers.counting(server, fault=down) as (proxy, _):
+        moved(s3_store(proxy, monkeypatch), there, tmp_path / "home", hashes)
+    assert first and read(there) == read(tmp_path / "home")
+
+
+def test_one_that_is_down_for_good_is_an_error_within_the_patience(
+    rclone: servers.Server, there: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "3")
+    with servers.counting(rclone, fault=lambda verb, path: "503") as (proxy, _):
+        store = s3_store(proxy, monkeypatch)
+        with pytest.raises(StoreError, match=r"failed at files/md5/.*503"):
+            push(snapshot(there, hashes, NoProgress()), store, hashes, NoProgress())
