@@ -38,6 +38,7 @@ from ..store.store import Store, open_store
 from ..store.transfer import Snapshot, push_all, snapshot
 from .cache import Checkout, NodeCache
 from .fresh_credentials import ask
+from .leftovers import alone
 from .process_state import restored
 from .scratch import Scratch, attempts, job_root, open_scratch
 
@@ -245,7 +246,8 @@ def _call(
         function: Callable[[bytes, Paths], Any] = pickle.loads(func)
         paths = _paths(job, deps, outs)
         started = time.monotonic()
-        value = function(job.payload, paths)
+        with alone(job.name):
+            value = function(job.payload, paths)
         _end_if_forked(process, None)
         seconds = time.monotonic() - started
         return _dump_value(value), None, seconds

@@ -22,7 +22,11 @@ def main() -> None:
         runner.main()
         return
     os.close(int(sys.argv[1]))  # else the pipe of a runner that crashed would not end
+    from ..job.leftovers import adopt_orphans, kill_descendants
+
+    adopt_orphans(True)
     _, status = os.waitpid(child, 0)
+    kill_descendants(os.getpid())  # what the job of a runner that crashed has started
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         os.kill(os.getpid(), -code)

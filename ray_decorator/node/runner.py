@@ -22,6 +22,7 @@ from pathlib import Path
 from ..core.errors import MissingObjectError
 from ..core.failures import failure_of
 from ..core.model import Bundle, Credentials, Receipt, Requirements
+from ..job.leftovers import kill_descendants
 from ..job.run import location, serve_job
 from ..job.workplace import workplace
 from ..store.store import open_store
@@ -34,6 +35,7 @@ _END_SECONDS = 60.0  # for what is kept to be handed on, once the supervisor is 
 _ENVIRON = (
     "PYTHONPATH",
     "PATH",
+    "PYTHONUNBUFFERED",
     "RAY_ADDRESS",
     "RAY_RUNTIME_ENV_HOOK",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
@@ -127,6 +129,7 @@ class _Line:
             self.requests.put(None)
             time.sleep(_END_SECONDS)
         # nobody waits for the job any more: with it goes all that it has started
+        kill_descendants(os.getpid())
         os.killpg(0, signal.SIGKILL)
 
 

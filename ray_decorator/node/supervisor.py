@@ -36,6 +36,7 @@ from ..core.errors import ClusterError, InputError, JobError, PackagesError, Ray
 from ..core.model import Bundle, Failure, Job, Receipt
 from ..environment import build
 from ..job import fresh_credentials
+from ..job.leftovers import kill_descendants
 from .messages import AskCredentials, Finished, NestedRay, NewCredentials, Request
 
 _TICK = 0.2  # seconds; Ray cancels by an exception in this thread, which no system call notices
@@ -98,6 +99,7 @@ class Runner:
         source = str(Path(__file__).resolve().parent.parent.parent)
         environ = {**os.environ, "PYTHONPATH": _joined(source, "PYTHONPATH")}
         environ["PATH"] = _joined(os.path.dirname(python), "PATH")
+        environ["PYTHONUNBUFFERED"] = "1"  # Ray names a line after the job that runs when it is written
         self._process = subprocess.Popen(
             [python, "-m", "ray_decorator.node.guard", str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
@@ -145,6 +147,7 @@ class Runner:
 
     def _kill(self) -> int | None:
         """Its exit code; None where it is not gone even now."""
+        kill_descendants(self._process.pid)  # also those in sessions of their own
         with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left of its group
             os.killpg(self._process.pid, signal.SIGKILL)
         return self._code()

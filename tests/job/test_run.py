@@ -215,3 +215,22 @@ class TestRescue:
 def test_credentials_travel_apart_from_the_rest() -> None:
     place = Location("s3://bucket/x", endpoint="http://e")
     assert location(pickle.dumps(place), pickle.dumps(None)) == place
+
+
+def test_what_its_threads_write_comes_home_as_from_a_program(where: Location, tmp_path: Path) -> None:
+    def late(payload: bytes, paths: Paths) -> str:
+        import threading
+        import time
+
+        def write() -> None:
+            time.sleep(0.3)
+            Path(paths.outs[0]).write_text("late")
+
+        threading.Thread(target=write).start()
+        return "returned"
+
+    out = Out("model", "model.txt", home=home_of(tmp_path / "model.txt"))
+    receipt = run(late, job(outs=(out,)), where, at_home=True)
+    assert (receipt.failure, receipt.unwritten) == (None, ())
+    assert pickle.loads(receipt.value or b"") == "returned"
+    assert (tmp_path / "model.txt").read_text() == "late"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
+import pytest
 from runner_process import RunnerProcess, runner
 
 from ray_decorator.core.model import Credentials
@@ -96,3 +98,26 @@ def test_a_thread_that_a_job_has_left_does_not_keep_it(runner: RunnerProcess) ->
 def test_a_request_that_cannot_be_read_ends_it(runner: RunnerProcess) -> None:
     runner.line.send_bytes(b"garbage")
     assert runner.code() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("ends", ["its supervisor is gone", "it crashes"])
+def test_what_has_a_session_of_its_own_ends_with_a_busy_one(
+    ends: str, runner: RunnerProcess, tmp_path: Path
+) -> None:
+    crash = "os.kill(os.getpid(), 9)\n" if ends == "it crashes" else ""
+    runner.start(
+        "import os, subprocess, time\nfrom ray_decorator.node import runner\n"
+        "child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\n"
+        f"{crash}runner.nested_ray_begins()\ntime.sleep(600)"
+    )
+    if not crash:
+        assert runner.received() == NestedRay()
+        runner.line.close()
+    assert runner.code() == -9
+    child = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 30
+    while not _has_ended(child):
+        assert time.monotonic() < deadline, "it runs on"
+        time.sleep(0.02)

@@ -14,9 +14,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from runner_process import Runs
 
 from ray_decorator.core.errors import ClusterError, JobError
-from ray_decorator.core.model import Bundle, Receipt
+from ray_decorator.core.model import Bundle, Location, Receipt
 from ray_decorator.node import supervisor
 from ray_decorator.node.messages import Request
 
@@ -222,3 +223,31 @@ def test_cpus_are_lent_until_the_job_is_done(ray_session: str) -> None:
         return done.is_set()
 
     assert ray.get(lends.remote(), timeout=120)
+
+
+def test_what_a_job_prints_appears_at_once_also_without_a_newline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(supervisor, "_ray_environ", dict)
+    code = (
+        "import subprocess, sys, time\nprint('half a line', end='')\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; print(7, end=str()); time.sleep(600)'])\n"
+        "time.sleep(600)"
+    )
+    store = pickle.dumps(Location((tmp_path / "store").as_uri()))
+    made = supervisor.Runner(sys.executable, pickle.dumps(Bundle(None, None)), "digest")
+    made._connection.send_bytes(
+        pickle.dumps(
+            Request(
+                "run", b"", pickle.dumps(Runs(code)), store, pickle.dumps(None), dict(os.environ), "n", True
+            )
+        )
+    )
+    try:
+        seen, deadline = "", time.monotonic() + 60
+        while seen != "half a line7":
+            assert time.monotonic() < deadline, f"only {seen!r} has appeared"
+            time.sleep(0.05)
+            seen += capfd.readouterr().out
+    finally:
+        made._kill()

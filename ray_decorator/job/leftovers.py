@@ -1,0 +1,171 @@
+"""Nothing outlives a job unasked: its threads are waited for, and its processes are ended.
+
+A job is done when its non-daemon threads are, as a program at home is. Threads of an executor that has no work
+are not waited for: Python ends these by itself. Then all processes that the job has started get SIGTERM, and
+SIGKILL after 5 s. On Linux these are also the ones in sessions of their own. What shall live on is started with
+``RAY_S3_KEEP=1`` in its environment, and in a session of its own, so that it also outlives a job that is
+cancelled. Detached actors of Ray are not processes of the job.
+
+Without /proc (macOS) processes are left alone here. Standard library only: node.supervisor imports it.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures.thread as pools
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+KEEP = b"RAY_S3_KEEP=1"
+
+_TERM_SECONDS = 5.0
+_KILL_SECONDS = 2.0
+_SAY_SECONDS = 10.0
+_TICK = 0.02
+_SUBREAPER, _GET_SUBREAPER = 36, 37  # PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER of <linux/prctl.h>
+# Python's own helpers: shared by all jobs of a process, and gone when it is
+_HELPERS = (b"resource_tracker import main", b"multiprocessing.forkserver import main")
+
+
+@contextlib.contextmanager
+def alone(name: str) -> Iterator[None]:
+    """At the end, wait for the threads, and end the processes, that were started meanwhile. ``name`` is the job's."""
+    process, threads, before = os.getpid(), set(threading.enumerate()), set(_children(os.getpid()))
+    was_subreaper = adopt_orphans(True)
+    wait = True
+    try:
+        yield
+    except KeyboardInterrupt:  # cancelled
+        wait = False
+        raise
+    finally:
+        if os.getpid() == process:  # else a child that the job forked has come out of it
+            try:
+                if wait:
+                    _wait_for_threads(name, threads)
+            finally:
+                _end_children(before)
+                adopt_orphans(was_subreaper)
+
+
+def adopt_orphans(adopt: bool) -> bool:
+    """Whether descendants whose parents end become children of this process; returns what held before."""
+    if sys.platform != "linux":
+        return False
+    libc, before = ctypes.CDLL(None), ctypes.c_int()
+    libc.prctl(_GET_SUBREAPER, ctypes.byref(before), 0, 0, 0)
+    if bool(before.value) != adopt:
+        libc.prctl(_SUBREAPER, int(adopt), 0, 0, 0)
+    return bool(before.value)
+
+
+def kill_descendants(pid: int, spared: Iterable[int] = ()) -> None:
+    """SIGKILL for all that a process has started, but for what was told to live on, and ``spared``."""
+    for each in set(_descendants(_children(pid))) - set(spared):
+        if not _is_kept(each):
+            _send(each, signal.SIGKILL)
+
+
+def _wait_for_threads(name: str, before: set[threading.Thread]) -> None:
+    started, said = time.monotonic(), False
+    while busy := _busy_threads(before):
+        if not said and time.monotonic() - started > _SAY_SECONDS:
+            said = True
+            names = ", ".join(sorted(thread.name for thread in busy))
+            print(f"ray-s3: {name} waits for its threads ({names})", file=sys.stderr, flush=True)
+        busy[0].join(_TICK)
+
+
+def _busy_threads(before: set[threading.Thread]) -> list[threading.Thread]:
+    new = [each for each in threading.enumerate() if each not in before and not each.daemon]
+    # a thread of a pool may be about to begin what it has taken: look twice
+    busy = [each for each in new if not _is_idle(each)]
+    if new and not busy:
+        time.sleep(_TICK)
+        busy = [each for each in new if each.is_alive() and not _is_idle(each)]
+    return busy
+
+
+def _is_idle(thread: threading.Thread) -> bool:
+    """Whether it belongs to an executor that has nothing to do, which Python itself would end at its exit."""
+    if (pending := getattr(thread, "pending_work_items", None)) is not None:  # of a pool of processes
+        return not pending
+    frame = sys._current_frames().get(thread.ident or 0)
+    return frame is not None and frame.f_code is pools._worker.__code__
+
+
+def _end_children(before: set[int]) -> None:
+    def left() -> list[int]:
+        new = [pid for pid in _children(os.getpid()) if pid not in before]
+        return [pid for pid in _descendants(new) if _runs(pid) and not _is_kept(pid)] if new else []
+
+    def none_left_after_kill() -> bool:
+        pids = left()
+        for pid in pids:
+            _send(pid, signal.SIGKILL)
+        return not pids
+
+    if pids := left():
+        for pid in pids:
+            _send(pid, signal.SIGTERM)
+        if not _within(_TERM_SECONDS, lambda: not left()):
+            _within(_KILL_SECONDS, none_left_after_kill)
+    _reap(before)
+
+
+def _reap(before: set[int]) -> None:
+    dead = [pid for pid in _children(os.getpid()) if pid not in before and not _runs(pid)]
+    if dead and (multiprocessing := sys.modules.get("multiprocessing")) is not None:
+        multiprocessing.active_children()  # it keeps a list of its own
+    for pid in dead:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def _within(seconds: float, is_so: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (so := is_so()) and time.monotonic() < deadline:
+        time.sleep(_TICK)
+    return so
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # it has ended, or there is no /proc
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as children:
+                found.extend(map(int, children.read().split()))
+    return found
+
+
+def _descendants(pids: Iterable[int]) -> Iterator[int]:
+    for pid in pids:
+        yield pid
+        yield from _descendants(_children(pid))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _is_kept(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as environ, open(f"/proc/{pid}/cmdline", "rb") as line:
+            command = line.read()
+            return KEEP in environ.read().split(b"\0") or any(each in command for each in _HELPERS)
+    except OSError:
+        return False
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
