@@ -14,6 +14,7 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import filter_overrides
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from ray_decorator.core import pickling, slots
@@ -28,7 +29,7 @@ class ComposedJob:
     """What the driver keeps of a job: little, for a sweep may have thousands.
 
     ``pickled`` is the whole config, ``directory`` the job's at home, ``label`` what the user calls it;
-    ``problems`` are what is wrong with its deps and outs.
+    ``problems`` are what is wrong with its deps and outs; ``bare``: it is no job of a sweep.
     """
 
     num: int
@@ -40,6 +41,7 @@ class ComposedJob:
     outs: tuple[PathSlot, ...]
     problems: tuple[str, ...]
     pickled: bytes = field(repr=False)
+    bare: bool = False
 
     @property
     def name(self) -> str:
@@ -59,14 +61,14 @@ class ComposedJob:
     def call(self, func: bytes) -> Call:
         """The session's Call. ``func`` is the pickled `HydraTask`. Makes the job's directory."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        payload = Payload(self.pickled, tuple(path.slot for path in (*self.deps, *self.outs)))
+        payload = Payload(self.pickled, tuple(path.slot for path in (*self.deps, *self.outs)), self.bare)
         return Call(
             func=func,
             payload=pickle.dumps(payload),
             deps=self.deps,
             outs=self.outs,
             name=self.name,
-            workspace=PathSlot.at((), "hydra.sweep.subdir", self.directory),
+            workspace=PathSlot.at((), "hydra.run.dir" if self.bare else "hydra.sweep.subdir", self.directory),
         )
 
 
@@ -106,12 +108,16 @@ class ComposedOnce:
 
 @dataclass(frozen=True, slots=True)
 class Composer:
-    """Composes the jobs of one app. ``deps`` and ``outs`` are keys of their configs."""
+    """Composes the jobs of one app. ``deps`` and ``outs`` are keys of their configs.
+
+    ``bare``: there is one, and it is no sweep's.
+    """
 
     loader: ComposedOnce
     config: DictConfig
     deps: tuple[str, ...]
     outs: tuple[str, ...]
+    bare: bool = False
 
     @property
     def carries_data(self) -> bool:
@@ -121,12 +127,18 @@ class Composer:
     def compose(self, overrides: Sequence[str], num: int) -> ComposedJob:
         """Compose one job, as Hydra's own launchers do. HydraConfig is the job's afterwards."""
         config = self.loader.load_sweep_config(self.config, list(overrides))
-        with open_dict(config):
-            config.hydra.job.id = f"{config.hydra.job.name}_{num}"
-            config.hydra.job.num = num
+        with read_write(config.hydra), open_dict(config):
+            if self.bare:
+                config.hydra.mode = RunMode.RUN
+                config.hydra.overrides.hydra.append("hydra.mode=RUN")  # so does Hydra's own run
+            else:
+                config.hydra.job.id = f"{config.hydra.job.name}_{num}"
+                config.hydra.job.num = num
         HydraConfig.instance().cfg = config  # type: ignore[assignment]  # for ${hydra:…}
         sweep = config.hydra.sweep
-        directory = Path(os.path.abspath(os.path.join(sweep.dir, str(sweep.subdir))))
+        directory = Path(
+            os.path.abspath(config.hydra.run.dir if self.bare else os.path.join(sweep.dir, str(sweep.subdir)))
+        )
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(directory)
         task_overrides = OmegaConf.to_container(config.hydra.overrides.task)
@@ -145,4 +157,5 @@ class Composer:
             outs=outs,
             problems=(*wrong_deps, *wrong_outs, *slots.absent(deps)),
             pickled=pickling.dumps(config, f"the config of job #{num} {label}"),
+            bare=self.bare,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,10 @@ from ray_decorator.frontends.terms import Terms, mark_of
 from ray_decorator.run.session import Session
 from ray_decorator.run.sessions import session_for
 
+from . import _tracebacks
 from ._compose import ComposedJob, ComposedOnce, Composer
 from ._task import HydraTask
+from .bare_run import becomes_one_job
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +70,7 @@ def prepare(
     # the sweeper holds the same context, so it composes through here as well
     once = ComposedOnce(hydra_context.config_loader)
     hydra_context.config_loader = once  # type: ignore[assignment]
-    composer = Composer(once, config, terms.deps, terms.outs)
+    composer = Composer(once, config, terms.deps, terms.outs, becomes_one_job(config))
     return Sweep(session_for(settings, make_progress), composer, task_function, task_context)
 
 
@@ -81,6 +84,8 @@ def launch(sweep: Sweep, job_overrides: Sequence[Sequence[str]], initial_job_idx
     configure_log(sweep.config.hydra.hydra_logging, sweep.config.hydra.verbose)
     _announce(sweep, job_overrides, initial_job_idx)
     try:
+        if sweep.composer.bare:
+            return _run_alone(sweep, job_overrides)
         return _Batch(sweep, job_overrides, initial_job_idx).run()
     except RayS3Error as exc:
         raise _compact(exc) from exc
@@ -89,12 +94,35 @@ def launch(sweep: Sweep, job_overrides: Sequence[Sequence[str]], initial_job_idx
         raise SystemExit(130) from None
 
 
+def _run_alone(sweep: Sweep, job_overrides: Sequence[Sequence[str]]) -> Sequence[JobReturn]:
+    """A bare run: its callbacks, its exit code and its traceback are those of Hydra's own."""
+    callbacks, name = sweep.context.callbacks, sweep.config.hydra.job.config_name
+    batch = _Batch(sweep, job_overrides, 0)
+    callbacks.on_run_start(config=sweep.config, config_name=name)
+    (returned,) = batch.run()
+    callbacks.on_run_end(config=sweep.config, config_name=name, job_return=returned)
+    if (error := batch.errors.get(0)) is None or isinstance(error, JobCancelledError):
+        return [returned]
+    if isinstance(error, SystemExit):
+        raise error.with_traceback(None)
+    if (
+        isinstance(error, Exception)
+        and not isinstance(error, RayS3Error)
+        and not _tracebacks.wanted_in_full()
+    ):
+        print(f"Error executing job with overrides: {returned.overrides}", file=sys.stderr)
+        print(_tracebacks.of_the_user(error), file=sys.stderr)
+        print("Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.", file=sys.stderr)
+        raise SystemExit(1)
+    return [returned]
+
+
 def _announce(sweep: Sweep, job_overrides: Sequence[Sequence[str]], first: int) -> None:
     where = sweep.session.settings
     sweep_dir = Path(str(sweep.config.hydra.sweep.dir))
     sweep_dir.mkdir(parents=True, exist_ok=True)
     log.info("Launching %d job(s) on Ray (%s)", len(job_overrides), where.ray_address)
-    log.info("Sweep output dir : %s", sweep_dir)
+    log.info("%s dir : %s", "Output" if sweep.composer.bare else "Sweep output", sweep_dir)
     if where.is_embedded:
         log.info(
             "Ray runs on this machine alone, and data stays where it is; for a cluster set "
@@ -112,6 +140,7 @@ class _Batch:
         self._overrides = list(enumerate(job_overrides, initial_job_idx))
         self._jobs: list[ComposedJob] = []
         self._rows: dict[int, JobRow] = {}
+        self.errors: dict[int, BaseException] = {}
 
     def run(self) -> list[JobReturn]:
         sweep_dir = Path(str(self._sweep.config.hydra.sweep.dir)).absolute()
@@ -147,6 +176,8 @@ class _Batch:
     def _done(self, index: int, outcome: Outcome) -> None:
         job = self._jobs[index]
         cancelled = isinstance(outcome.error, JobCancelledError)
+        if outcome.error is not None:
+            self.errors[index] = outcome.error
         if outcome.error is not None and not cancelled:
             log.error("%s. %s", _what_happened(job, outcome.error), _where_to_look(job))
         self._rows[index] = JobRow(

@@ -24,10 +24,14 @@ from ray_decorator.job.workplace import start_directory
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What one job adds: its pickled config, and the slots in it of its deps, then of its outs."""
+    """What one job adds: its pickled config, and the slots in it of its deps, then of its outs.
+
+    ``bare``: it is no job of a sweep, and its directory is ``hydra.run.dir``.
+    """
 
     config: bytes
     slots: tuple[Slot, ...]
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,12 @@ class HydraTask:
         ):
             given: Payload = pickling.loads(payload)
             config: DictConfig = pickling.loads(given.config)
-            at_home = _move(config, paths.workspace)
+            at_home = _move(config, paths.workspace, given.bare)
             result = run_job(
-                task_function=_with_paths(self.task_function, given.slots, (*paths.deps, *paths.outs)),
+                task_function=_with_paths(self.task_function, given, (*paths.deps, *paths.outs)),
                 config=config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
+                job_dir_key="hydra.run.dir" if given.bare else "hydra.sweep.dir",
+                job_subdir_key=None if given.bare else "hydra.sweep.subdir",
                 hydra_context=self.hydra_context,
             )
             if at_home is not None:
@@ -72,34 +76,38 @@ class HydraTask:
 
 
 def _with_paths(
-    task_function: TaskFunction, places: Sequence[Slot], paths: Sequence[str]
+    task_function: TaskFunction, given: Payload, paths: Sequence[str]
 ) -> Callable[[DictConfig], Any]:
     @functools.wraps(task_function)
     def task(config: DictConfig) -> Any:
-        for place, path in zip(places, paths, strict=True):
+        for place, path in zip(given.slots, paths, strict=True):
             slots.fill(config, place, path)
         try:
             with as_task(task_function):
                 return task_function(config)
         except Exception:
-            # the job's log is what the user opens first when a job failed
-            logging.getLogger(task_function.__module__).exception("The job failed")
+            if not given.bare:  # a job's log is what the user opens first when one of a sweep failed
+                logging.getLogger(task_function.__module__).exception("The job failed")
             raise
 
     return task
 
 
-def _move(config: DictConfig, directory: str) -> DictConfig | None:
+def _move(config: DictConfig, directory: str, bare: bool) -> DictConfig | None:
     """Let the job's directory be ``directory``, and the app have been started where this machine's code is.
 
     Returns Hydra's config as it was, if that was anything else.
     """
     sweep, start = config.hydra.sweep, start_directory()
-    if start is None and os.path.abspath(os.path.join(sweep.dir, str(sweep.subdir))) == directory:
+    place = config.hydra.run.dir if bare else os.path.join(sweep.dir, str(sweep.subdir))
+    if start is None and os.path.abspath(place) == directory:
         return None
     at_home = OmegaConf.masked_copy(config, "hydra")
     with read_write(config.hydra), read_write(config.hydra.runtime), open_dict(config.hydra):
-        config.hydra.sweep.dir, config.hydra.sweep.subdir = os.path.split(directory)
+        if bare:
+            config.hydra.run.dir = directory
+        else:
+            config.hydra.sweep.dir, config.hydra.sweep.subdir = os.path.split(directory)
         if start is not None:
             config.hydra.runtime.cwd = str(start)
     return at_home

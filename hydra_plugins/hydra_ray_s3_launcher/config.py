@@ -24,6 +24,11 @@ class RayS3LauncherConf:
     # Plain dicts and lists for the launcher, instead of OmegaConf's (a rule of hydra.utils.instantiate).
     _convert_: str = "all"
 
+    # bare_run.py's callback, for apps alone that choose this launcher.
+    defaults: list[Any] = field(
+        default_factory=lambda: ["/hydra/callbacks/ray_s3_bare_run@_global_", "_self_"]
+    )
+
     # Config keys (data.path, data.*.file) of the local files and directories that a job reads.
     deps: list[str] = field(default_factory=list)
 
@@ -69,6 +74,9 @@ def _register() -> None:
     for name in ("ray_init_kwargs", "ray_remote_kwargs"):  # open to Ray's own keys, without a `+`
         OmegaConf.set_struct(launcher[name], False)
     store.store(group="hydra/launcher", name="ray_s3", node=launcher, provider=PROVIDER)
+    callback = {"_target_": f"{__package__}.bare_run.BareRun"}
+    bare_run = {"hydra": {"callbacks": {"ray_s3_bare_run": callback}}}
+    store.store(group="hydra/callbacks", name="ray_s3_bare_run", node=bare_run, provider=PROVIDER)
     # A launcher option cannot set hydra.mode: hydra/config's own value lands after its defaults. So that
     # value asks the launcher which was composed in the end; whatever sets hydra.mode later (the app's
     # config, the shell) still wins. This stands in every app's config, whatever its launcher. So it uses

@@ -1,0 +1,60 @@
+"""A bare run (no ``-m``, no sweep, no ``hydra.mode`` of the user's) is one job, as Hydra's own run is.
+
+Hydra calls launchers in MULTIRUN mode only, through a sweeper. So a bare run comes to us as a sweep; this callback,
+which stands in the defaults of ``hydra/launcher=ray_s3``, exchanges the sweeper before it is made: what is
+configured for sweeps (params, Optuna) is left alone, as Hydra leaves it alone without ``-m``.
+
+Hydra has no public name for how it was called: `is_bare` looks at the arguments of its function ``_run_app``.
+Where there is no such call (hydra-zen's launch, another Hydra), nothing is taken for a bare run.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+
+
+class BareRun(Callback):
+    """Exchanges the sweeper of a bare run, whose ``multirun.yaml`` goes to ``hydra.run.dir``."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Hydra calls this before it makes the sweeper."""
+        if not is_bare(config):
+            return
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.sweeper = {"_target_": BASIC_SWEEPER, "max_batch_size": None, "params": None}
+            config.hydra.sweep.dir = str(config.hydra.run.dir)
+
+
+def is_bare(config: DictConfig) -> bool:
+    """Whether this process's run is a bare one. ``config`` is Hydra's master config."""
+    if not OmegaConf.is_interpolation(config.hydra, "mode") or _asked_for_multirun():
+        return False
+    overrides = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))  # type: ignore[arg-type]
+    except HydraException:  # the sweeper will say so
+        return False
+    return not any(override.is_sweep_override() for override in parsed)
+
+
+def becomes_one_job(config: DictConfig) -> bool:
+    """Whether it is a bare run whose sweeper was exchanged."""
+    sweeper = config.hydra.sweeper
+    return sweeper.get("_target_") == BASIC_SWEEPER and not sweeper.get("params") and is_bare(config)
+
+
+def _asked_for_multirun() -> bool:
+    frame = sys._getframe()
+    while (caller := frame.f_back) is not None:
+        frame = caller
+        if frame.f_code.co_name == "_run_app" and frame.f_globals.get("__name__") == "hydra._internal.utils":
+            return bool(frame.f_locals.get("multirun", True))
+    return True
