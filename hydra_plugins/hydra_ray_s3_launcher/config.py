@@ -24,11 +24,6 @@ class RayS3LauncherConf:
     # Plain dicts and lists for the launcher, instead of OmegaConf's (a rule of hydra.utils.instantiate).
     _convert_: str = "all"
 
-    # bare_run.py's callback, for apps alone that choose this launcher.
-    defaults: list[Any] = field(
-        default_factory=lambda: ["/hydra/callbacks/ray_s3_bare_run@_global_", "_self_"]
-    )
-
     # Config keys (data.path, data.*.file) of the local files and directories that a job reads.
     deps: list[str] = field(default_factory=list)
 
@@ -73,6 +68,12 @@ def _register() -> None:
     launcher = OmegaConf.structured(RayS3LauncherConf)
     for name in ("ray_init_kwargs", "ray_remote_kwargs"):  # open to Ray's own keys, without a `+`
         OmegaConf.set_struct(launcher[name], False)
+    OmegaConf.set_struct(launcher, False)  # Hydra takes the defaults list out again
+    launcher.defaults = [
+        "/hydra/callbacks/ray_s3_bare_run@_global_",
+        "_self_",
+    ]  # for apps alone that choose us
+    OmegaConf.set_struct(launcher, True)
     store.store(group="hydra/launcher", name="ray_s3", node=launcher, provider=PROVIDER)
     callback = {"_target_": f"{__package__}.bare_run.BareRun"}
     bare_run = {"hydra": {"callbacks": {"ray_s3_bare_run": callback}}}

@@ -26,11 +26,10 @@ class RayS3Launcher(Launcher):
         deps: Sequence[str] = (),
         outs: Sequence[str] = (),
         hydra_mode: RunMode | None = None,
-        defaults: Sequence[Any] = (),
         **options: Any,
     ) -> None:
         """``options`` are the fields of ``ray_decorator.core.settings.Options``."""
-        del hydra_mode, defaults  # Hydra has acted on them before it made a launcher: see config.py
+        del hydra_mode  # Hydra has acted on it before it made a launcher: see config.py
         self.deps, self.outs, self.options = tuple(deps), tuple(outs), options
         self._sweep: Sweep | None = None
 

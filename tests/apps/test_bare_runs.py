@@ -65,7 +65,7 @@ def run(directory: Path, launcher: str, *arguments: str, **environ: str) -> Ran:
     home.mkdir()
     (home / "app.py").write_text(APP)
     done = subprocess.run(
-        [sys.executable, "app.py", f"hydra/launcher={launcher}", *arguments],
+        [sys.executable, "app.py", *arguments, f"hydra/launcher={launcher}"],
         cwd=home, env={**os.environ, **environ}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     files = {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}

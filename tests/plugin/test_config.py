@@ -406,18 +406,24 @@ ON_RAY = """
 
 @pytest.mark.app
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
+    ("arguments", "expected", "places"),
     [
-        (["hydra/launcher=ray_s3", "hydra.launcher.deps=[data.path]", "x=3"], [3]),
-        (["--config-name=pinned_preset", "x=1,2", "hydra.launcher.ray_remote_kwargs.num_cpus=1"], [1, 2]),
+        (["hydra/launcher=ray_s3", "hydra.launcher.deps=[data.path]", "x=3"], [3], "outputs/*/*/seen.json"),
+        (
+            ["--config-name=pinned_preset", "x=1,2", "hydra.launcher.ray_remote_kwargs.num_cpus=1"],
+            [1, 2],
+            "multirun/*/*/*/seen.json",
+        ),
     ],
     ids=["single", "sweep"],
 )
-def test_an_app_without_any_flag_runs_on_ray(app: Path, arguments: list[str], expected: list[int]) -> None:
+def test_an_app_without_any_flag_runs_on_ray(
+    app: Path, arguments: list[str], expected: list[int], places: str
+) -> None:
     (app / "data.csv").write_text("1,2\n")
     output = run(app, textwrap.dedent(ON_RAY), *arguments)
     driver = int(lines(output, "DRIVER")[0].split()[1])
-    found = [json.loads(file.read_text()) for file in sorted(app.glob("multirun/*/*/*/seen.json"))]
+    found = [json.loads(file.read_text()) for file in sorted(app.glob(places))]
     assert [seen["x"] for seen in found] == expected
     assert [seen["data"] for seen in found] == ["1,2\n"] * len(expected)
     assert driver not in [seen["pid"] for seen in found]

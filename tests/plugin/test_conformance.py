@@ -29,7 +29,7 @@ class TestRayS3LauncherBatched(BatchedSweeperTestSuite):
     "task_launcher_cfg, extra_flags",
     [
         ({}, ["-m", "hydra/launcher=ray_s3"]),
-        ({"defaults": [{"override hydra/launcher": "ray_s3"}]}, []),
+        ({"defaults": [{"override hydra/launcher": "ray_s3"}]}, ["-m"]),
     ],
 )
 class TestRayS3LauncherIntegration(IntegrationTestSuite):

@@ -1,6 +1,7 @@
 """What a test needs, told by the fixtures that it uses and the folder that it is in.
 
-With pytest-xdist, the tests that share something expensive run in one worker, which has it once.
+With pytest-xdist, the tests that share something expensive run in one worker, which has it once. All clusters are in
+one of them: two heads of Ray on one machine take the same ports for their clients at the same moment.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ def mark(items: Iterable[pytest.Item]) -> None:
         used = [name for name in _NEEDS if name in getattr(item, "fixturenames", ())]
         for name in used:
             item.add_marker(_NEEDS[name])
-        if used:
+        folder = _FOLDERS.get(item.path.parent.name)
+        if folder is not None:
+            item.add_marker(folder)
+        if "cluster" in (folder, *(_NEEDS[name] for name in used)):
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+        elif used:
             item.add_marker(pytest.mark.xdist_group(used[0].removesuffix("_address")))
-        if marker := _FOLDERS.get(item.path.parent.name):
-            item.add_marker(marker)
