@@ -61,6 +61,7 @@ class Location:
     ``url`` is ``s3://bucket/prefix`` or ``file:///directory``; the rest is for S3: endpoint (None for
     AWS's own), region, and the PEM text of a custom CA bundle. ``credentials`` None means
     that requests are not signed, or, with ``own_credentials``, that each process finds its own as boto3 does.
+    ``settings`` is the mark of the AWS settings that all this was resolved from (`store.identity.aws_settings`).
     """
 
     url: str
@@ -69,6 +70,7 @@ class Location:
     ca_bundle: str | None = field(repr=False, default=None)
     credentials: Credentials | None = None
     own_credentials: bool = False
+    settings: str = field(compare=False, default="")
 
 
 @dataclass(frozen=True, slots=True)
