@@ -62,6 +62,7 @@ class Location:
     AWS's own), region, and the PEM text of a custom CA bundle. ``credentials`` None means
     that requests are not signed, or, with ``own_credentials``, that each process finds its own as boto3 does.
     ``patience`` is for how many seconds it may stay away.
+    ``settings`` is the mark of the AWS settings that all this was resolved from (`store.identity.aws_settings`).
     """
 
     url: str
@@ -71,6 +72,7 @@ class Location:
     credentials: Credentials | None = None
     own_credentials: bool = False
     patience: float = 180.0
+    settings: str = field(compare=False, default="")
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from ..core.progress import NoProgress
 from ..store.renewal import Renew
 from ..store.store import Store, open_store
 from ..store.transfer import Snapshot, push_all, snapshot
+from . import aws_identity
 from .cache import Checkout, NodeCache
 from .fresh_credentials import ask
 from .leftovers import alone
@@ -109,6 +110,10 @@ class _Side:
     def cache(self) -> NodeCache:
         return NodeCache(node_directory("cache"))
 
+    def aws_identity(self) -> contextlib.AbstractContextManager[None]:
+        """What boto3 finds in the job: see aws_identity.py."""
+        return aws_identity.in_force(self._location, self._renew, at_home=self._at_home)
+
     def sees(self, dep: Dep) -> bool:
         """Whether the dep can be read where it lies at home."""
         return self._at_home and dep.home is not None and is_same_path(dep.home)
@@ -147,7 +152,7 @@ def run_job(func: bytes, job: Job, side: _Side) -> Receipt:
         _make_out_parents(job, outs)
         copied: dict[str, Stamp] = {}
         deps, received = _stage_deps(job, outs, scratch, side, copied)
-        with restored(job.cwd, job.sys_path, scratch.path):
+        with restored(job.cwd, job.sys_path, scratch.path), side.aws_identity():
             value, failure, seconds = _call(func, job, deps, outs)
         written = [path.exists() for path in outs]
         try:

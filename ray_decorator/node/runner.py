@@ -41,6 +41,7 @@ _ENVIRON = (
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
     "RAY_S3_NODE_ID",
     "RAY_S3_WORKING_DIR",
+    "RAY_S3_CHOSEN_AWS",
 )
 """What the supervisor set for this process; everything else is the Ray worker's, which may change."""
 

@@ -288,8 +288,10 @@ def _ray_environ() -> dict[str, str]:
 
     here = ray.get_runtime_context()
     users = {"RAY_S3_WORKING_DIR": os.getcwd()} if here.runtime_env.get("working_dir") else {}
+    chosen = [name for name in here.runtime_env.get("env_vars") or {} if name.startswith("AWS_")]
     return {
         **users,
+        "RAY_S3_CHOSEN_AWS": " ".join(chosen),
         "RAY_ADDRESS": here.gcs_address,
         "RAY_S3_NODE_ID": here.get_node_id(),
         "RAY_RUNTIME_ENV_HOOK": "ray_decorator.node.nested_ray.ray_begins",

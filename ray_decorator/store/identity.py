@@ -10,6 +10,7 @@ stands when it is asked to, and what the user reads where it fails. Secrets are 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import os
 import re
@@ -62,6 +63,16 @@ def identify(url: str, *, credentials: str = "driver") -> Identity:
 def locate(url: str) -> Location:
     """Where the store is, with the driver's credentials of this moment. Raises as `identify` does."""
     return identify(url).here
+
+
+def aws_settings() -> str:
+    """A mark of this process's AWS settings: two processes of one machine that have the same act as the same.
+
+    It is made of the environment's variables, no secrets among them, that say who boto3 is and where it looks.
+    """
+    told = [item for item in os.environ.items() if item[0].startswith("AWS_") or item[0] == "HOME"]
+    told = [(name, value) for name, value in told if "SECRET" not in name and "TOKEN" not in name]
+    return hashlib.sha256(repr(sorted(told)).encode()).hexdigest()
 
 
 def own(location: Location) -> Callable[[], Credentials]:
@@ -176,7 +187,15 @@ def _identify_s3(url: str, credentials: str) -> Identity:
         client = boto3.Session(botocore_session=session).client("s3", region_name=region)
     except (BotoCoreError, ValueError) as exc:
         raise StoreDeniedError(f"boto3 cannot say how to reach {url}: {exc}") from exc
-    place = Location(url, client.meta.endpoint_url, client.meta.region_name, ca_bundle, patience=patience())
+    reached = client.meta
+    place = Location(
+        url,
+        reached.endpoint_url,
+        reached.region_name,
+        ca_bundle,
+        patience=patience(),
+        settings=aws_settings(),
+    )
     return Identity(place, _Keys(found, problem), travels=credentials == "driver")
 
 

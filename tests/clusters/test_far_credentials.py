@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -36,6 +37,36 @@ assert any(b"enter" in each for each in out), "the task's own function should be
 sys.stdout.buffer.write(b"\\n".join(out))
 """
 
+S3_APP = """
+import json, os, subprocess, sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+
+SEES = '''
+import json, sys, time, boto3
+session = boto3.session.Session()
+found = session.get_credentials().get_frozen_credentials()
+client = session.client("s3")
+buckets = [each["Name"] for each in client.list_buckets()["Buckets"]]
+print(json.dumps([found.access_key, client.meta.endpoint_url, client.meta.region_name, buckets]))
+'''
+
+@hydra.main(version_base=None, config_path=None)
+def main(cfg):
+    done = subprocess.run([sys.executable, "-c", SEES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        environ = Path(f"/proc/{sleeper.pid}/environ").read_text()
+        sleeper.kill()
+    told = [json.loads(done.stdout), environ]
+    Path(HydraConfig.get().runtime.output_dir, "told.json").write_text(json.dumps(told))
+
+if __name__ == "__main__":
+    main()
+"""
+
 
 @pytest.fixture
 def running(
@@ -45,6 +76,7 @@ def running(
     project = far_project.write(
         tmp_path / "project", {"fates.py": far_project.FATES.replace("300", "cfg.seconds")}
     )
+    far_project.write(project, {"s3.py": S3_APP})
     nothing = servers.Server("rclone", issuer.endpoint, None, 0)
     environ = far_project.environment(bed, nothing, tmp_path / "home", uuid.uuid4().hex)
     for name in nothing.environment():
@@ -52,8 +84,8 @@ def running(
     environ |= {"AWS_CONFIG_FILE": str(issuer.directory / "config"), "AWS_PROFILE": "vault"}
     started: list[subprocess.Popen[str]] = []
 
-    def start(*overrides: str, **more: str) -> subprocess.Popen[str]:
-        command = [str(far_project.venv() / "bin/python"), "fates.py", "hydra/launcher=ray_s3", *overrides]
+    def start(*overrides: str, app: str = "fates.py", **more: str) -> subprocess.Popen[str]:
+        command = [str(far_project.venv() / "bin/python"), app, "hydra/launcher=ray_s3", *overrides]
         process = subprocess.Popen(
             [*command, "hydra.sweep.dir=swept"], cwd=project, env={**environ, **more}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -107,6 +139,25 @@ def test_a_job_outlives_its_credentials_and_they_are_found_nowhere(
         assert not [secret for secret in SECRETS if secret in data], where
     for secret in SECRETS:
         assert secret.decode() not in rest
+
+
+def test_boto3_in_a_child_of_a_job_is_the_driver(
+    running: Start, tmp_path: Path, bed: cluster_bed.Bed, issuer: Issuer
+) -> None:
+    issuer.lasting(300)
+    far = running(app="s3.py")
+    said = far.communicate(timeout=240)[0]
+    assert far.returncode == 0, said
+    (key, *told), environ = json.loads((tmp_path / "project/swept/0/told.json").read_text())
+    assert key in issuer.issued() and told == [issuer.endpoint, "eu-west-7", ["bucket"]]
+    for secret in (*SECRETS, b"issuedkey"):
+        assert secret.decode() not in environ
+    assert "AWS_CONFIG_FILE=" in environ
+    home = running("hydra/launcher=basic", "hydra.run.dir=at_home", app="s3.py")
+    said = home.communicate(timeout=120)[0]
+    assert home.returncode == 0, said
+    (_, *at_home), _ = json.loads((tmp_path / "project/at_home/told.json").read_text())
+    assert told == at_home
 
 
 def test_workers_that_are_to_use_their_own_credentials_and_have_none_say_so(

@@ -1,0 +1,252 @@
+"""Who boto3, and what else reads AWS's config files, is in a job and in its children: the driver, as the store is.
+
+    job's process                                        boto3, in the job or a child of it
+      AWS_CONFIG_FILE ── region, endpoint ───────────────▶ reads
+                         credential_process ─────────────▶ runs credential_process.py
+      _Server ◀── private socket ──────────────────────────  asks
+        └─ asks the driver where these credentials end (fresh_credentials.py)
+
+No key is in a file or an environment. The file and the socket stay for as long as the process lives: modules, and the
+clients that they keep, outlive a job.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import dataclasses
+import functools
+import json
+import logging
+import os
+import re
+import shlex
+import shutil
+import socketserver
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..core.errors import InputError
+from ..core.model import Credentials, Location
+from ..store.identity import aws_settings
+from ..store.renewal import Renew, clock
+from . import credential_process
+from .scratch import open_scratch
+
+log = logging.getLogger(__name__)
+
+_WINDOW = 15 * 60.0  # botocore asks for new credentials in the last 15 minutes of the old ones
+_PAUSE = 1.0  # between two questions to the driver
+_LONGEST_SOCKET = 100  # bytes; a socket's path has 107 on Linux, 103 on macOS
+_AWS = re.compile(r"https://s3([.-][a-z0-9-]+)?\.amazonaws\.com(\.cn)?/?")
+
+_CHOICE = {
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+}
+"""They say who one is. An app that chose one of them for its jobs is left alone."""
+
+_WAY = {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"}
+_ENDPOINT = "AWS_ENDPOINT_URL"  # and AWS_ENDPOINT_URL_S3, …
+
+
+@contextlib.contextmanager
+def in_force(place: Location, renew: Renew | None, *, at_home: bool) -> Iterator[None]:
+    """AWS libraries act as the driver does towards the store ``place``, for as long as the block lasts.
+
+    Nothing changes for a store that is no S3, where each worker has credentials of its own, where this process
+    has the very settings of the driver (a private Ray), and where the ``runtime_env`` has chosen others.
+    ``renew`` gives newer credentials.
+    """
+    chosen = _chosen()
+    same = at_home and place.settings == aws_settings()
+    if not place.url.startswith("s3://") or place.own_credentials or same or chosen & _CHOICE:
+        yield
+        return
+    try:
+        server = _server(place)
+    except (OSError, InputError) as exc:  # a job that uses no S3 by itself does not need it
+        log.warning("boto3 in this job does not have the driver's AWS settings: %s", exc)
+        yield
+        return
+    before = {name: value for name, value in os.environ.items() if _is_the_nodes(name)}
+    with server.taking_from(place.credentials, renew):
+        try:
+            for name in before.keys() - chosen:
+                del os.environ[name]
+            os.environ.update(server.environ)
+            yield
+        finally:
+            for name in [name for name in os.environ if _is_the_nodes(name)]:
+                del os.environ[name]
+            os.environ.update(before)
+
+
+def _is_the_nodes(name: str) -> bool:
+    return name in _CHOICE or name in _WAY or name.startswith(_ENDPOINT)
+
+
+def _chosen() -> set[str]:
+    """The variables that the user's ``runtime_env`` gives to jobs; a far job's Ray worker has told us of them."""
+    told = set(os.environ.get("RAY_S3_CHOSEN_AWS", "").split())
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        told.update(ray.get_runtime_context().runtime_env.get("env_vars") or {})
+    return told
+
+
+_servers: dict[Location, _Server] = {}
+_lock = threading.Lock()
+
+
+def _server(place: Location) -> _Server:
+    key = dataclasses.replace(place, credentials=None)
+    with _lock:
+        if key not in _servers or not _servers[key].intact():  # somebody has cleaned up a /tmp
+            _servers[key] = _Server(key, signed=place.credentials is not None)
+        return _servers[key]
+
+
+@functools.cache
+def _until_exit(process: int) -> contextlib.ExitStack:
+    """What is closed when ``process`` ends by itself; what a killed one leaves, a later job removes."""
+    stack = contextlib.ExitStack()
+    atexit.register(lambda: stack.close() if os.getpid() == process else None)
+    return stack
+
+
+class _Server:
+    """The config file for one store, and the thread that gives credentials to who runs what it names."""
+
+    def __init__(self, place: Location, *, signed: bool) -> None:
+        stack = _until_exit(os.getpid())
+        directory = stack.enter_context(open_scratch(f"code-aws-{uuid.uuid4().hex}")).path
+        self._held: Credentials | None = None
+        self._renew: Renew | None = None
+        self._asked = 0.0
+        self._lock = threading.Lock()
+        self._config, self._socket = directory / "config", _socket_path(directory, stack)
+        credentials = directory / "credentials"
+        credentials.touch(0o600)
+        self.environ = {
+            "AWS_CONFIG_FILE": str(self._config),
+            "AWS_SHARED_CREDENTIALS_FILE": str(credentials),  # else that of the node would come first
+        }
+        if signed:
+            listener = stack.enter_context(_Listener(str(self._socket), self))
+            threading.Thread(target=listener.serve_forever, name="ray-s3-aws", daemon=True).start()
+            stack.callback(listener.shutdown)
+        self._signed = signed
+        self._config.touch(0o600)
+        self._config.write_text(_config(place, directory, self._socket if signed else None))
+
+    def intact(self) -> bool:
+        """Whether what it has put down is still there."""
+        return self._config.exists() and (self._socket.exists() or not self._signed)
+
+    @contextlib.contextmanager
+    def taking_from(self, credentials: Credentials | None, renew: Renew | None) -> Iterator[None]:
+        """A job has come with these; newer ones are asked for while the block lasts."""
+        with self._lock:
+            self._held, self._renew, self._asked = credentials, renew, 0.0
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._renew = None  # the driver hears us only while a job runs
+
+    def answer(self) -> dict[str, object]:
+        """The newest credentials, in AWS's form; or a ``Problem`` for who asks."""
+        with self._lock:
+            now = time.time()
+            if self._renew is not None and _end(self._held) < now + _WINDOW and now >= self._asked + _PAUSE:
+                self._ask(self._renew)
+            held = self._held
+        if held is None:
+            return {"Problem": "the driver has sent no AWS credentials"}
+        if held.expires is None:
+            return _document(held)
+        if held.expires <= time.time():
+            return {
+                "Problem": f"the driver's AWS credentials expired at {clock(held.expires)}, and it has sent no new "
+                "ones: log in again on the driver (aws sso login, or what you use for it)"
+            }
+        return _document(held) | {"Expiration": datetime.fromtimestamp(held.expires, UTC).isoformat()}
+
+    def _ask(self, renew: Renew) -> None:
+        try:
+            self._held = renew() or self._held
+        except Exception as exc:  # the way to the driver is gone: those at hand are given until they end
+            log.warning("The driver could not be asked for new credentials: %s", type(exc).__name__)
+        self._asked = time.time()
+
+
+class _Listener(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 128  # a job's children may start all at once
+
+    def __init__(self, path: str, server: _Server) -> None:
+        super().__init__(path, _Handler)
+        self.given = server
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        log.debug("Who asked for credentials has hung up", exc_info=True)
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        assert isinstance(self.server, _Listener)
+        self.wfile.write(json.dumps(self.server.given.answer()).encode())
+
+
+def _end(credentials: Credentials | None) -> float:
+    if credentials is None:
+        return 0.0
+    return float("inf") if credentials.expires is None else credentials.expires
+
+
+def _document(held: Credentials) -> dict[str, object]:
+    made = {"Version": 1, "AccessKeyId": held.access_key, "SecretAccessKey": held.secret_key}
+    return made if held.token is None else made | {"SessionToken": held.token}
+
+
+def _socket_path(directory: Path, stack: contextlib.ExitStack) -> Path:
+    path = directory / "s"
+    if len(os.fsencode(path)) > _LONGEST_SOCKET:
+        short = tempfile.mkdtemp(prefix="ray_s3_aws_", dir="/tmp")  # only this user may enter it
+        stack.callback(shutil.rmtree, short, ignore_errors=True)
+        path = Path(short) / "s"
+    return path
+
+
+def _config(place: Location, directory: Path, socket: Path | None) -> str:
+    lines = ["[default]", f"region = {place.region or 'us-east-1'}"]
+    if place.ca_bundle:
+        bundle = directory / "ca.pem"
+        bundle.write_text(place.ca_bundle)
+        lines.append(f"ca_bundle = {bundle}")
+    if socket is not None:
+        command = [sys.executable, "-I", "-S", str(Path(credential_process.__file__)), str(socket)]
+        lines.append(f"credential_process = {shlex.join(command)}")
+    if place.endpoint and not _AWS.fullmatch(place.endpoint):
+        lines += [f"endpoint_url = {place.endpoint}", "s3 =", "    addressing_style = path"]
+    return "\n".join(lines) + "\n"
