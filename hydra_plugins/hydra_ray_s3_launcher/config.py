@@ -59,7 +59,7 @@ class RayS3LauncherConf:
     credentials: str | None = None
 
     # What hydra.mode is unless something else sets it. Hydra calls launchers in MULTIRUN mode only: with
-    # MULTIRUN a run without -m is a sweep of one job. null: as with other launchers, only -m goes to Ray.
+    # MULTIRUN one without -m comes to us as well: see bare_run.py. null: as with other launchers, only -m goes to Ray.
     hydra_mode: RunMode | None = RunMode.MULTIRUN
 
 
@@ -68,11 +68,9 @@ def _register() -> None:
     launcher = OmegaConf.structured(RayS3LauncherConf)
     for name in ("ray_init_kwargs", "ray_remote_kwargs"):  # open to Ray's own keys, without a `+`
         OmegaConf.set_struct(launcher[name], False)
-    OmegaConf.set_struct(launcher, False)  # Hydra takes the defaults list out again
-    launcher.defaults = [
-        "/hydra/callbacks/ray_s3_bare_run@_global_",
-        "_self_",
-    ]  # for apps alone that choose us
+    # for apps alone that choose this launcher; Hydra takes the list out again
+    OmegaConf.set_struct(launcher, False)
+    launcher.defaults = ["/hydra/callbacks/ray_s3_bare_run@_global_", "_self_"]
     OmegaConf.set_struct(launcher, True)
     store.store(group="hydra/launcher", name="ray_s3", node=launcher, provider=PROVIDER)
     callback = {"_target_": f"{__package__}.bare_run.BareRun"}
