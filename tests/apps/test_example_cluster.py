@@ -60,7 +60,7 @@ def test_its_commands_do_what_it_says(example: Path, bed: Path) -> None:
     assert len(set(re.findall(r" COMPLETED .* (\S+/[0-9a-f]{6}) ", sweep))) == 2
     assert "1 job: 1 COMPLETED" in single
     assert "built" not in single and "uploading" not in single
-    errors = [json.loads(file.read_text())["error"] for file in example.glob("multirun/*/*/*/fit.json")]
+    errors = [json.loads(file.read_text())["error"] for file in example.rglob("fit.json")]
     assert len(errors) == 5 and min(errors) < 0.1
     assert not bed.exists()
 

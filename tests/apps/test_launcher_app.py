@@ -45,7 +45,7 @@ def write_app(directory: Path, body: str) -> Path:
 
 def start(app: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(app), *arguments, "hydra/launcher=ray_s3", "hydra.sweep.dir=sweep"],
+        [sys.executable, str(app), *arguments, "hydra/launcher=ray_s3", "hydra.sweep.dir=sweep", "-m"],
         cwd=app.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -56,16 +56,16 @@ def test_a_sweep_runs_as_at_home(driver: far_project.Driver, address: str, bed: 
 
 
 def test_only_what_changed_is_sent_and_nothing_is_built_again(driver: far_project.Driver) -> None:
-    first = driver.run("train.py", *LAUNCH, "hydra.sweep.dir=multirun/one")
+    first = driver.run("train.py", "-m", *LAUNCH, "hydra.sweep.dir=multirun/one")
     assert first.returncode == 0, first.stdout
     assert re.search(r"uploading: (9|10) files", first.stdout)  # the code's, and the dep's one
 
-    again = driver.run("train.py", *LAUNCH, "hydra.sweep.dir=multirun/two")
+    again = driver.run("train.py", "-m", *LAUNCH, "hydra.sweep.dir=multirun/two")
     assert again.returncode == 0, again.stdout
     assert "uploading" not in again.stdout and "building" not in again.stdout
 
     (driver.project / "src/shop/words.txt").write_text("delta\n")
-    changed = driver.run("train.py", *LAUNCH, "hydra.sweep.dir=multirun/three")
+    changed = driver.run("train.py", "-m", *LAUNCH, "hydra.sweep.dir=multirun/three")
     assert changed.returncode == 0, changed.stdout
     assert told(driver, "multirun/three", 1)[0]["words"] == ["delta"]
     assert "uploading: 1 file," in changed.stdout
@@ -163,7 +163,7 @@ def test_a_script_finds_its_own_names_as_at_home(driver: far_project.Driver, add
         assert told.splitlines() == script_app.TOLD
     assert done.stdout.count("the job's") == 2 and "the child's" not in done.stdout
 
-    done = driver.run("tool/script.py", "hydra/launcher=ray_s3", "+raises=1", "hydra.sweep.dir=raised")
+    done = driver.run("tool/script.py", "-m", "hydra/launcher=ray_s3", "+raises=1", "hydra.sweep.dir=raised")
     log = (driver.project / "raised/0/script.log").read_text()
     assert done.returncode == 1
     assert f'File "{driver.project}/tool/script.py", line' in log and script_app.RAISES in log
@@ -209,7 +209,7 @@ def test_a_locked_project_under_uv_run(driver: far_project.Driver) -> None:
     (driver.project / "train.py").write_text(app)
     caches = {"UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache/uv"))}
     done = subprocess.run(
-        [cluster_bed._uv(), "run", "--python", sys.executable, "train.py", *LAUNCH, "hydra.sweep.dir=swept"],
+        [cluster_bed._uv(), "run", "--python", sys.executable, "train.py", "-m", *LAUNCH, "hydra.sweep.dir=swept"],
         cwd=driver.project, env={**driver.environ, **caches}, timeout=200,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
@@ -224,7 +224,7 @@ def test_the_users_own_runtime_env_is_honoured(driver: far_project.Driver, addre
         app.replace('"host":', '"colour": os.environ.get("COLOUR"), "host":')
     )
     done = driver.run(
-        "train.py", *LAUNCH, "hydra.sweep.dir=swept",
+        "train.py", "-m", *LAUNCH, "hydra.sweep.dir=swept",
         "+hydra.launcher.ray_init_kwargs.runtime_env.env_vars.COLOUR=green", RAY_ADDRESS=address,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout

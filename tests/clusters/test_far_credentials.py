@@ -87,7 +87,7 @@ def running(
     def start(*overrides: str, app: str = "fates.py", **more: str) -> subprocess.Popen[str]:
         command = [str(far_project.venv() / "bin/python"), app, "hydra/launcher=ray_s3", *overrides]
         process = subprocess.Popen(
-            [*command, "hydra.sweep.dir=swept"], cwd=project, env={**environ, **more}, text=True,
+            [*command, "hydra.sweep.dir=swept", "-m"], cwd=project, env={**environ, **more}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         started.append(process)
