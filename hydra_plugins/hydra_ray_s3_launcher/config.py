@@ -59,7 +59,7 @@ class RayS3LauncherConf:
     credentials: str | None = None
 
     # What hydra.mode is unless something else sets it. Hydra calls launchers in MULTIRUN mode only: with
-    # MULTIRUN one without -m comes to us as well: see bare_run.py. null: as with other launchers, only -m goes to Ray.
+    # MULTIRUN one without -m comes to us as well: see bare_run.py. null: as elsewhere, only -m goes to Ray.
     hydra_mode: RunMode | None = RunMode.MULTIRUN
 
 

@@ -45,7 +45,7 @@ def write_app(directory: Path, body: str) -> Path:
 
 def start(app: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(app), *arguments, "hydra/launcher=ray_s3", "hydra.sweep.dir=sweep", "-m"],
+        [sys.executable, str(app), *arguments, "hydra/launcher=ray_s3", "hydra.sweep.dir=sweep"],
         cwd=app.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -123,7 +123,7 @@ def test_bad_input_is_one_message_and_no_traceback(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("ray_session_address")
 def test_a_failed_job_ends_the_app_as_with_hydras_own_launchers(tmp_path: Path) -> None:
     app = write_app(tmp_path, "raise ValueError('bad luck')")
-    output = run(app, code=1)
+    output = run(app, "-m", code=1)
     assert "ValueError: bad luck" in output
     assert f"Its log: {tmp_path}/sweep/0/app.log" in output
     assert "ValueError: bad luck" in (tmp_path / "sweep/0/app.log").read_text()
@@ -227,7 +227,7 @@ def test_a_script_finds_its_own_names_as_at_home(script: Path) -> None:
 
 @pytest.mark.usefixtures("ray_session_address")
 def test_a_traceback_names_the_scripts_file_and_shows_its_line(script: Path) -> None:
-    output = run(script, "+raises=1", code=1)
+    output = run(script, "-m", "+raises=1", code=1)
     number = 1 + SCRIPT[: SCRIPT.index(RAISES)].count("\n")
     for text in (output, (script.parent / "sweep/0/script.log").read_text()):
         assert f'File "{script}", line {number}, in main' in text

@@ -38,7 +38,7 @@ sys.stdout.buffer.write(b"\\n".join(out))
 """
 
 S3_APP = """
-import json, os, subprocess, sys
+import json, os, subprocess, sys, time
 from pathlib import Path
 
 import hydra
@@ -58,7 +58,9 @@ def main(cfg):
     done = subprocess.run([sys.executable, "-c", SEES], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     with subprocess.Popen(["sleep", "60"]) as sleeper:
-        environ = Path(f"/proc/{sleeper.pid}/environ").read_text()
+        environ, until = "", time.monotonic() + 10
+        while not environ and time.monotonic() < until:  # it is empty at the very start of a process
+            environ = Path(f"/proc/{sleeper.pid}/environ").read_text()
         sleeper.kill()
     told = [json.loads(done.stdout), environ]
     Path(HydraConfig.get().runtime.output_dir, "told.json").write_text(json.dumps(told))
@@ -85,9 +87,10 @@ def running(
     started: list[subprocess.Popen[str]] = []
 
     def start(*overrides: str, app: str = "fates.py", **more: str) -> subprocess.Popen[str]:
-        command = [str(far_project.venv() / "bin/python"), app, "hydra/launcher=ray_s3", *overrides]
+        sweep = [] if "hydra/launcher=basic" in overrides else ["-m"]
+        command = [str(far_project.venv() / "bin/python"), app, *sweep, "hydra/launcher=ray_s3", *overrides]
         process = subprocess.Popen(
-            [*command, "hydra.sweep.dir=swept", "-m"], cwd=project, env={**environ, **more}, text=True,
+            [*command, "hydra.sweep.dir=swept"], cwd=project, env={**environ, **more}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         started.append(process)
