@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import pickle
 import traceback
 
-import cloudpickle
-
-from . import pickling
-from .errors import JobError, RemoteTraceback, text_of
+from .errors import JobError, RemoteTraceback
+from .exceptions import pack, summary_of, unpack
 from .model import Failure
 
 _OURS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
@@ -19,21 +16,34 @@ def failure_of(exc: BaseException) -> Failure:
     """An exception as data, with its traceback as text from the first frame that is not ours."""
     text = "".join(traceback.format_exception(_without_our_frames(exc)))
     try:
-        pickled: bytes | None = cloudpickle.dumps(exc)
-        pickle.loads(pickled or b"")
+        pickled = pack(exc)
     except Exception:  # an exception may hold anything; its text travels in any case
         pickled = None
-    return Failure(pickled, f"{type(exc).__name__}: {text_of(exc)}", text)
+    return Failure(pickled, summary_of(exc), text)
 
 
 def rebuilt(failure: Failure) -> BaseException:
-    """The exception that a worker met, with its traceback there as the cause."""
+    """The exception that a worker met, of its own type where that is known here.
+
+    The traceback there is the cause of the error or, where it has a cause itself, of the last of its causes.
+    """
     error: BaseException
     try:
-        error = pickling.loads(failure.pickled) if failure.pickled else JobError(failure.summary)
-    except Exception:  # its class may not exist, or not be buildable, in this process
+        error = unpack(failure.pickled) if failure.pickled else JobError(failure.summary)
+    except (Exception, SystemExit):  # its class may not exist, or not be buildable, in this process
         error = JobError(failure.summary)
-    error.__cause__ = RemoteTraceback(failure.traceback)
+    last = _last_cause(error)
+    suppress = last.__suppress_context__
+    object.__setattr__(last, "__cause__", RemoteTraceback(failure.traceback))
+    object.__setattr__(last, "__suppress_context__", suppress)  # as it was raised there
+    return error
+
+
+def _last_cause(error: BaseException) -> BaseException:
+    seen = {id(error)}
+    while (cause := error.__cause__) is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        error = cause
     return error
 
 

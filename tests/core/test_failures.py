@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,14 +42,46 @@ def test_an_exception_keeps_its_type_and_its_traceback_is_the_cause() -> None:
     assert "in met\n    raise exc\n" in str(error.__cause__) and "KeyError: 'gone'" in str(error.__cause__)
 
 
-@pytest.mark.parametrize("exc", [_Locked(), _Own(3, "x")], ids=["unpicklable", "not to be built again"])
-def test_what_cannot_be_rebuilt_keeps_its_text(exc: Exception) -> None:
-    failure = met(exc)
+@pytest.mark.parametrize("exc", [_Locked(), _Own(3, "x")], ids=["holds a lock", "own signature"])
+def test_what_python_cannot_rebuild_keeps_its_type(exc: Exception) -> None:
+    error = rebuilt(met(exc))
+    assert type(error) is type(exc) and str(error) == str(exc)
+    assert "raise exc" in str(error.__cause__)
+
+
+def test_what_cannot_be_rebuilt_keeps_its_text() -> None:
+    class Unpicklable(Exception):
+        lock = threading.Lock()  # a class of a function travels by value, with all that it holds
+
+    failure = met(Unpicklable("words"))
     assert failure.pickled is None
     error = rebuilt(failure)
     assert type(error) is JobError
-    assert str(error) == f"{type(exc).__name__}: {exc}"
+    assert str(error) == "Unpicklable: words"
     assert "raise exc" in str(error.__cause__)
+
+
+def test_causes_stay_and_the_traceback_is_the_last_of_them() -> None:
+    error = _Own(1, "outer")
+    error.__cause__ = KeyError("inner")
+    again = rebuilt(met(error))
+    inner = again.__cause__
+    assert type(again) is _Own and type(inner) is KeyError and again.__suppress_context__
+    assert isinstance(inner.__cause__, RemoteTraceback) and "raise exc" in str(inner.__cause__)
+    assert not inner.__suppress_context__
+
+
+def test_a_class_that_ends_the_process_when_it_is_imported_is_a_job_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_script.py").write_text("class Error(Exception): ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    failure = met(importlib.import_module("a_script").Error("x"))
+    (tmp_path / "a_script.py").write_text("import sys\nsys.exit('not imported, but run')\n")
+    monkeypatch.delitem(sys.modules, "a_script")
+    importlib.invalidate_caches()
+    error = rebuilt(failure)
+    assert type(error) is JobError and str(error) == "Error: x"
 
 
 def test_what_cannot_be_loaded_here_keeps_its_text() -> None:

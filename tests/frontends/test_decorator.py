@@ -6,6 +6,8 @@ import copy
 import functools
 import inspect
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -255,6 +257,41 @@ def fails(number: int) -> int:
     if number % 2:
         raise OwnError(f"number {number}")
     return number
+
+
+class Refusal(ValueError):
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(f"refused: {reason}")
+        self.reason = reason
+
+
+def refuses(how: str) -> None:
+    try:
+        {}["gone"]
+    except KeyError as exc:
+        exc.add_note("looked up")
+        if how == "group":
+            raise ExceptionGroup("two", [Refusal(reason="a"), OSError(2, "x", "y")]) from exc
+        if how == "tool":
+            subprocess.run([sys.executable, "-c", "raise SystemExit(3)"], check=True)
+        raise Refusal(reason="b") from (None if how == "alone" else exc)
+
+
+@pytest.mark.parametrize("how", ["cause", "alone", "group", "tool"])
+def test_an_exception_is_what_the_function_raises_when_it_is_called_here(how: str) -> None:
+    def said(exc: BaseException | None) -> Any:
+        if exc is None or isinstance(exc, RemoteTraceback):
+            return None
+        more = [said(each) for each in getattr(exc, "exceptions", ())]
+        own = {k: v for k, v in vars(exc).items() if k != "__notes__"}
+        chain = (said(exc.__cause__), said(exc.__context__), exc.__suppress_context__)
+        return type(exc), str(exc), exc.args[:1], own, getattr(exc, "__notes__", None), *chain, more
+
+    with pytest.raises(Exception) as here:
+        refuses(how)
+    with pytest.raises(Exception) as there:
+        ray_decorator()(refuses)(how)
+    assert said(there.value) == said(here.value)
 
 
 def test_the_function_s_exception_comes_back_with_the_worker_s_traceback() -> None:
