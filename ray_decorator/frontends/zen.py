@@ -65,6 +65,7 @@ class RayZen(Zen[P, R]):
         if self.pre_call is not None:
             self.pre_call = _on_the_same_worker(options["pre_call"])
         self.__ray_s3__ = Mark(make_terms(deps, outs, (), cast(OptionArguments, ours)))
+        functools.update_wrapper(self, self.func, updated=())  # Hydra asks it for its module
 
     def __call__(self, cfg: Any, /) -> R:
         """Extract, resolve, instantiate and call, all on the worker; what the function returns or raises.
