@@ -40,6 +40,15 @@ def check_options(settings: Settings) -> None:
     _task(settings)
 
 
+def check_store_is_shared(settings: Settings, nodes: Sequence[Mapping[str, Any]]) -> None:
+    """See that a store is named where there are nodes on other machines; raises InputError."""
+    if settings.store_is_default and (others := _other_hosts(nodes)):
+        raise InputError(
+            f"Ray has nodes on other machines ({', '.join(others[:3])}), which cannot see this "
+            "machine's disk. Set s3_base_path (or RAY_S3_BASE_PATH) to s3://bucket/prefix"
+        )
+
+
 def _options(settings: Settings) -> dict[str, Any]:
     return {"max_retries": 0, **settings.ray_remote_kwargs}
 
@@ -73,8 +82,9 @@ class RayCluster:
         self._options = _options(settings)
         self._retries = int(self._options["max_retries"] or 0)
         nodes = living_nodes()
-        self._others = sorted({node["NodeManagerHostname"] for node in nodes} - {socket.gethostname()})
-        self._check_store_is_shared(settings)
+        self._settings = settings
+        self._others = _other_hosts(nodes)
+        check_store_is_shared(settings, nodes)
         check_feasible(self._options, nodes)
         self._capacity = _Capacity(self._options, nodes)
         self._locate = locate
@@ -91,6 +101,8 @@ class RayCluster:
         """Let jobs that are submitted from now on run on other machines as well."""
         import ray
 
+        if self._settings.store_is_default:  # a job has found itself elsewhere: on a node that joined late?
+            check_store_is_shared(self._settings, living_nodes())
         pickled = pickling.dumps(bundle, "what the jobs need")
         if self._common["bundle"] != pickled:
             self._common |= {"bundle": pickled, "runtime": zipped_source()}
@@ -174,12 +186,9 @@ class RayCluster:
             return []
         return [receipt for answer in answers if (receipt := _rescued(answer, job)) is not None]
 
-    def _check_store_is_shared(self, settings: Settings) -> None:
-        if settings.store_is_default and self._others:
-            raise InputError(
-                f"Ray has nodes on other machines ({', '.join(self._others[:3])}), which cannot see this "
-                "machine's disk. Set s3_base_path (or RAY_S3_BASE_PATH) to s3://bucket/prefix"
-            )
+
+def _other_hosts(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted({node["NodeManagerHostname"] for node in nodes} - {socket.gethostname()})
 
 
 class _Capacity:

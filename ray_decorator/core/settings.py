@@ -11,6 +11,7 @@ from .directories import cache_home
 from .errors import InputError
 
 _CHOICES = {"packages": ("auto", "none"), "code": ("auto", "none"), "credentials": ("driver", "worker")}
+_ON_THIS_MACHINE = ("local", "auto")  # though a Ray that "auto" finds may have nodes elsewhere
 
 
 class OptionArguments(TypedDict, total=False):
@@ -32,7 +33,8 @@ class Options:
 
     ``ray_address`` is ``local`` (a private Ray on this machine), ``auto``, ``host:port`` or
     ``ray://host:port``; else RAY_ADDRESS, else ``local``. ``s3_base_path`` is ``s3://bucket/prefix`` or
-    ``file:///directory``; else RAY_S3_BASE_PATH, else a directory in the user's cache. ``ray_init_kwargs``
+    ``file:///directory``; else RAY_S3_BASE_PATH, else, for ``local`` and ``auto``, none is needed as long as
+    all workers run on this machine (a directory in the user's cache serves other Pythons). ``ray_init_kwargs``
     are for ``ray.init``, ``ray_remote_kwargs`` for each job, as for ``ray.remote``. ``max_concurrent`` is how
     many jobs may be in flight at once, None for as many as the cluster takes.
 
@@ -107,8 +109,8 @@ class Settings:
 
     @property
     def is_embedded(self) -> bool:
-        """Whether nothing was named: a private Ray on this machine, and no store."""
-        return self.ray_address == "local" and self.store_is_default
+        """Whether Ray runs on this machine (which ``auto`` is to prove yet), and no store was named."""
+        return self.ray_address in _ON_THIS_MACHINE and self.store_is_default
 
 
 def _over(ours: Any, theirs: Any) -> Any:
@@ -118,7 +120,7 @@ def _over(ours: Any, theirs: Any) -> Any:
 
 
 def _address_problems(address: str) -> list[str]:
-    if address in ("local", "auto"):
+    if address in _ON_THIS_MACHINE:
         return []
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and "/" not in host and port.isdigit():
@@ -130,7 +132,7 @@ def _address_problems(address: str) -> list[str]:
 
 
 def _reach_problems(address: str, url: str | None) -> list[str]:
-    if address == "local" or url is not None:
+    if address in _ON_THIS_MACHINE or url is not None:
         return []
     return [
         f"ray_address is {address!r}, but there is no s3_base_path: workers on other machines cannot see "

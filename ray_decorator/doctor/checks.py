@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from ..cluster import capacity
 from ..cluster.connection import Connection, disconnect, is_connected
 from ..cluster.every_node import living_nodes
-from ..cluster.ray_cluster import check_options
+from ..cluster.ray_cluster import check_options, check_store_is_shared
 from ..core.errors import (
     BucketNotFoundError,
     ClusterError,
@@ -208,6 +208,7 @@ def _ray(
     settings: Settings, connection: Connection, requirements: Requirements | None, place: Location | None
 ) -> tuple[Finding, list[NodeFacts]]:
     connection.wait()
+    check_store_is_shared(settings, living_nodes())
     nodes = ask_nodes(requirements, place, [str(driver.started_at())])
     facts = [f"Ray {version('ray')}, Python {platform.python_version()} on this machine"]
     if settings.ray_address == "local":

@@ -295,6 +295,16 @@ def test_with_nothing_set_ray_is_private_and_one_line_says_so(
     assert output.count("data stays where it is; for a cluster give ray_address and s3_base_path") == 1
 
 
+def test_a_ray_that_runs_on_this_machine_needs_no_store(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_S3_BASE_PATH")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    # where RAY_ADDRESS says which one, that is the Ray that "auto" finds
+    output = run(home, PRIVATE.replace('outs=["out"]', 'outs=["out"], ray_address="auto"'))
+    assert (home / "out.txt").read_text() == "hello"
+    assert "Ray runs on this machine alone, and data stays where it is" in output
+    assert "starting a private one" not in output and not (home / "cache").exists()
+
+
 NO_RAY_HERE = """
 import ray
 init = ray.init

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import cluster_bed
 import pytest
 
 from ray_decorator.cluster.cluster import Cluster
@@ -131,3 +134,43 @@ def _await(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+_JOINS_LATE = """
+import sys
+from pathlib import Path
+import ray
+from ray_decorator.cluster.ray_cluster import RayCluster
+from ray_decorator.core.errors import InputError
+from ray_decorator.core.model import Bundle, Location
+from ray_decorator.core.settings import Settings
+
+ray.init(sys.argv[1], logging_level="ERROR")
+here = Path.cwd().as_uri()
+settings = Settings("auto", here, True, ray_remote_kwargs={"num_cpus": 0})
+cluster = RayCluster(settings, lambda: Location(here), [])
+cluster.prepare(Bundle(None, None))
+print("one machine", flush=True)
+sys.stdin.readline()
+try:
+    cluster.prepare(Bundle(None, None))
+except InputError as exc:
+    print(exc)
+"""
+
+
+def test_with_no_store_a_node_that_joins_from_elsewhere_is_refused(tmp_path: Path) -> None:
+    with cluster_bed.start(workers=0, isolated=True) as bed:
+        with subprocess.Popen(
+            [sys.executable, "-c", _JOINS_LATE, bed.address],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path,
+            env={**os.environ, **bed.environment()},
+        ) as driver:  # fmt: skip
+            assert driver.stdout is not None
+            assert driver.stdout.readline() == "one machine\n"
+            worker = bed.add_worker()
+            said, _ = driver.communicate("\n", timeout=SECONDS)
+        assert said == (
+            f"Ray has nodes on other machines ({worker.hostname}), which cannot see this machine's disk. "
+            "Set s3_base_path (or RAY_S3_BASE_PATH) to s3://bucket/prefix\n"
+        )

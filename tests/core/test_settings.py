@@ -82,6 +82,10 @@ class TestResolve:
     def test_a_named_store_is_not_embedded(self) -> None:
         assert not Options(s3_base_path="file:///x").resolve().is_embedded
 
+    def test_a_ray_that_runs_here_needs_no_store(self) -> None:
+        settings = Options(ray_address="auto").resolve()
+        assert settings.store_is_default and settings.is_embedded
+
     @pytest.mark.parametrize("address", ["auto", "host:6379", "[::1]:6379", "ray://host:10001"])
     def test_addresses_of_each_form(self, address: str) -> None:
         assert replace(FAR, ray_address=address).resolve().ray_address == address
@@ -98,7 +102,7 @@ ADDRESS = (
     "'ray://host:port' (such as ray://10.0.0.1:10001)"
 )
 REACH = (
-    "ray_address is 'auto', but there is no s3_base_path: workers on other machines cannot see this "
+    "ray_address is 'host:6379', but there is no s3_base_path: workers on other machines cannot see this "
     "machine's disk. Set s3_base_path (or RAY_S3_BASE_PATH) to s3://bucket/prefix"
 )
 
@@ -111,7 +115,7 @@ REACH = (
         (replace(FAR, ray_address=":6379"), ADDRESS.format(":6379")),
         (replace(FAR, ray_address="http://host:6379"), ADDRESS.format("http://host:6379")),
         (replace(FAR, ray_address="ray://host"), ADDRESS.format("ray://host")),
-        (Options(ray_address="auto"), REACH),
+        (Options(ray_address="host:6379"), REACH),
         (Options(max_concurrent=0), "max_concurrent is 0; expected 1 or more, or null"),
         (Options(max_concurrent=-1), "max_concurrent is -1; expected 1 or more, or null"),
         (Options(packages="some"), "packages is 'some'; expected auto or none"),

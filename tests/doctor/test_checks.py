@@ -214,6 +214,16 @@ def test_a_store_that_nodes_do_not_see(bed: cluster_bed.Bed, rclone: servers.Ser
     assert re.search("fix: let worker1/.* reach the store", ray)
 
 
+def test_auto_finds_a_cluster_with_other_machines_and_no_store(bed: cluster_bed.Bed, project: Path) -> None:
+    if not all(node.isolated for node in bed.workers):
+        pytest.skip("the nodes see this machine's files")
+    cluster = {**bed.environment(), "RAY_ADDRESS": bed.address, "RAY_S3_BASE_PATH": ""}
+    said = doctor(project, "ray_address=auto", env=cluster)
+    status, found = said.found["Ray"]
+    assert said.code == 1 and status == "wrong"
+    assert "Set s3_base_path (or RAY_S3_BASE_PATH)" in found and bed.workers[0].hostname in found
+
+
 def test_wrong_credentials_hide_no_other_check(
     bed: cluster_bed.Bed, rclone: servers.Server, project: Path
 ) -> None:
