@@ -111,8 +111,17 @@ class RayZen(Zen[P, R]):
         else:
             if config_path is None:
                 options["config_path"] = None
-            super().hydra_main(config_name=config_name, **options)
+            hydra.main(config_name=config_name, **options)(self._beside_no_file())()
         return _nothing
+
+    def _beside_no_file(self) -> Callable[[Any], R]:
+        """A function of this module: Hydra refuses one of a module without a package, also without a config_path."""
+
+        def task(cfg: Any) -> R:
+            return self(cfg)
+
+        task.__ray_s3__ = self.__ray_s3__  # type: ignore[attr-defined]
+        return task
 
     def _beside_its_file(self) -> Callable[[Any], R]:
         """A function that Hydra can trace to the file of ``func``, where a relative config_path starts.
