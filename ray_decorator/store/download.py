@@ -26,7 +26,8 @@ from ..content.threads import Budget, WriterThread, each
 from ..core.errors import CorruptObjectError, MissingObjectError, StoreError
 from ..core.model import Content
 from ..core.progress import Progress
-from .store import Incoming, Store
+from .incoming import Incoming
+from .store import Store
 
 if TYPE_CHECKING:
     from obstore import Bytes

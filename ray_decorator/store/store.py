@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,13 +15,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
 from ..core.directories import cache_home, private_directory
-from ..core.errors import BucketNotFoundError, StoreDeniedError, StoreError, StoreUnreachableError
+from ..core.errors import StoreError, StoreUnreachableError
 from ..core.model import Location
+from .faults import Faults, code_of, first_line
 from .identity import own
+from .incoming import Incoming
 from .patience import Patience
 from .renewal import Provider, Renew
 
@@ -35,16 +36,6 @@ _PAGE = 1000  # what S3 lists at most in one request
 _UPLOAD_PARTS = 9_000  # S3 takes 10,000 parts at most
 _THREADS = 32  # a request takes a real S3 some 20 to 50 ms, and takes us well under one
 _LOCAL_THREADS = min(8, 2 * (os.cpu_count() or 1))
-_CODE = re.compile(r"<Code>(\w+)</Code>")
-_UNKNOWN_IDENTITY = {
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "InvalidToken",
-    "TokenRefreshRequired",
-    "RequestTimeTooSkewed",
-}
-_WRONG_REGION = {"AuthorizationHeaderMalformed", "PermanentRedirect"}
 
 # `timeout` would cut a long transfer, however well it goes; `read_timeout` starts when a request does, and
 # so has to cover the sending of one part over a slow line.
@@ -72,62 +63,6 @@ Page = list[tuple[str, int]]
 """Keys, and the sizes of their objects in bytes."""
 
 
-class Incoming:
-    """An object on its way: its size is known, its bytes are yet to be read. What was cut is asked for again."""
-
-    def __init__(self, store: Store, key: str, result: GetResult) -> None:
-        self._store, self._key = store, key
-        self._result: GetResult | None = result
-        self.size = int(result.meta["size"])
-
-    def read(self) -> Bytes:
-        """All of it."""
-
-        def attempt() -> Bytes:
-            result = self._asked()
-            with self._store._translated(self._key):
-                return result.bytes()
-
-        return self._store.patience.keep(attempt)
-
-    def chunks(self, size: int) -> Iterator[Bytes | memoryview]:
-        """Piece by piece, each of about ``size`` bytes, as they come."""
-        given = 0
-        stream: Iterator[Bytes | memoryview] = self._stream(size)
-
-        def attempt() -> Bytes | memoryview | None:
-            nonlocal stream
-            try:
-                return next(stream, None)
-            except StoreError:
-                stream = _after(given, self._stream(size))  # many servers answer a range with all there is
-                raise
-
-        while (piece := self._store.patience.keep(attempt)) is not None:
-            given += len(memoryview(piece))
-            yield piece
-
-    def _stream(self, size: int) -> Iterator[Bytes]:
-        result = self._asked()
-        with self._store._translated(self._key):
-            yield from result.stream(min_chunk_size=size)
-
-    def _asked(self) -> GetResult:
-        if (result := self._result) is None:
-            with self._store._translated(self._key):
-                return obstore.get(self._store._backend, self._key)
-        self._result = None
-        return result
-
-
-def _after(skipped: int, pieces: Iterable[Bytes]) -> Iterator[memoryview]:
-    for piece in pieces:
-        view = memoryview(piece)
-        if rest := view[skipped:]:
-            yield rest
-        skipped = max(0, skipped - len(view))
-
-
 class Store:
     """An open store. Its verbs may be called from any thread, and raise StoreError and its kin only."""
 
@@ -141,7 +76,8 @@ class Store:
         self.ranges = True
         """Whether the server answers ranged reads as it should; set to False by who finds out (rclone)."""
         self.patience = Patience(self.place, location.patience)
-        with self._translated(""):
+        self._faults = Faults(self.place, location.region, self._lapsed)
+        with self._faults.translated(""):
             self._backend = self._open(_PATIENT, _RETRY)
             # a part is sent again for as long as it takes: else the whole file would be
             self._parts_backend = self._open(_PATIENT, _parts_retry(location.patience))
@@ -155,21 +91,21 @@ class Store:
         Raises StoreUnreachableError (within 10 s), BucketNotFoundError, StoreDeniedError. Credentials
         that may not list the bucket pass: S3 tells them AccessDenied of a key that is not there.
         """
-        with self._translated(_PROBE_KEY):
+        with self._faults.translated(_PROBE_KEY):
             if self.local:
                 self._check_directory()
                 return
             try:
                 obstore.get(self._open(_QUICK, _QUICK_RETRY), _PROBE_KEY)
             except FileNotFoundError as exc:
-                if _code(exc) is None:
+                if code_of(exc) is None:
                     raise StoreUnreachableError(
-                        f"{self.place} answers, but not as S3 does: {_first_line(exc)}"
+                        f"{self.place} answers, but not as S3 does: {first_line(exc)}"
                     ) from exc
-                if _code(exc) == "NoSuchBucket":
+                if code_of(exc) == "NoSuchBucket":
                     raise
             except (PermissionDeniedError, UnauthenticatedError) as exc:
-                if _code(exc) != "AccessDenied":
+                if code_of(exc) != "AccessDenied":
                     raise
 
     def head(self, key: str) -> int | None:
@@ -180,7 +116,7 @@ class Store:
         """
 
         def attempt() -> int | None:
-            with self._translated(key):
+            with self._faults.translated(key):
                 try:
                     return int(obstore.head(self._backend, key)["size"])
                 except FileNotFoundError:
@@ -195,12 +131,15 @@ class Store:
     def get(self, key: str) -> Incoming | None:
         """Begin to read an object; None where there is none."""
 
+        def ask() -> GetResult:
+            return obstore.get(self._backend, key)
+
         def attempt() -> Incoming | None:
-            with self._translated(key):
+            with self._faults.translated(key):
                 try:
-                    return Incoming(self, key, obstore.get(self._backend, key))
+                    return Incoming(key, ask(), ask, self._faults, self.patience)
                 except FileNotFoundError as exc:
-                    if _code(exc) == "NoSuchBucket":
+                    if code_of(exc) == "NoSuchBucket":
                         raise
                     return None
 
@@ -210,7 +149,7 @@ class Store:
         """So many bytes of an object that is there, from ``start`` on."""
 
         def attempt() -> Bytes:
-            with self._translated(key):
+            with self._faults.translated(key):
                 return obstore.get_range(self._backend, key, start=start, length=length)
 
         return self.patience.keep(attempt)
@@ -219,7 +158,7 @@ class Store:
         """Write an object in one request."""
 
         def attempt() -> None:
-            with self._translated(key):
+            with self._faults.translated(key):
                 obstore.put(self._backend, key, data, use_multipart=False)
 
         self.patience.keep(attempt)
@@ -236,7 +175,7 @@ class Store:
 
         def attempt() -> None:
             try:
-                with self._translated(key):
+                with self._faults.translated(key):
                     obstore.put(
                         self._parts_backend,
                         key,
@@ -256,7 +195,7 @@ class Store:
         """Remove an object; that it was not there is no error."""
 
         def attempt() -> None:
-            with self._translated(key), contextlib.suppress(FileNotFoundError):
+            with self._faults.translated(key), contextlib.suppress(FileNotFoundError):
                 obstore.delete(self._backend, key)
 
         self.patience.keep(attempt)
@@ -280,7 +219,7 @@ class Store:
                 yield page
 
     def _pages(self, prefix: str, after: str | None) -> Iterator[Page]:
-        with self._translated(prefix):
+        with self._faults.translated(prefix):
             for page in obstore.list(self._backend, prefix, chunk_size=_PAGE, offset=after):
                 yield [(meta["path"], meta["size"]) for meta in page]
 
@@ -319,58 +258,6 @@ class Store:
         """What tells it from any other: its URL, and for S3 the server's."""
         return f"{self.url} at {self._location.endpoint}" if self._location.endpoint else self.url
 
-    @contextlib.contextmanager
-    def _translated(self, key: str) -> Iterator[None]:
-        """The one place where foreign exceptions become ours."""
-        try:
-            yield
-        except StoreError:
-            raise
-        except (PermissionDeniedError, UnauthenticatedError, PermissionError) as exc:
-            raise StoreDeniedError(self._denied(key, exc)) from exc
-        except (BaseError, OSError) as exc:
-            raise self._failed(key, exc) from exc
-
-    def _denied(self, key: str, exc: Exception) -> str:
-        if self.local:
-            return f"{self.url} may not be used ({_first_line(exc)}): check the directory's permissions"
-        code = _code(exc) or "denied"
-        if lapsed := self._lapsed():
-            return (
-                f"{self.place} does not accept the credentials ({code}): {lapsed}. Log in again (aws sso "
-                "login, or what you use for it), and run again"
-            )
-        if code in _UNKNOWN_IDENTITY:
-            return (
-                f"{self.place} does not accept the credentials ({code}): check AWS_PROFILE, "
-                "AWS_ACCESS_KEY_ID and ~/.aws, or log in again (aws sso login)"
-            )
-        return (
-            f"{self.place} does not allow this for {key} ({code}): the credentials need s3:GetObject, "
-            "s3:PutObject and s3:ListBucket there"
-        )
-
-    def _failed(self, key: str, exc: Exception) -> StoreError:
-        text = str(exc)
-        if _code(exc) == "NoSuchBucket":
-            return BucketNotFoundError(
-                f"the bucket of {self.place} does not exist: create it, or correct s3_base_path"
-            )
-        if "kind: Connect" in text or "kind: Timeout" in text:
-            return StoreUnreachableError(
-                f"nobody answers for {self.place} ({_first_line(exc)}): check AWS_ENDPOINT_URL, and that "
-                "the server runs and can be reached from this machine"
-            )
-        if _code(exc) in {*_UNKNOWN_IDENTITY, "AccessDenied"} or self._lapsed():
-            # of a listing, obstore tells no more than the code; of a HEAD, not even that
-            return StoreDeniedError(self._denied(key, exc))
-        if _code(exc) in _WRONG_REGION or "redirect" in text.lower():
-            return StoreError(
-                f"{self.place} is in another region than {self._location.region}: set AWS_REGION "
-                "to the bucket's"
-            )
-        return StoreError(f"{self.place} failed at {key or 'opening'}: {_first_line(exc)}")
-
 
 def _s3_config(place: Location, *, signed: bool) -> S3Config:
     config: S3Config = {
@@ -395,12 +282,3 @@ def _provider(place: Location, renew: Renew | None) -> Provider | None:
         fresh = own(place)
         return Provider(fresh(), fresh)
     return Provider(place.credentials, renew) if place.credentials else None
-
-
-def _code(exc: Exception) -> str | None:
-    match = _CODE.search(str(exc))
-    return match[1] if match else None
-
-
-def _first_line(exc: Exception) -> str:
-    return str(exc).partition("\n")[0]

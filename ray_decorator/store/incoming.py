@@ -1,0 +1,72 @@
+"""An object on its way from a store: its size is known, its bytes are yet to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from ..core.errors import StoreError
+from .faults import Faults
+from .patience import Patience
+
+if TYPE_CHECKING:
+    from obstore import Bytes, GetResult
+
+
+class Incoming:
+    """An answer whose body is not read yet. What is cut off is asked for again."""
+
+    def __init__(
+        self, key: str, result: GetResult, ask: Callable[[], GetResult], faults: Faults, patience: Patience
+    ) -> None:
+        """``ask`` sends the request for the object ``key`` again."""
+        self._key, self._ask, self._faults, self._patience = key, ask, faults, patience
+        self._result: GetResult | None = result
+        self.size = int(result.meta["size"])
+
+    def read(self) -> Bytes:
+        """All of it."""
+
+        def attempt() -> Bytes:
+            result = self._asked()
+            with self._faults.translated(self._key):
+                return result.bytes()
+
+        return self._patience.keep(attempt)
+
+    def chunks(self, size: int) -> Iterator[Bytes | memoryview]:
+        """Piece by piece, each of about ``size`` bytes, as they come."""
+        given = 0
+        stream: Iterator[Bytes | memoryview] = self._stream(size)
+
+        def attempt() -> Bytes | memoryview | None:
+            nonlocal stream
+            try:
+                return next(stream, None)
+            except StoreError:
+                stream = _after(given, self._stream(size))  # many servers answer a range with all there is
+                raise
+
+        while (piece := self._patience.keep(attempt)) is not None:
+            given += len(memoryview(piece))
+            yield piece
+
+    def _stream(self, size: int) -> Iterator[Bytes]:
+        result = self._asked()
+        with self._faults.translated(self._key):
+            yield from result.stream(min_chunk_size=size)
+
+    def _asked(self) -> GetResult:
+        if (result := self._result) is None:
+            with self._faults.translated(self._key):
+                return self._ask()
+        self._result = None
+        return result
+
+
+def _after(skipped: int, pieces: Iterable[Bytes]) -> Iterator[memoryview]:
+    for piece in pieces:
+        view = memoryview(piece)
+        if rest := view[skipped:]:
+            yield rest
+        skipped = max(0, skipped - len(view))
