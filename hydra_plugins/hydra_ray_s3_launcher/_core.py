@@ -23,6 +23,7 @@ from ray_decorator.core.settings import Options
 from ray_decorator.display.progress import make_progress
 from ray_decorator.display.table import JobRow, brief, show
 from ray_decorator.frontends import hydra_state, main_module
+from ray_decorator.frontends.supported import check_supported
 from ray_decorator.frontends.terms import Terms, mark_of
 from ray_decorator.run.session import Session
 from ray_decorator.run.sessions import session_for
@@ -60,6 +61,7 @@ def prepare(
 ) -> Sweep:
     """Check the settings, and let Ray start in the background while the sweeper validates its jobs."""
     try:
+        check_supported(task_function)
         terms = Terms(deps, outs, Options(**options))
         if (mark := mark_of(task_function)) is not None:
             terms = terms.over(mark.in_config())
@@ -256,7 +258,6 @@ def _compact(error: RayS3Error) -> RayS3Error:
     """The same error, such that Hydra prints its message alone instead of a traceback through Hydra."""
     kind = type(error)
     compact = type(kind.__name__, (kind, CompactHydraException), {"__module__": kind.__module__})
-    made: RayS3Error = compact.__new__(compact, *error.args)
+    made: RayS3Error = compact(*error.args)
     made.__dict__.update(error.__dict__)
-    made.args = error.args
     return made

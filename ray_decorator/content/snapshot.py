@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core.errors import InputError
+from ..core.errors import InputError, Missing, reworded
 from ..core.model import Content
 from ..core.progress import Progress
 from . import manifest
@@ -214,7 +214,7 @@ def _look(root: str, named: Path) -> _Look:
     try:
         status = os.stat(root)
     except FileNotFoundError as exc:
-        raise InputError(f"{named}: {_missing(root, named)}") from exc
+        raise InputError.of([Missing(f"{named}: {_missing(root, named)}", str(named))]) from exc
     except OSError as exc:
         raise InputError(f"{named}: {cannot_be_read(exc)}") from exc
     if stat.S_ISREG(status.st_mode):
@@ -251,8 +251,8 @@ def _see(entry: os.DirEntry[str], folder: str, pending: list[str], seen: _Look) 
         is_folder = stat.S_ISDIR(status.st_mode)
         leads_to = os.readlink(entry.path) if is_folder and entry.is_symlink() else None
     except OSError as exc:
-        leads_nowhere = "a symlink that leads nowhere"
-        seen.bad[entry.path] = leads_nowhere if entry.is_symlink() else cannot_be_read(exc)
+        why = "a symlink that leads nowhere" if entry.is_symlink() else cannot_be_read(exc)
+        seen.bad[entry.path] = Missing(why, entry.path) if isinstance(exc, FileNotFoundError) else why
         return
     if name in _SKIPPED if is_folder else name == ".git" or is_temporary(name):
         return
@@ -276,7 +276,7 @@ def _is_no_file(status: os.stat_result) -> str:
 
 
 def _error(bad: Mapping[str, str]) -> InputError:
-    return InputError(tuple(sorted(f"{path}: {why}" for path, why in bad.items())))
+    return InputError.of(sorted(reworded(why, f"{path}: {why}") for path, why in bad.items()))
 
 
 def _warn(named: Path, root: str, seen: _Look, lenient: bool) -> None:

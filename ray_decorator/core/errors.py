@@ -2,6 +2,7 @@
 
     RayS3Error                          catch this for all of them
     ├── InputError (ValueError)         deps, outs or settings are not usable; nothing was started
+    │   └── MissingDepError (FileNotFoundError)  all that is wrong is deps that are not there
     ├── StoreError (OSError)            the store cannot be opened, read or written
     │   ├── StoreUnreachableError       nobody answers at its endpoint
     │   ├── StoreDeniedError            credentials are missing, wrong or not allowed
@@ -21,7 +22,10 @@ Every message says what was expected, what was found, and what to do next.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+from collections.abc import Sequence
 
 _PASSWORD = re.compile(r"://[^/\s]*@")
 
@@ -37,10 +41,44 @@ class InputError(RayS3Error, ValueError):
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__(self.problems)
 
+    @staticmethod
+    def of(problems: Sequence[str]) -> InputError:
+        """The error that fits: a MissingDepError where each of the problems is a `Missing`."""
+        missing = problems and all(isinstance(problem, Missing) for problem in problems)
+        return (MissingDepError if missing else InputError)(tuple(problems))
+
     def __str__(self) -> str:
         if len(self.problems) == 1:
             return self.problems[0]
         return f"{len(self.problems)} problems:\n" + "\n".join(f"  - {p}" for p in self.problems)
+
+
+class MissingDepError(InputError, FileNotFoundError):
+    """Deps are not there, and that is all that is wrong. ``filename`` is the first of them."""
+
+    def __init__(self, problems: tuple[str, ...] | str) -> None:
+        super().__init__(problems)
+        self.errno, self.strerror = errno.ENOENT, os.strerror(errno.ENOENT)
+        self.filename = next((each.path for each in self.problems if isinstance(each, Missing)), None)
+
+
+class Missing(str):
+    """A problem with a dep: there is nothing at ``path``."""
+
+    path: str
+
+    def __new__(cls, text: str, path: str) -> Missing:
+        made = super().__new__(cls, text)
+        made.path = path
+        return made
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        return str(self), self.path
+
+
+def reworded(problem: str, text: str) -> str:
+    """The same problem in other words."""
+    return Missing(text, problem.path) if isinstance(problem, Missing) else text
 
 
 class StoreError(RayS3Error, OSError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .errors import InputError
+from .errors import InputError, reworded
 
 
 class Problems:
@@ -22,9 +22,10 @@ class Problems:
             self._jobs.setdefault(problem, []).append(job)
 
     def raise_if_any(self) -> None:
-        """Raise one InputError with all of them."""
+        """Raise one InputError with all of them; a MissingDepError where all are of missing deps."""
         if self._jobs:
-            raise InputError(tuple(f"{text} ({in_jobs(jobs)})" for text, jobs in self._jobs.items()))
+            said = [reworded(each, f"{each} ({in_jobs(jobs)})") for each, jobs in self._jobs.items()]
+            raise InputError.of(said)
 
 
 def in_jobs(names: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from .errors import InputError
+from .errors import InputError, Missing
 from .model import PathSlot, Slot
 
 _NEAREST_FROM = 2000
@@ -45,8 +45,11 @@ def find(
 def absent(deps: Iterable[PathSlot]) -> list[str]:
     """What is wrong with the deps that are not there, one message for each."""
     return [
-        f"deps key {dep.key!r} is {dep.value}, which does not exist. Fetch it first (with DVC: "
-        f"`dvc pull {os.path.relpath(dep.value)}`), or correct the key's value"
+        Missing(
+            f"deps key {dep.key!r} is {dep.value}, which does not exist. Fetch it first (with DVC: "
+            f"`dvc pull {os.path.relpath(dep.value)}`), or correct the key's value",
+            str(dep.value),
+        )
         for dep in deps
         if not os.path.lexists(dep.value)
     ]

@@ -12,6 +12,7 @@ from ..core.model import Outcome, Slot
 from ..core.settings import OptionArguments
 from . import calls
 from .calls import Request
+from .supported import check_supported
 from .terms import Mark, Terms, config_parameter, is_the_task, make_terms
 
 P = ParamSpec("P")
@@ -81,7 +82,8 @@ def ray_decorator(
         where this process is connected to a Ray already.
 
     Calls raise what the function raises, with the worker's traceback as its cause; InputError, before
-    anything starts, for keys and paths that are not usable; StoreError and ClusterError for the rest.
+    anything starts, for keys and paths that are not usable; StoreError and ClusterError for the rest. A coroutine
+    function or a generator function is an InputError at once: its values would be the worker's.
     """
     terms = make_terms(deps, outs, in_order, options)
 
@@ -92,6 +94,7 @@ def ray_decorator(
 
 
 def _decorated(function: Callable[P, R], terms: Terms) -> RayFunction[P, R]:
+    check_supported(function)
     mark = Mark(terms, config_parameter(function))
     shown = calls.shown(function)
 

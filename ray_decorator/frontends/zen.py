@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
 import hydra
@@ -19,6 +19,7 @@ from ..core.model import Slot
 from ..core.settings import OptionArguments
 from . import calls
 from .calls import Request
+from .supported import check_supported, is_coroutine_function
 from .terms import Mark, is_the_task, make_terms
 
 P = ParamSpec("P")
@@ -47,7 +48,8 @@ class RayZenOptions(ZenOptions, OptionArguments, total=False):
 class RayZen(Zen[P, R]):
     """A ``Zen`` whose call runs on a Ray worker; ``local`` is the call here, as zen's own.
 
-    ``deps`` and ``outs`` are keys of the config: ``data_dir``, ``model.weights``.
+    ``deps`` and ``outs`` are keys of the config: ``data_dir``, ``model.weights``. As zen does, it takes coroutine
+    functions: its call is to be awaited then, and the worker runs the coroutine to its end.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class RayZen(Zen[P, R]):
     ) -> None:
         """See :func:`ray_zen`."""
         ours = {name: options.pop(name) for name in OptionArguments.__annotations__ if name in options}  # type: ignore[misc]
+        check_supported(func, coroutines=True)
         super().__init__(func, **options)  # type: ignore[misc]
         if self.pre_call is not None:
             self.pre_call = _on_the_same_worker(options["pre_call"])
@@ -73,8 +76,8 @@ class RayZen(Zen[P, R]):
         Raises InputError, before anything starts, for deps and outs that are not usable.
         """
         if is_the_task(self.__ray_s3__):
-            return self.local(cfg)
-        if inspect.iscoroutinefunction(self.func):  # zen's call is to be awaited then, and so is ours
+            return cast(R, self._on_worker(cfg))
+        if is_coroutine_function(self.func):  # zen's call is to be awaited then, and so is ours
             return cast(R, asyncio.to_thread(self._on_ray, cfg))
         return cast(R, self._on_ray(cfg))
 
@@ -91,6 +94,36 @@ class RayZen(Zen[P, R]):
     def local(self, cfg: Any, /) -> R:
         """zen's own call, in this process."""
         return super().__call__(cfg)
+
+    @property
+    def deps(self) -> list[str]:
+        """The config keys of what the function reads, as they were given."""
+        return list(self.__ray_s3__.terms.deps)
+
+    @property
+    def outs(self) -> list[str]:
+        """The config keys of what it writes, as they were given."""
+        return list(self.__ray_s3__.terms.outs)
+
+    @property
+    def ray_address(self) -> str | None:
+        """As it was given; None where the environment or the default decides."""
+        return self.__ray_s3__.terms.options.ray_address
+
+    @property
+    def s3_base_path(self) -> str | None:
+        """As it was given; None where the environment or the default decides."""
+        return self.__ray_s3__.terms.options.s3_base_path
+
+    @property
+    def ray_init_kwargs(self) -> Mapping[str, Any] | None:
+        """As they were given."""
+        return self.__ray_s3__.terms.options.ray_init_kwargs
+
+    @property
+    def ray_remote_kwargs(self) -> Mapping[str, Any] | None:
+        """As they were given."""
+        return self.__ray_s3__.terms.options.ray_remote_kwargs
 
     def hydra_main(
         self,

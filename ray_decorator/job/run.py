@@ -18,6 +18,7 @@ import socket
 import sys
 import time
 import traceback
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +45,13 @@ from .process_state import restored
 from .scratch import Scratch, attempts, job_root, open_scratch
 
 log = logging.getLogger(__name__)
+
+_UNRUN: Mapping[type, str] = {
+    types.CoroutineType: "nothing of it has run: return asyncio.run(…) of it",
+    types.GeneratorType: "nothing of it has run: return list(…) of it",
+    types.AsyncGeneratorType: "nothing of it has run: return a list of what it yields",
+}
+"""What a task may return instead of running it, and what to do."""
 
 
 def serve(
@@ -286,9 +294,9 @@ def _dump_value(value: Any) -> bytes:
     try:
         return bytes(cloudpickle.dumps(value))
     except Exception as exc:
+        cure = _UNRUN.get(type(value), "return plain data, and write the rest to a path in outs")
         raise PicklingError(
-            f"the task returned a {type(value).__name__}, which cannot be pickled ({exc}); "
-            "return plain data, and write the rest to a path in outs"
+            f"the task returned a {type(value).__name__}, which cannot be pickled ({exc}); {cure}"
         ) from exc
 
 

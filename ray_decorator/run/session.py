@@ -28,7 +28,7 @@ from ..cluster.credential_broker import Broker
 from ..cluster.ray_api import connection_mark
 from ..cluster.ray_cluster import RayCluster, check_options
 from ..cluster.watch import Watch
-from ..core.errors import ClusterError, InputError, RayS3Error, StoreDeniedError
+from ..core.errors import ClusterError, InputError, RayS3Error, StoreDeniedError, reworded
 from ..core.model import Call, Outcome, PathSlot
 from ..core.problems import Problems
 from ..core.progress import Progress
@@ -173,7 +173,7 @@ class Session:
         self._ready()
         good = [call for call, wrong in zip(calls, problems, strict=True) if not wrong]
         staged = iter(self._pushed(good, {k: v for k, v in found.items() if isinstance(v, Snapshot)}))
-        return [InputError(tuple(wrong)) if wrong else next(staged) for wrong in problems]
+        return [InputError.of(wrong) if wrong else next(staged) for wrong in problems]
 
     def start(self, staged: Staged) -> Future[Outcome]:
         """Submit a job. Waits for room on the cluster; raises ClusterError where that is lost."""
@@ -283,7 +283,7 @@ class Session:
 
 def _problems(deps: Iterable[PathSlot], found: dict[str, Snapshot | InputError]) -> list[str]:
     return [
-        f"deps key {dep.key!r}: {problem}"
+        reworded(problem, f"deps key {dep.key!r}: {problem}")
         for dep in deps
         if isinstance(wrong := found[dep.real], InputError)
         for problem in wrong.problems

@@ -15,7 +15,7 @@ from trees import QUIET, Tally, numbered, read, settle, tree
 
 from ray_decorator.content.hash_cache import HashCache
 from ray_decorator.content.snapshot import Entry, snapshot, snapshot_of
-from ray_decorator.core.errors import InputError
+from ray_decorator.core.errors import InputError, MissingDepError
 from ray_decorator.core.model import Content
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import pull, push
@@ -213,6 +213,20 @@ class TestALenientSnapshot:
             with pytest.raises(InputError, match=why):
                 snapshot(tmp_path / name, hashes, QUIET, lenient=True)
         assert warnings(caplog) == []
+
+
+def test_what_is_not_there_is_a_file_not_found_error(tmp_path: Path, hashes: HashCache) -> None:
+    tree(tmp_path / "whole", {"a": b"a"})
+    (tmp_path / "whole" / "lost").symlink_to("nowhere")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name, filename in (("none", "none"), ("link", "link"), ("whole", "whole/lost")):
+        with pytest.raises(MissingDepError) as caught:
+            snapshot(tmp_path / name, hashes, QUIET)
+        assert caught.value.filename == str(tmp_path / filename)
+    os.mkfifo(tmp_path / "whole" / "fifo")
+    with pytest.raises(InputError) as mixed:
+        snapshot(tmp_path / "whole", hashes, QUIET)
+    assert len(mixed.value.problems) == 2 and not isinstance(mixed.value, FileNotFoundError)
 
 
 def test_of_chosen_files(tmp_path: Path, hashes: HashCache) -> None:

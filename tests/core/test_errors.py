@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 
 import pytest
@@ -14,6 +15,8 @@ from ray_decorator.core.errors import (
     InputError,
     JobCancelledError,
     JobError,
+    Missing,
+    MissingDepError,
     MissingObjectError,
     PackagesError,
     PicklingError,
@@ -22,6 +25,7 @@ from ray_decorator.core.errors import (
     StoreDeniedError,
     StoreError,
     StoreUnreachableError,
+    reworded,
     text_of,
     without_passwords,
 )
@@ -31,6 +35,7 @@ from ray_decorator.core.errors import (
     ("error", "parents"),
     [
         (InputError, (ValueError,)),
+        (MissingDepError, (InputError, FileNotFoundError)),
         (StoreError, (OSError,)),
         (StoreUnreachableError, (StoreError,)),
         (StoreDeniedError, (StoreError,)),
@@ -60,6 +65,25 @@ def test_one_problem_is_said_as_it_is_and_many_as_a_list() -> None:
     assert str(InputError(("a is wrong", "so is b"))) == "2 problems:\n  - a is wrong\n  - so is b"
 
 
+def test_missing_deps_are_a_file_not_found_error_where_they_are_all_that_is_wrong() -> None:
+    gone = [Missing("a is gone", "/a"), Missing("b is gone", "/b")]
+    error = InputError.of(gone)
+    assert type(error) is MissingDepError and error.problems == tuple(gone)
+    assert (error.errno, error.strerror, error.filename) == (errno.ENOENT, "No such file or directory", "/a")
+    assert str(error) == "2 problems:\n  - a is gone\n  - b is gone"
+    assert str(InputError.of(gone[:1])) == "a is gone"
+    for others in ([*gone, "c is wrong"], ["c is wrong"], []):
+        assert type(InputError.of(others)) is InputError
+
+
+def test_a_problem_in_other_words_is_of_its_kind() -> None:
+    again = reworded(Missing("a is gone", "/a"), "a is gone (job #0)")
+    assert isinstance(again, Missing) and (again, again.path) == ("a is gone (job #0)", "/a")
+    assert type(reworded("a is wrong", "a is wrong (job #0)")) is str
+    travelled = pickle.loads(pickle.dumps(again))
+    assert (type(travelled), travelled, travelled.path) == (Missing, again, "/a")
+
+
 def test_missing_objects_are_shown_up_to_three_with_what_to_do() -> None:
     few = MissingObjectError(("d1",), "s3://bucket/x")
     assert str(few).startswith("1 object(s) are gone from s3://bucket/x: d1. Somebody may have collected")
@@ -72,6 +96,7 @@ def test_missing_objects_are_shown_up_to_three_with_what_to_do() -> None:
     "error",
     [
         InputError(("a", "b")),
+        InputError.of([Missing("a is gone", "/a"), Missing("b is gone", "/b")]),
         MissingObjectError(("d1", "d2"), "s3://bucket"),
         StoreDeniedError("no"),
         JobCancelledError("stopped"),
@@ -82,6 +107,7 @@ def test_missing_objects_are_shown_up_to_three_with_what_to_do() -> None:
 def test_errors_travel(error: Exception) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+    assert getattr(again, "filename", None) == getattr(error, "filename", None)
 
 
 class _Mute(Exception):

@@ -419,7 +419,7 @@ def test_calls_of_a_map_that_would_write_to_the_same_path_are_refused() -> None:
 
 def test_what_is_wrong_in_a_map_names_its_calls() -> None:
     with pytest.raises(
-        InputError, match=r"which does not exist.*\(2 jobs: #1 process_data, #2 process_data\)"
+        FileNotFoundError, match=r"which does not exist.*\(2 jobs: #1 process_data, #2 process_data\)"
     ):
         process_data.map([("data", "r0"), ("gone", "r1"), ("gone", "r2")])
     assert not Path("r0").exists()

@@ -112,6 +112,28 @@ def test_a_ray_zen_has_its_function_s_name_and_text() -> None:
     assert call({"x": 3}) == 6
 
 
+def test_a_ray_zen_says_what_it_was_given() -> None:
+    call = ray_zen(
+        upper,
+        ray_address="local",
+        s3_base_path="s3://bucket/x",
+        ray_init_kwargs={"log_to_driver": False},
+        ray_remote_kwargs={"num_cpus": 2},
+        deps=["data_dir"],
+        outs=["output_dir"],
+    )
+    assert (call.deps, call.outs) == (["data_dir"], ["output_dir"])
+    assert (call.ray_address, call.s3_base_path) == ("local", "s3://bucket/x")
+    assert call.ray_init_kwargs == {"log_to_driver": False} and call.ray_remote_kwargs == {"num_cpus": 2}
+
+
+def test_a_ray_zen_that_was_given_nothing_says_so() -> None:
+    call = ray_zen(upper)
+    assert (call.deps, call.outs) == ([], [])
+    assert (call.ray_address, call.s3_base_path) == (None, None)
+    assert (call.ray_init_kwargs, call.ray_remote_kwargs) == (None, None)
+
+
 def test_an_out_that_was_not_written_is_a_warning_and_the_value_comes(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -217,6 +217,22 @@ def test_an_async_function_is_awaited() -> None:
     assert pid != os.getpid()
 
 
+def test_an_object_with_an_async_call_is_awaited_as_zen_s_is() -> None:
+    async def main(call: Any) -> tuple[int, int]:
+        awaited: tuple[int, int] = await call({"x": builds(int, 22)})
+        return awaited
+
+    here, there = (asyncio.run(main(wrap(_Awaited()))) for wrap in (zen, ray_zen))
+    assert here[0] == there[0] == 22
+    assert here[1] == os.getpid() != there[1]
+
+
+class _Awaited:
+    async def __call__(self, x: int) -> tuple[int, int]:
+        await asyncio.sleep(0)
+        return x, os.getpid()
+
+
 # As zen: each of these is asked of both
 
 

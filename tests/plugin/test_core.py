@@ -15,7 +15,7 @@ from plugin_app import app
 
 from hydra_plugins.hydra_ray_s3_launcher import _core
 from hydra_plugins.hydra_ray_s3_launcher._compose import ComposedJob, ComposedOnce, Composer
-from ray_decorator.core.errors import InputError, JobError, MissingObjectError, RayS3Error
+from ray_decorator.core.errors import InputError, JobError, Missing, MissingObjectError, RayS3Error
 from ray_decorator.core.model import Outcome
 from ray_decorator.frontends.decorator import ray_decorator
 
@@ -82,13 +82,34 @@ def test_where_to_look_is_the_log_if_there_is_one(job: ComposedJob) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [InputError(("a", "b")), MissingObjectError(("d",), "s3://x"), JobError("it crashed")]
+    "error",
+    [
+        InputError(("a", "b")),
+        InputError.of([Missing("a is gone", "/a")]),
+        MissingObjectError(("d",), "s3://x"),
+        JobError("it crashed"),
+    ],
 )
 def test_an_error_for_hydra_is_the_same_one_without_hydras_traceback(error: RayS3Error) -> None:
     compact = _core._compact(error)
     assert isinstance(compact, type(error)) and isinstance(compact, CompactHydraException)
     assert (str(compact), vars(compact)) == (str(error), vars(error))
     assert type(compact).__name__ == type(error).__name__
+    assert getattr(compact, "filename", None) == getattr(error, "filename", None)
+
+
+def test_a_task_that_is_a_coroutine_or_generator_function_is_refused_before_ray_starts(
+    started: tuple[HydraContext, DictConfig],
+) -> None:
+    async def awaited(cfg: Any) -> None: ...
+
+    def yields(cfg: Any) -> Iterator[int]:
+        yield cfg.x
+
+    for task, cure in ((awaited, "asyncio.run"), (yields, "return list")):
+        with pytest.raises(InputError, match=f"{task.__name__} is a .*{cure}") as caught:
+            _core.prepare((), (), {}, *_order(started, task))
+        assert isinstance(caught.value, CompactHydraException)
 
 
 def test_terms_that_cannot_be_are_refused_before_ray_starts(started: tuple[HydraContext, DictConfig]) -> None:

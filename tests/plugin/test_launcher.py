@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -19,6 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from sweeps import sweep
 
+from ray_decorator import ray_zen
 from ray_decorator.core.errors import InputError, JobError, PicklingError, RemoteTraceback
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -355,6 +357,23 @@ def test_what_that_message_advises_is_a_cure(home: Path, cure: str) -> None:
 def test_nested_outs_are_refused(home: Path) -> None:
     with pytest.raises(InputError, match="one inside the other"):
         sweep({"out": "o"}, count_bytes, ["out=o,o/deeper"], outs=["out"])
+
+
+def test_missing_deps_are_a_file_not_found_error(home: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        sweep({"data": {"path": "nowhere"}}, count_bytes, ["+x=1,2"], deps=["data.path"])
+    assert isinstance(caught.value, InputError) and caught.value.filename == str(home / "nowhere")
+    assert "nowhere, which does not exist" in str(caught.value) and "(2 jobs: #0 " in str(caught.value)
+
+
+async def awaited(x: int) -> int:
+    await asyncio.sleep(0)
+    return 2 * x
+
+
+def test_a_ray_zen_of_a_coroutine_function_runs_it(home: Path) -> None:
+    [job] = sweep({"x": 4}, ray_zen(awaited), [])
+    assert job.return_value == 8
 
 
 def test_all_that_is_wrong_is_said_at_once(home: Path) -> None:

@@ -152,6 +152,7 @@ def test_bad_input_is_the_futures_and_keeps_nobody_else(home: Path) -> None:
     (home / "good").write_bytes(b"1")
     bad, good = there.submit("gone", "t1"), there.submit("good", "t2")
     assert "gone, which does not exist" in str(bad.exception(60))
+    assert isinstance(bad.exception(), FileNotFoundError)
     assert good.result(60) == str(home / "good")
 
 
