@@ -64,7 +64,7 @@ SYNC: list[Callable[..., Any]] = [
 ]
 
 
-@pytest.mark.parametrize("function", COROUTINES, ids=repr)
+@pytest.mark.parametrize("function", COROUTINES)
 def test_a_coroutine_function_is_to_be_wrapped(function: Callable[..., Any]) -> None:
     with pytest.raises(InputError, match=r"is a coroutine function.* Wrap it: def run.*asyncio\.run\("):
         ray_decorator()(function)
@@ -72,7 +72,7 @@ def test_a_coroutine_function_is_to_be_wrapped(function: Callable[..., Any]) -> 
     check_supported(function, coroutines=True)
 
 
-@pytest.mark.parametrize("function", GENERATORS, ids=repr)
+@pytest.mark.parametrize("function", GENERATORS)
 @pytest.mark.parametrize("front_door", [ray_decorator(), ray_zen])
 def test_a_generator_function_is_to_return_a_list(function: Callable[..., Any], front_door: Any) -> None:
     with pytest.raises(
@@ -89,7 +89,7 @@ def test_an_async_generator_function_is_to_return_a_list(front_door: Any) -> Non
         front_door(both)
 
 
-@pytest.mark.parametrize("function", SYNC, ids=repr)
+@pytest.mark.parametrize("function", SYNC)
 def test_all_others_are_as_they_were(function: Callable[..., Any]) -> None:
     check_supported(function)
     assert not is_coroutine_function(function)
