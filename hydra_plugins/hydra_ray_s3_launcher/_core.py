@@ -125,11 +125,6 @@ def _announce(sweep: Sweep, job_overrides: Sequence[Sequence[str]], first: int) 
     sweep_dir.mkdir(parents=True, exist_ok=True)
     log.info("Launching %d job(s) on Ray (%s)", len(job_overrides), where.ray_address)
     log.info("%s dir : %s", "Output" if sweep.composer.bare else "Sweep output", sweep_dir)
-    if where.is_embedded:
-        log.info(
-            "Ray runs on this machine alone, and data stays where it is; for a cluster set "
-            "hydra.launcher.ray_address and hydra.launcher.s3_base_path, or RAY_ADDRESS and RAY_S3_BASE_PATH"
-        )
     for num, overrides in enumerate(job_overrides, first):
         log.info("\t#%d : %s", num, " ".join(filter_overrides(overrides)))
 

@@ -43,10 +43,22 @@ class Connection:
         self._settings = settings
         self._error: BaseException | None = None
         self._done = threading.Event()
-        if is_connected():
+        self.is_ours = not is_connected()
+        """Whether it is made here; False where the process was connected already."""
+        if not self.is_ours:
             self._done.set()
         else:
             threading.Thread(target=self._run, name="ray-connect", daemon=True).start()
+
+    @property
+    def doing(self) -> str | None:
+        """What happens now, for the user; None once that is over."""
+        if self._done.is_set():
+            return None
+        address = self._settings.ray_address
+        if address == "local":
+            return "starting Ray on this machine"
+        return f"connecting to {'the Ray on this machine' if address == 'auto' else f'Ray at {address}'}"
 
     def wait(self) -> None:
         """Return once connected. Raises ClusterError if nobody answers in time."""

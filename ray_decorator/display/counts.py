@@ -6,8 +6,10 @@ few times a second. So an item costs well below a microsecond, however many ther
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self, get_args
 
@@ -44,6 +46,14 @@ class Tally:
         return f"{human_size(self.size_done / self.seconds)}/s"
 
 
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What happens without anything to count, and when it began, by time.monotonic()."""
+
+    what: str
+    since: float
+
+
 class _Count:
     """The numbers of one phase so far; guarded by the lock of the Counting that owns it."""
 
@@ -62,6 +72,7 @@ class Counting:
         self._interval = interval
         self._lock = threading.Lock()
         self._counts: dict[Phase, _Count] = {phase: _Count() for phase in get_args(Phase)}
+        self._doing: list[Doing] = []
         self._stopped = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
 
@@ -81,6 +92,22 @@ class Counting:
             count.items_done = before + items
             if before < count.items <= count.items_done:
                 count.busy += time.monotonic() - count.since
+
+    @contextlib.contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        one = Doing(what, time.monotonic())
+        with self._lock:
+            self._doing.append(one)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._doing.remove(one)
+
+    def under_way(self) -> list[Doing]:
+        """What happens now without anything to count, the oldest first."""
+        with self._lock:
+            return list(self._doing)
 
     def tallies(self) -> list[Tally]:
         """How far each phase is that has expected something."""

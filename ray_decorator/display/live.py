@@ -1,12 +1,13 @@
-"""On a terminal: a line per phase at its foot, redrawn in place."""
+"""On a terminal: a line per phase at its foot, and one for what has no count, redrawn in place."""
 
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from ..core.units import human_seconds, human_size
-from .counts import Counting, Tally
+from .counts import Counting, Doing, Tally
 
 if TYPE_CHECKING:
     from .screen import Row, Screen
@@ -25,19 +26,23 @@ class RichProgress(Counting):
         self._screen: Screen | None = None
 
     def _show(self) -> None:
-        tallies = self.tallies()
+        tallies, under_way = self.tallies(), self.under_way()
         if self._screen is None:
-            if not tallies or not _terminal.acquire(blocking=False):
+            if not (tallies or under_way) or not _terminal.acquire(blocking=False):
                 return
             from .screen import Screen  # lazy: it imports rich
 
             self._screen = Screen()
-        self._screen.draw([_row(tally) for tally in tallies])
+        self._screen.draw([_row(tally) for tally in tallies], [_line(doing) for doing in under_way])
 
     def _close(self) -> None:
         if self._screen is not None:
             self._screen.close()
             _terminal.release()
+
+
+def _line(doing: Doing) -> str:
+    return f"{doing.what}  {human_seconds(time.monotonic() - doing.since)}"
 
 
 def _row(tally: Tally) -> Row:

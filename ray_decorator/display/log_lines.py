@@ -1,4 +1,7 @@
-"""Where nothing can be redrawn (a file, a pipe, a batch system): a log line per phase now and then."""
+"""Where nothing can be redrawn (a file, a pipe, a batch system): a log line per phase now and then.
+
+What has no count is said once, and only where it takes a second or so.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,14 @@ class LogProgress(Counting):
         super().__init__(1.0)
         self._logged: dict[Phase, tuple[int, int]] = {}
         self._due: dict[Phase, float] = {}
+        self._said: set[str] = set()
         self._began = time.monotonic()
 
     def _show(self) -> None:
+        for doing in self.under_way():
+            if doing.what not in self._said:
+                self._said.add(doing.what)
+                log.info("%s", doing.what[:1].upper() + doing.what[1:])
         now = time.monotonic()
         pause = max(_LOG_SECONDS, _LOG_SHARE * (now - self._began))
         for tally in self.tallies():

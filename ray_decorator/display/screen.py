@@ -63,10 +63,10 @@ class Screen:
         self._top = 0
         self._guard: subprocess.Popen[bytes] | None = None
 
-    def draw(self, rows: Sequence[Row]) -> None:
-        """Show these rows in place of the last ones, or none if the terminal has too few lines."""
+    def draw(self, rows: Sequence[Row], lines_below: Sequence[str] = ()) -> None:
+        """Show these in place of the last ones, or nothing if the terminal has too few lines."""
         with contextlib.suppress(OSError):  # a terminal that is gone must not fail the work
-            lines = self._rendered(rows)
+            lines = self._rendered(rows, lines_below)
             height = os.get_terminal_size(self._terminal).lines
             if height < len(lines) + _LINES_FOR_OUTPUT:
                 lines = []
@@ -79,9 +79,12 @@ class Screen:
                 self._write(_REMOVE)
                 self._guard.communicate(b"\n", timeout=5)
 
-    def _rendered(self, rows: Sequence[Row]) -> list[str]:
+    def _rendered(self, rows: Sequence[Row], lines_below: Sequence[str]) -> list[str]:
         with self._console.capture() as capture:
-            self._console.print(_grid(rows, bars=self._console.width >= _COLUMNS_FOR_BARS))
+            if rows:
+                self._console.print(_grid(rows, bars=self._console.width >= _COLUMNS_FOR_BARS))
+            for line in lines_below:
+                self._console.print(Text(line), no_wrap=True, overflow="ellipsis")
         return capture.get().splitlines()
 
     def _show(self, lines: list[str], top: int) -> None:

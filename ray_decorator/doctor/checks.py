@@ -81,7 +81,7 @@ def _examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
     finding, places = _guarded("credentials", lambda: _credentials(settings))
     yield finding
     if settings.is_embedded:
-        yield Finding("store", "ok", ("none is needed: jobs read and write your files where they are",))
+        yield _guarded("store", lambda: _no_store(settings, connection))[0]
     elif places is None:
         yield _needs("store", "the credentials")
     else:
@@ -158,6 +158,15 @@ def _until_when(place: Location) -> str:
     return "they do not expire"
 
 
+def _no_store(settings: Settings, connection: Connection) -> tuple[Finding, None]:
+    try:
+        connection.wait()
+    except ClusterError:  # which is Ray's own finding
+        return Finding("store", "warning", ("not checked: none is needed if Ray, see below, is here",)), None
+    check_store_is_shared(settings, living_nodes())
+    return Finding("store", "ok", ("none is needed: jobs read and write your files where they are",)), None
+
+
 def _store(place: Location) -> tuple[Finding, None]:
     try:
         opened = open_store(place)
@@ -208,7 +217,6 @@ def _ray(
     settings: Settings, connection: Connection, requirements: Requirements | None, place: Location | None
 ) -> tuple[Finding, list[NodeFacts]]:
     connection.wait()
-    check_store_is_shared(settings, living_nodes())
     nodes = ask_nodes(requirements, place, [str(driver.started_at())])
     facts = [f"Ray {version('ray')}, Python {platform.python_version()} on this machine"]
     if settings.ray_address == "local":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -18,13 +17,10 @@ from ..core.problems import Problems
 from ..core.settings import Settings
 from ..display.progress import make_progress
 from ..project import driver
-from ..run.session import Session
 from ..run.sessions import cancel_on_interrupt, session_for
 from . import main_module
 from .task import Arguments, Task
 from .terms import Terms
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,7 @@ def run(function: Callable[..., Any], requests: Sequence[Request], terms: Terms)
     """
     settings = _settings(terms)
     calls = _calls(function, requests, terms)
-    return _session(settings).run(calls) if calls else []
+    return session_for(settings, make_progress).run(calls) if calls else []
 
 
 def submit(function: Callable[..., Any], request: Callable[[], Request], terms: Terms) -> Future[Any]:
@@ -57,7 +53,7 @@ def submit(function: Callable[..., Any], request: Callable[[], Request], terms: 
         settings = _settings(terms)
         [call] = _calls(function, [request()], terms)
         cancel_on_interrupt()
-        return _session(settings).submit(call)
+        return session_for(settings, make_progress).submit(call)
     except Exception as exc:
         refused: Future[Any] = Future()
         refused.set_exception(exc)
@@ -83,15 +79,6 @@ def _settings(terms: Terms) -> Settings:
     if not is_connected() or terms.options.ray_address:
         return terms.options.resolve()
     return replace(terms.options, ray_address=own_address() or "local").resolve()
-
-
-def _session(settings: Settings) -> Session:
-    if not is_connected() and settings.is_embedded:
-        log.info(
-            "Ray runs on this machine alone, and data stays where it is; for a cluster give ray_address and "
-            "s3_base_path, or set RAY_ADDRESS and RAY_S3_BASE_PATH"
-        )
-    return session_for(settings, make_progress)
 
 
 def _calls(function: Callable[..., Any], requests: Sequence[Request], terms: Terms) -> list[Call]:

@@ -225,18 +225,28 @@ class Session:
 
     def _made(self) -> Engine:
         check_options(self.settings)
-        self.connection.wait()
+        self._connect()
         credentials = self._staging.location.credentials
         if credentials is not None and credentials.expires is not None:
             self._broker = Broker(self._staging.fresh)
         handle = self._broker.handle if self._broker else None
         cluster = RayCluster(self.settings, lambda: self._staging.location, [self._start], handle)
+        if self.settings.is_embedded and self.connection.is_ours:
+            log.info(
+                "Ray runs on this machine alone, and data stays where it is; for a cluster set ray_address and "
+                "s3_base_path, or RAY_ADDRESS and RAY_S3_BASE_PATH"
+            )
         engine = Engine(cluster, self._staging, self.progress, self._restage, self.settings.max_concurrent)
         self._cluster, self._mark = cluster, connection_mark() or ""
         self._watch = Watch(self.settings.ray_address, lambda error: self._lost(engine, error))
         if cluster.reaches_out():
             self._prepare()
         return engine
+
+    def _connect(self) -> None:
+        doing = self.connection.doing
+        with contextlib.nullcontext() if doing is None else self.progress.doing(doing):
+            self.connection.wait()
 
     def _lost(self, engine: Engine, error: ClusterError) -> None:
         self._error = error
@@ -247,9 +257,10 @@ class Session:
         assert self._cluster is not None
         with self._making:
             if self._bundle_made is None or time.monotonic() - self._bundle_made > _BUNDLE_HOLDS:
-                self._cluster.prepare(
-                    make_bundle(self.settings, self._staging, frozenset(self._left_out), self.progress)
-                )
+                with self.progress.doing("collecting the project's code and the list of its packages"):
+                    self._cluster.prepare(
+                        make_bundle(self.settings, self._staging, frozenset(self._left_out), self.progress)
+                    )
                 self._bundle_made = time.monotonic()
 
     def _restage(self, staged: Staged, lacks: str) -> Staged:

@@ -52,3 +52,8 @@ class SharedProgress:
         """As `Progress.advance`."""
         if (display := self._display) is not None:
             display.advance(phase, items, size)
+
+    def doing(self, what: str) -> contextlib.AbstractContextManager[None]:
+        """As `Progress.doing`."""
+        display = self._display
+        return contextlib.nullcontext() if display is None else display.doing(what)

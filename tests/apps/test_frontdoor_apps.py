@@ -12,6 +12,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 import servers
+import terminal
 
 
 @pytest.fixture(autouse=True)
@@ -282,6 +283,7 @@ def hello(out):
     open(out, "w").write("hello")
 
 hello("out.txt")
+hello("out.txt")
 """
 
 
@@ -292,7 +294,9 @@ def test_with_nothing_set_ray_is_private_and_one_line_says_so(
         monkeypatch.delenv(name)
     output = run(home, PRIVATE)
     assert (home / "out.txt").read_text() == "hello"
-    assert output.count("data stays where it is; for a cluster give ray_address and s3_base_path") == 1
+    assert output.count("data stays where it is; for a cluster set ray_address and s3_base_path") == 1
+    assert output.count("Starting Ray on this machine") == 1
+    assert output.index("Starting Ray on this machine") < output.index("Ray runs on this machine alone")
 
 
 def test_a_ray_that_runs_on_this_machine_needs_no_store(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +305,7 @@ def test_a_ray_that_runs_on_this_machine_needs_no_store(home: Path, monkeypatch:
     # where RAY_ADDRESS says which one, that is the Ray that "auto" finds
     output = run(home, PRIVATE.replace('outs=["out"]', 'outs=["out"], ray_address="auto"'))
     assert (home / "out.txt").read_text() == "hello"
-    assert "Ray runs on this machine alone, and data stays where it is" in output
+    assert output.count("Ray runs on this machine alone, and data stays where it is") == 1
     assert "starting a private one" not in output and not (home / "cache").exists()
 
 
@@ -327,3 +331,24 @@ def test_auto_starts_a_private_ray_where_none_runs_and_says_so(
     output = run(home, NO_RAY_HERE)
     assert "No Ray runs on this machine (ray_address is 'auto'): starting a private one" in output
     assert output.splitlines()[-1] == "ran"
+
+
+ON_A_TERMINAL = """
+from ray_decorator import ray_decorator
+print(ray_decorator(ray_address="local")(lambda: "ran")())
+"""
+ZEN_ON_A_TERMINAL = """
+from omegaconf import OmegaConf
+from ray_decorator import ray_zen
+print(ray_zen(lambda x: x, ray_address="local")(OmegaConf.create({"x": "ran"})))
+"""
+
+
+@pytest.mark.parametrize("app", [ON_A_TERMINAL, ZEN_ON_A_TERMINAL], ids=["decorator", "zen"])
+def test_a_terminal_shows_that_ray_starts(app: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_ADDRESS", "RAY_S3_BASE_PATH"):
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(home)
+    seen = terminal.run(app)
+    assert any(screen[-1].startswith("starting Ray on this machine") for screen in seen.screens)
+    assert [line for line in seen.last if line] == ["ran"]

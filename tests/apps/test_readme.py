@@ -51,10 +51,10 @@ def test_its_layout_names_every_package_and_a_file_of_it() -> None:
 
 
 def test_it_shows_what_the_launcher_prints() -> None:
-    launcher = ROOT / "hydra_plugins/hydra_ray_s3_launcher/_core.py"
+    session = ROOT / "ray_decorator/run/session.py"
     strings = [
         node.value
-        for node in ast.walk(ast.parse(launcher.read_text()))
+        for node in ast.walk(ast.parse(session.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     [line] = [string for string in strings if string.startswith(ON_THIS_MACHINE)]

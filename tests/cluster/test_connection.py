@@ -284,3 +284,29 @@ def test_no_wait_is_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         Connection(Options(ray_address="local").resolve()).wait()
     ended.set()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("local", "starting Ray on this machine"),
+        ("auto", "connecting to the Ray on this machine"),
+        ("10.0.0.1:6379", "connecting to Ray at 10.0.0.1:6379"),
+        ("ray://head:10001", "connecting to Ray at ray://head:10001"),
+    ],
+)
+def test_what_happens_is_said_until_it_has(address: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(connection, "is_connected", lambda: False)
+    monkeypatch.setattr(connection, "_connect", lambda settings: ended.wait(60))
+    made = Connection(Options(ray_address=address, s3_base_path="s3://bucket/x").resolve())
+    assert made.doing == said and made.is_ours
+    ended.set()
+    made.wait()
+    assert made.doing is None
+
+
+def test_a_process_that_is_connected_has_nothing_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "is_connected", lambda: True)
+    made = Connection(Options(ray_address="local").resolve())
+    assert made.doing is None and not made.is_ours

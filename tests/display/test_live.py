@@ -138,3 +138,38 @@ def test_a_terminal_that_goes_away_does_not_fail_the_work() -> None:
         "    time.sleep(0.4)\n"
     )
     assert "uploading" in run(program).raw
+
+
+def test_what_has_no_count_is_said_below_the_rows_while_it_lasts() -> None:
+    seen = run(
+        UNTIL_DRAWN + "from ray_decorator.display.live import RichProgress\n"
+        "with RichProgress() as progress:\n"
+        "    with progress.doing('starting Ray on this machine'):\n"
+        "        until_drawn(progress, 'starting Ray')\n"
+        "        progress.expect('hashing', 2)\n"
+        "        until_drawn(progress, 'hashing')\n"
+        "    progress.expect('running', 6)\n"
+        "    until_drawn(progress, 'running')\n"
+        "print('done')"
+    )
+    assert any(re.fullmatch(r"starting Ray on this machine  [\d.]+ s", screen[-1]) for screen in seen.screens)
+    assert any(
+        screen[-2].startswith("hashing") and screen[-1].startswith("starting Ray")
+        for screen in seen.screens
+        if len(screen) == 40
+    )
+    running = next(screen for screen in seen.screens if screen[-1].startswith("running"))
+    assert not any("starting" in line for line in running)
+    assert seen.last == ["done", ""]
+
+
+def test_what_is_too_long_for_the_terminal_takes_one_line() -> None:
+    seen = run(
+        UNTIL_DRAWN + "from ray_decorator.display.live import RichProgress\n"
+        "with RichProgress() as progress, progress.doing('connecting to ' + 'x' * 90):\n"
+        "    until_drawn(progress, 'connecting')\n"
+        "    time.sleep(0.5)\n",
+        columns=60,
+    )
+    shown = {tuple(line for line in screen if "x" in line) for screen in seen.screens} - {()}
+    assert shown and all(re.fullmatch(r"connecting to x+…", line) for (line,) in shown)

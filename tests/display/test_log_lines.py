@@ -52,3 +52,18 @@ def test_elsewhere_a_phase_speaks_seldom_and_only_when_it_has_news(
         "running: 31 of 100 jobs, 30.0 s",
         "running: 35 of 100 jobs, 40.0 s",
     ]
+
+
+def test_elsewhere_what_has_no_count_is_said_once_if_it_takes_a_while(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    counter = LogProgress()
+    with counter.doing("collecting the project's code"):
+        pass
+    with counter.doing("starting Ray on this machine"):
+        counter._show()
+        counter._show()
+    with counter.doing("starting Ray on this machine"):
+        counter._show()
+    assert [record.getMessage() for record in caplog.records] == ["Starting Ray on this machine"]

@@ -219,7 +219,8 @@ def test_auto_finds_a_cluster_with_other_machines_and_no_store(bed: cluster_bed.
         pytest.skip("the nodes see this machine's files")
     cluster = {**bed.environment(), "RAY_ADDRESS": bed.address, "RAY_S3_BASE_PATH": ""}
     said = doctor(project, "ray_address=auto", env=cluster)
-    status, found = said.found["Ray"]
+    assert said.found["Ray"][0] == "ok"
+    status, found = said.found["store"]
     assert said.code == 1 and status == "wrong"
     assert "Set s3_base_path (or RAY_S3_BASE_PATH)" in found and bed.workers[0].hostname in found
 

@@ -27,7 +27,7 @@ from ray_decorator.store.store import open_store
 from ray_decorator.store.transfer import pull, push
 
 
-class Hashed:
+class Hashed(NoProgress):
     """A Progress that counts the files hashed."""
 
     def __init__(self) -> None:

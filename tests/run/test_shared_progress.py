@@ -19,6 +19,12 @@ def test_a_display_is_open_while_anybody_needs_it() -> None:
         def advance(self, phase: object, items: int, size: int = 0) -> None:
             events.append(f"advance {items}")
 
+        @contextlib.contextmanager
+        def doing(self, what: str) -> Iterator[None]:
+            events.append(what)
+            yield
+            events.append("done")
+
     @contextlib.contextmanager
     def opened() -> Iterator[Progress]:
         events.append("open")
@@ -27,12 +33,13 @@ def test_a_display_is_open_while_anybody_needs_it() -> None:
 
     progress = SharedProgress(opened)
     progress.expect("running", 9)
-    with progress.shown():
+    with progress.doing("nobody sees it"), progress.shown():
         progress.show()
-        progress.expect("running", 1)
+        with progress.doing("connecting"):
+            progress.expect("running", 1)
     progress.advance("running", 1)
     progress.hide()
     progress.advance("running", 9)
     with progress.shown():
         pass
-    assert events == ["open", "expect 1", "advance 1", "close", "open", "close"]
+    assert events == ["open", "connecting", "expect 1", "done", "advance 1", "close", "open", "close"]

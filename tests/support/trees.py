@@ -52,7 +52,7 @@ def killed_process_leaves(directory: Path) -> Path:
     return path
 
 
-class Tally:
+class Tally(NoProgress):
     """A Progress that adds up."""
 
     def __init__(self) -> None:
