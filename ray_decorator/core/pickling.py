@@ -1,8 +1,9 @@
 """Pickling by value, with an error that names what in it cannot travel.
 
-Two things differ from cloudpickle. Code keeps its file's name, for tracebacks and for who reads its source.
-And a function that its own decorator hides (`hydra.main`, `ray_decorator`) goes by reference where its module
-can be imported, so that its globals are that module's.
+Three things differ from cloudpickle. Code keeps its file's name, for tracebacks and for who reads its source.
+Source that is in no file (a notebook's cell, say) goes along with its code: Python's `linecache` has it. And a
+function that its own decorator hides (`hydra.main`, `ray_decorator`) goes by reference where its module can be
+imported, so that its globals are that module's.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 import importlib.machinery
 import inspect
 import io
+import linecache
 import operator
 import pickle
 import sys
@@ -65,7 +67,19 @@ def _dump(value: Any, file: Any) -> None:
 
 def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
     kind, arguments, *rest = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
-    return kind, tuple(code.co_filename if part == _NAMELESS else part for part in arguments), *rest
+    named = tuple(code.co_filename if part == _NAMELESS else part for part in arguments)
+    # the very list, so that all code of one cell shares one copy of it in a pickle
+    match linecache.cache.get(code.co_filename):
+        case (_, None, [_, *_] as lines, _):
+            return _with_source, (kind, named, code.co_filename, lines), *rest
+    return kind, named, *rest
+
+
+def _with_source(
+    kind: Callable[..., types.CodeType], arguments: tuple[Any, ...], file: str, lines: list[str]
+) -> types.CodeType:
+    linecache.cache[file] = (sum(map(len, lines)), None, lines, file)
+    return kind(*arguments)
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]

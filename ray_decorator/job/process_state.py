@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import linecache
 import logging
 import os
 import signal
@@ -24,7 +25,7 @@ def restored(cwd_at_home: str, paths_at_home: Sequence[str], otherwise: Path) ->
     umask = os.umask(0o022)
     os.umask(umask)
     try:
-        with _signals_restored(), _logging_restored():
+        with _signals_restored(), _logging_restored(), _sources_restored():
             if (start := start_directory()) is not None:
                 os.chdir(start)
             else:
@@ -72,3 +73,14 @@ def _logging_restored() -> Iterator[None]:
             handler.close()
         root.handlers[:] = handlers
         root.setLevel(level)
+
+
+@contextlib.contextmanager
+def _sources_restored() -> Iterator[None]:
+    """The source of a job's notebook cells is of use to that job alone."""
+    before = dict(linecache.cache)
+    try:
+        yield
+    finally:
+        linecache.cache.clear()
+        linecache.cache.update(before)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
+import linecache
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -77,3 +79,18 @@ def test_what_travels_may_be_limited() -> None:
     assert not pickling.travels(numpy.zeros(1000), most=7000)
     assert not pickling.travels(numpy.zeros(100_000), most=700_000)
     assert not pickling.travels(line for line in "ab")
+
+
+def test_source_that_is_in_no_file_goes_along_once_with_all_code_that_it_is_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = "def one():\n    return [n for n in range(2)]\n\ndef two():\n    return 2\n" + "# long\n" * 1000
+    monkeypatch.setitem(linecache.cache, "<cell>", (len(source), None, source.splitlines(True), "<cell>"))
+    exec(compile(source, "<cell>", "exec"), names := {"__name__": "__main__"})
+    pickled = pickling.dumps([names["one"], names["two"]], "them")
+    alone = pickling.dumps(names["one"], "it")
+    monkeypatch.delitem(linecache.cache, "<cell>")
+    one, two = pickling.loads(pickled)
+    assert inspect.getsource(one) == "def one():\n    return [n for n in range(2)]\n"
+    assert inspect.getsource(two) == "def two():\n    return 2\n"
+    assert len(pickled) < 1.5 * len(alone)

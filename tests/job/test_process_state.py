@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import logging
 import os
 import signal
@@ -27,12 +28,14 @@ def test_all_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         sys.path.insert(0, "/job")
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         root.addHandler(logging.NullHandler())
+        linecache.cache["<a cell of the job's>"] = (1, None, ["1"], "<a cell of the job's>")
         root.setLevel(level + 1)
         raise RuntimeError("the job's own")
     now = os.umask(umask)
     assert (os.getcwd(), sys.path, dict(os.environ), now) == (cwd, path, environ, umask)
     assert (root.handlers, root.level) == (handlers, level)
     assert signal.getsignal(signal.SIGUSR1) is on_usr1
+    assert "<a cell of the job's>" not in linecache.cache
 
 
 def test_the_drivers_directory_and_paths_where_they_exist(tmp_path: Path) -> None:
