@@ -21,7 +21,7 @@ from ray_decorator.core.model import Call, Outcome
 from ray_decorator.core.problems import Problems
 from ray_decorator.core.settings import Options
 from ray_decorator.display.progress import make_progress
-from ray_decorator.display.table import JobRow, brief, show
+from ray_decorator.display.table import JobRow, brief
 from ray_decorator.frontends import hydra_state, main_module
 from ray_decorator.frontends.supported import check_supported
 from ray_decorator.frontends.terms import Terms, mark_of
@@ -30,8 +30,9 @@ from ray_decorator.run.sessions import session_for
 
 from . import _tracebacks
 from ._compose import ComposedJob, ComposedOnce, Composer
+from ._report import SweepReport
 from ._task import HydraTask
-from .bare_run import becomes_one_job
+from .bare_run import becomes_one_job, calls_once
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Sweep:
     composer: Composer
     task_function: TaskFunction
     context: HydraContext
+    report: SweepReport
 
     @property
     def config(self) -> DictConfig:
@@ -73,7 +75,9 @@ def prepare(
     once = ComposedOnce(hydra_context.config_loader)
     hydra_context.config_loader = once  # type: ignore[assignment]
     composer = Composer(once, config, terms.deps, terms.outs, becomes_one_job(config))
-    return Sweep(session_for(settings, make_progress), composer, task_function, task_context)
+    session = session_for(settings, make_progress)
+    report = SweepReport(session.progress, many_batches=not calls_once(config))
+    return Sweep(session, composer, task_function, task_context, report)
 
 
 def launch(sweep: Sweep, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -84,11 +88,13 @@ def launch(sweep: Sweep, job_overrides: Sequence[Sequence[str]], initial_job_idx
     """
     setup_globals()
     configure_log(sweep.config.hydra.hydra_logging, sweep.config.hydra.verbose)
-    _announce(sweep, job_overrides, initial_job_idx)
     try:
-        if sweep.composer.bare:
-            return _run_alone(sweep, job_overrides)
-        return _Batch(sweep, job_overrides, initial_job_idx).run()
+        with sweep.report.batch() as first:
+            if first:
+                _announce(sweep, job_overrides, initial_job_idx)
+            if sweep.composer.bare:
+                return _run_alone(sweep, job_overrides)
+            return _Batch(sweep, job_overrides, initial_job_idx).run()
     except RayS3Error as exc:
         raise _compact(exc) from exc
     except KeyboardInterrupt:
@@ -102,6 +108,7 @@ def _run_alone(sweep: Sweep, job_overrides: Sequence[Sequence[str]]) -> Sequence
     batch = _Batch(sweep, job_overrides, 0)
     callbacks.on_run_start(config=sweep.config, config_name=name)
     (returned,) = batch.run()
+    sweep.report.end()
     callbacks.on_run_end(config=sweep.config, config_name=name, job_return=returned)
     if (error := batch.errors.get(0)) is None or isinstance(error, JobCancelledError):
         return [returned]
@@ -123,8 +130,11 @@ def _announce(sweep: Sweep, job_overrides: Sequence[Sequence[str]], first: int) 
     where = sweep.session.settings
     sweep_dir = Path(str(sweep.config.hydra.sweep.dir))
     sweep_dir.mkdir(parents=True, exist_ok=True)
-    log.info("Launching %d job(s) on Ray (%s)", len(job_overrides), where.ray_address)
+    jobs = "a sweep" if sweep.report.many_batches else f"{len(job_overrides)} job(s)"
+    log.info("Launching %s on Ray (%s)", jobs, where.ray_address)
     log.info("%s dir : %s", "Output" if sweep.composer.bare else "Sweep output", sweep_dir)
+    if sweep.report.many_batches:
+        return  # each job says what it is when it has ended
     for num, overrides in enumerate(job_overrides, first):
         log.info("\t#%d : %s", num, " ".join(filter_overrides(overrides)))
 
@@ -136,7 +146,6 @@ class _Batch:
         self._sweep = sweep
         self._overrides = list(enumerate(job_overrides, initial_job_idx))
         self._jobs: list[ComposedJob] = []
-        self._rows: dict[int, JobRow] = {}
         self.errors: dict[int, BaseException] = {}
 
     def run(self) -> list[JobReturn]:
@@ -148,7 +157,6 @@ class _Batch:
             outcomes = self._sweep.session.run(calls, self._done, left_out=[sweep_dir])
         finally:
             self._sweep.composer.loader.forget()
-            show([self._rows[index] for index in sorted(self._rows)])
         return [_job_return(job, outcome) for job, outcome in zip(self._jobs, outcomes, strict=True)]
 
     def _task(self) -> HydraTask:
@@ -177,7 +185,7 @@ class _Batch:
             self.errors[index] = outcome.error
         if outcome.error is not None and not cancelled:
             log.error("%s. %s", _what_happened(job, outcome.error), _where_to_look(job))
-        self._rows[index] = JobRow(
+        row = JobRow(
             number=job.num,
             overrides=job.label,
             status="COMPLETED" if outcome.error is None else "CANCELLED" if cancelled else "FAILED",
@@ -188,6 +196,7 @@ class _Batch:
             directory=os.path.relpath(job.directory),
             node=outcome.node,
         )
+        self._sweep.report.add(row, job.name)
 
 
 def _job_return(job: ComposedJob, outcome: Outcome) -> JobReturn:

@@ -22,7 +22,10 @@ BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 class BareRun(Callback):
-    """Exchanges the sweeper of a bare run, whose ``multirun.yaml`` goes to ``hydra.run.dir``."""
+    """Exchanges the sweeper of a bare run, whose ``multirun.yaml`` goes to ``hydra.run.dir``.
+
+    At the end, it has the launcher show what its jobs came to.
+    """
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra calls this before it makes the sweeper."""
@@ -31,6 +34,11 @@ class BareRun(Callback):
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.sweeper = {"_target_": BASIC_SWEEPER, "max_batch_size": None, "params": None}
             config.hydra.sweep.dir = str(config.hydra.run.dir)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """The sweeper is done: a sweep shows its table, if our launcher has run it."""
+        if (report := sys.modules.get(f"{__package__}._report")) is not None:
+            report.end_all()
 
 
 def is_bare(config: DictConfig) -> bool:
@@ -49,6 +57,12 @@ def becomes_one_job(config: DictConfig) -> bool:
     """Whether it is a bare run whose sweeper was exchanged."""
     sweeper = config.hydra.sweeper
     return sweeper.get("_target_") == BASIC_SWEEPER and not sweeper.get("params") and is_bare(config)
+
+
+def calls_once(config: DictConfig) -> bool:
+    """Whether the sweeper hands all jobs over at once, in one call of the launcher."""
+    sweeper = config.hydra.sweeper
+    return sweeper.get("_target_") == BASIC_SWEEPER and not sweeper.get("max_batch_size")
 
 
 def _asked_for_multirun() -> bool:

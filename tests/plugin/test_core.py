@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -137,7 +138,12 @@ def test_the_sweeper_composes_through_the_launcher(
     def task(cfg: Any) -> None: ...
 
     made: list[Any] = []
-    monkeypatch.setattr(_core, "session_for", lambda settings, progress: made.append(settings))
+
+    def session_for(settings: Any, progress: Any) -> Any:
+        made.append(settings)
+        return SimpleNamespace(progress=None)
+
+    monkeypatch.setattr(_core, "session_for", session_for)
     context, config = started
     sweep = _core.prepare(("y",), (), {"code": "none"}, *_order(started, task))
     assert isinstance(context.config_loader, ComposedOnce)
