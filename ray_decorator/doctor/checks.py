@@ -36,10 +36,9 @@ from ..core.errors import (
 from ..core.model import Location, Requirements
 from ..core.settings import Settings
 from ..core.units import human_seconds, human_size
-from ..environment.installed import installed_distributions
 from ..project import driver
-from ..project.collect import Project, collect, describe, is_large
-from ..run.bundle import needed_packages
+from ..project.collect import Project, describe, is_large, shown
+from ..run.bundle import find_code, needed_packages
 from ..store.identity import identify
 from ..store.renewal import clock
 from ..store.store import Store, open_store
@@ -49,6 +48,7 @@ from .nodes import NodeFacts, ask_nodes
 
 _MOST_NODES = 20
 _LARGEST = 10
+_MOST_SECRETS = 50
 
 T = TypeVar("T")
 
@@ -294,26 +294,30 @@ def _requirements(settings: Settings, found: Project | None) -> tuple[Finding, R
 
 
 def _code(settings: Settings) -> tuple[Finding, Project | None]:
-    if settings.code == "none":
-        return Finding("code", "ok", ("none travels (code: none)",)), None
     here = driver.started_at()
-    found = collect(
-        main=None,  # this program is none of the user's; theirs is taken to stand here
-        cwd=here,
-        sys_path=tuple(dict.fromkeys((os.path.realpath(here), *driver.project_paths()))),
-        left_out=(),
-        local=installed_distributions().local,
-    )
+    # this program is none of the user's; theirs is taken to be here
+    sys_path = tuple(dict.fromkeys((os.path.realpath(here), *driver.project_paths())))
+    found = find_code(settings, None, sys_path)
+    if found is None:
+        return Finding("code", "ok", ("none travels (code: none)",)), None
     facts = [f"{len(found.files)} files, {human_size(found.size)}, for an app that is started here"]
     facts += [f"from {root}" for root in found.roots]
     largest = describe(found, _LARGEST)
     facts += ["the largest:"] if largest else []
     facts += [f"  {human_size(size):>7}  {name}" for name, size in largest]
+    facts += _kept_back(found)
     facts.append("nothing travels to this machine's own Python; elsewhere, only what has changed since")
     if not is_large(found):
         return Finding("code", "ok", tuple(facts)), found
     cure = "name what is no code in .gitignore, or send none: code=none"
     return Finding("code", "warning", tuple(facts), cure), found
+
+
+def _kept_back(found: Project) -> list[str]:
+    names = [shown(path, found.roots) for path in found.secrets]
+    facts = ["kept back as secrets, for their names:"] if names else []
+    facts += [f"  {name}" for name in names[:_MOST_SECRETS]]
+    return facts + ([f"  … and {len(names) - _MOST_SECRETS} more"] if len(names) > _MOST_SECRETS else [])
 
 
 def _cure(error: RayS3Error, place: Location | None = None) -> str | None:

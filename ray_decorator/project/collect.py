@@ -41,6 +41,7 @@ class Project:
 
     Paths in the tree have forward slashes. ``sys_path``, ``packages`` and ``cwd`` are as in `model.Code`;
     what they name need not hold a file. ``roots`` are the folders ``0``, ``1``, … ``size`` is in bytes.
+    ``secrets`` are absolute paths of files that are kept back for their names.
     """
 
     files: tuple[tuple[str, str], ...]
@@ -49,6 +50,7 @@ class Project:
     cwd: str | None
     roots: tuple[Path, ...]
     size: int
+    secrets: tuple[str, ...] = ()
 
 
 def collect(
@@ -76,7 +78,7 @@ def collect(
         never_whole=rooting.never_whole(),
         in_use=_with_all_above([*loaded.files, *loaded.links, *starts, here]),
     )
-    sizes = _walk(roots, starts, loaded, limits)
+    sizes, secrets = _walk(roots, starts, loaded, limits)
     files = {in_tree: path for path in sizes if (in_tree := roots.tree_path(path))}
     files.update(_local_files(local))
     packages = _packages(roots, files)
@@ -88,6 +90,7 @@ def collect(
         cwd=roots.code_path(here),
         roots=tuple(Path(root) for root in roots.folders),
         size=sum(sizes[path] if path in sizes else os.path.getsize(path) for path in files.values()),
+        secrets=tuple(sorted(secrets)),
     )
     _warn_if_large(project)
     return project
@@ -99,10 +102,7 @@ def is_large(project: Project) -> bool:
 
 
 def describe(project: Project, n: int = 10) -> list[tuple[str, int]]:
-    """The largest ``n`` files, the largest first, each with its bytes.
-
-    A file is named by its path below the project's root; where there are several roots, by its whole path.
-    """
+    """The largest ``n`` files, as `shown`, the largest first, each with its bytes."""
     sized = []
     for _, path in project.files:
         try:
@@ -110,13 +110,16 @@ def describe(project: Project, n: int = 10) -> list[tuple[str, int]]:
         except OSError:  # gone meanwhile
             continue
     largest = sorted(sized, key=lambda item: (-item[0], item[1]))[:n]
-    return [(_shown(path, project.roots), size) for size, path in largest]
+    return [(shown(path, project.roots), size) for size, path in largest]
 
 
-def _walk(roots: Roots, starts: Sequence[str], loaded: Imported, limits: Limits) -> dict[str, int]:
-    """Absolute path -> size of all that travels of the roots."""
+def _walk(
+    roots: Roots, starts: Sequence[str], loaded: Imported, limits: Limits
+) -> tuple[dict[str, int], set[str]]:
+    """Absolute path -> size of all that travels of the roots; what is kept back as a secret."""
     problems: list[str] = []
     sizes: dict[str, int] = {}
+    secrets: set[str] = set()
     elsewhere = [*roots.folders, *([roots.skipped] if roots.skipped else [])]
     for root in roots.folders:
         walk = Walk(root, limits, problems)
@@ -125,9 +128,10 @@ def _walk(roots: Roots, starts: Sequence[str], loaded: Imported, limits: Limits)
         else:
             walk.whole(loaded, [start for start in starts if start != root and is_in(start, root)])
         sizes.update(walk.files)
+        secrets |= walk.secrets
     if problems:
         raise InputError(tuple(sorted(problems)))
-    return sizes
+    return sizes, secrets
 
 
 def _closed(started: Iterable[str], loaded: Imported) -> frozenset[str]:
@@ -175,7 +179,8 @@ def _has_site(files: Iterable[str]) -> bool:
     return any(path.startswith(f"{_SITE}/") for path in files)
 
 
-def _shown(path: str, roots: Sequence[Path]) -> str:
+def shown(path: str, roots: Sequence[Path]) -> str:
+    """A path below the project's root; where there are several roots, the whole path."""
     if len(roots) == 1 and is_in(path, str(roots[0])):
         return os.path.relpath(path, roots[0])
     return path

@@ -36,6 +36,10 @@ class Listing:
     def ignores(self, path: str, is_folder: bool) -> bool:
         return path not in (self.folders if is_folder else self.files)
 
+    def tracks(self, path: str) -> bool:
+        """Whether the file is in the repository."""
+        return path in self.tracked
+
     def within(self, folder: str) -> Listing:
         """The rules that hold in ``folder``: git has looked at all levels already."""
         return self

@@ -34,6 +34,10 @@ class IgnoreFiles:
                     return pattern.include
         return False
 
+    def tracks(self, path: str) -> bool:
+        """Whether a file is in the repository: nobody says."""
+        return False
+
     def within(self, folder: str) -> IgnoreFiles:
         """With the folder's own .gitignore."""
         return self._with(folder, os.path.join(folder, ".gitignore"))

@@ -20,16 +20,15 @@ from .git import Listing, listing, repository
 from .gitignore import IgnoreFiles, above
 from .hydra_outputs import holds_runs, is_job, is_sweep
 from .imports import Imported
+from .roots import is_in
+from .secrets import is_secret, lies_in_secret
 
 _NEVER = frozenset(
     {
-        *(".git", ".hg", ".svn", ".dvc", ".env", ".tox", ".nox", "__pycache__", "node_modules"),
+        *(".git", ".hg", ".svn", ".dvc", ".tox", ".nox", "__pycache__", "node_modules"),
         *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints"),
-        *(".ssh", ".aws", ".gnupg", ".netrc", ".pypirc"),
     }
 )
-_SECRET_OR_WASTE = (".pyc", ".pem", ".p12", ".pfx")
-_SSH_KEYS = ("id_rsa", "id_ed25519", "id_ecdsa", "id_dsa")
 _SMALL = 1024 * 1024  # bytes; of a file beside a script in a home directory
 
 
@@ -51,19 +50,19 @@ class Limits:
         """Whether ``path``, of which ``name`` is the last part, never travels, whatever git says of it."""
         if name in _NEVER or path in self.left_out:
             return True
-        if name.startswith(".env.") and name != ".env.example":
-            return True
-        return path in self.closed if folder else _is_secret_or_waste(name)
+        return path in self.closed if folder else name.endswith(".pyc") or is_temporary(name)
 
 
 class Walk:
     """Gathers the files of one root. ``files``: absolute path -> size in bytes; ``problems`` adds up.
 
-    The paths are real ones, but for what is behind a link that a package was imported through.
+    ``secrets`` are the files that would be among them but for their names. The paths are real ones, but for what
+    is behind a link that a package was imported through.
     """
 
     def __init__(self, root: str, limits: Limits, problems: list[str]) -> None:
         self.files: dict[str, int] = {}
+        self.secrets: set[str] = set()
         self._root = root
         self._limits = limits
         self._problems = problems
@@ -77,7 +76,7 @@ class Walk:
             if start not in self._folders and not self._is_left_out(start):
                 self._below(start, self._rules(start))
         for each in self._listings:
-            self._also(each.tracked)
+            self._also(each.tracked, tracked=True)
         self._also(imported.files)
         for link in self._inside(imported.links):
             self._follow(link, imported, ignored=self._is_ignored(link))
@@ -87,6 +86,8 @@ class Walk:
         for entry in _scan(self._root, []):
             if entry.path in others or self._limits.forbid(entry.path, entry.name, entry.is_dir()):
                 continue
+            if is_secret(entry.path, entry.is_dir()):
+                continue  # a home directory is full of them
             if entry.is_dir(follow_symlinks=False):
                 if os.path.isfile(os.path.join(entry.path, "__init__.py")):
                     self._below(entry.path, IgnoreFiles())
@@ -131,18 +132,37 @@ class Walk:
                     continue
                 if rules.ignores(entry.path, is_folder):
                     continue
-                if is_folder:
+                if is_secret(entry.path, is_folder) and not rules.tracks(entry.path):
+                    self._keep_back(entry.path, is_folder, rules)
+                elif is_folder:
                     pending.append((entry.path, rules))
                 else:
                     self._add(entry.path, link=entry.is_symlink())
 
-    def _also(self, paths: Iterable[str]) -> None:
+    def _also(self, paths: Iterable[str], *, tracked: bool = False) -> None:
         for path in self._inside(paths):
             if path in self.files:
                 continue
             folder, name = os.path.split(path)
-            if not self._limits.forbid(path, name, False) and not self._is_closed(folder):
+            if self._limits.forbid(path, name, False) or self._is_closed(folder):
+                continue
+            if not tracked and lies_in_secret(path, self._root):
+                self.secrets.add(path)
+            else:
                 self._add(path, link=os.path.islink(path))
+
+    def _keep_back(self, path: str, is_folder: bool, rules: Listing | IgnoreFiles) -> None:
+        if not is_folder:
+            self.secrets.add(path)
+            return
+        for folder, inner, names in os.walk(path):
+            if _is_environment([*inner, *names]):
+                inner.clear()
+                continue
+            files = (os.path.join(folder, name) for name in names)
+            self.secrets.update(
+                each for each in files if not rules.tracks(each) and not rules.ignores(each, False)
+            )
 
     def _follow(self, link: str, imported: Imported, *, ignored: bool) -> None:
         """What is behind the link, under its name: a worker imports it by that name, too."""
@@ -160,6 +180,7 @@ class Walk:
         else:
             walk.whole(rest, ())
         self.files.update((link + path[len(target) :], size) for path, size in walk.files.items())
+        self.secrets.update(link + path[len(target) :] for path in walk.secrets)
 
     def _inside(self, paths: Iterable[str]) -> list[str]:
         inside = os.path.join(self._root, "")
@@ -187,12 +208,22 @@ class Walk:
             return
         if not stat.S_ISREG(status.st_mode) or (most is not None and status.st_size >= most):
             return
-        if link and self._is_left_out(os.path.realpath(path)):
-            return
+        if link and (target := os.path.realpath(path)) != path:
+            if self._is_left_out(target):
+                return
+            if self._is_secret_elsewhere(target):
+                self.secrets.add(path)
+                return
         if os.access(path, os.R_OK):
             self.files[path] = status.st_size
         else:
             self._problems.append(unreadable(path))
+
+    def _is_secret_elsewhere(self, target: str) -> bool:
+        """Whether a link leads to a secret: git tracks where it leads, and not what is in there."""
+        if any(each.tracks(target) for each in self._listings):
+            return False
+        return lies_in_secret(target, self._root if is_in(target, self._root) else "/")
 
     def _is_left_out(self, path: str) -> bool:
         at = path
@@ -237,9 +268,3 @@ def _scan(folder: str, problems: list[str]) -> list[os.DirEntry[str]]:
 
 def _is_environment(names: Collection[str]) -> bool:
     return "pyvenv.cfg" in names or "conda-meta" in names
-
-
-def _is_secret_or_waste(name: str) -> bool:
-    if name.endswith(_SECRET_OR_WASTE) or is_temporary(name):
-        return True
-    return name.startswith(_SSH_KEYS) and not name.endswith(".py")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..core.model import Bundle, Code, Requirements
@@ -18,30 +18,66 @@ from .staging import Staging
 log = logging.getLogger(__name__)
 
 
-def make_bundle(
-    settings: Settings, staging: Staging, left_out: Collection[Path], progress: Progress
-) -> Bundle:
-    """Find out what jobs need elsewhere, and bring the code to the store.
+class Bundler:
+    """Makes a session's bundles."""
 
-    ``left_out`` are local paths that are no code: deps, outs, the jobs' directories. Raises InputError for
-    code that cannot be read, StoreError.
+    def __init__(self, settings: Settings, staging: Staging) -> None:
+        self._settings, self._staging = settings, staging
+        self._told = False
+
+    def make(self, left_out: Collection[Path], progress: Progress) -> Bundle:
+        """Find out what jobs need elsewhere, and bring the code to the store.
+
+        ``left_out`` are local paths that are no code: deps, outs, the jobs' directories. Raises InputError for
+        code that cannot be read, StoreError.
+        """
+        packages = installed_distributions()
+        main = driver.main_script()
+        found = find_code(self._settings, main, driver.project_paths(), left_out, packages)
+        needed = needed_packages(self._settings, found, packages)
+        if found is None or not found.files:
+            return Bundle(needed, None)
+        taken, sent = self._staging.push_code(found.files, progress)
+        if sent:
+            log.info(
+                "The project's code goes along: %d files, %s (sent: %s, with the list of them)",
+                taken.content.files,
+                human_size(taken.content.size),
+                human_size(sent),
+            )
+        self._tell(found)
+        placed = next((place for place, path in found.files if main is not None and path == str(main)), None)
+        return Bundle(needed, Code(taken.content, found.sys_path, found.packages, found.cwd, placed))
+
+    def _tell(self, found: Project) -> None:
+        if found.secrets and not self._told:
+            self._told = True
+            log.info(
+                "Kept back from the project's code, as secrets: %s; `ray-s3 doctor` names them",
+                "1 file" if len(found.secrets) == 1 else f"{len(found.secrets)} files",
+            )
+
+
+def find_code(
+    settings: Settings,
+    main: Path | None,
+    sys_path: Sequence[str],
+    left_out: Collection[Path] = (),
+    packages: Installed | None = None,
+) -> Project | None:
+    """The user's own code that jobs need, for an app that is started here; None where none is to travel.
+
+    ``main`` is its script, ``sys_path`` its own entries of sys.path.
     """
-    packages = installed_distributions()
-    found = _project(settings, left_out, packages)
-    needed = needed_packages(settings, found, packages)
-    if found is None or not found.files:
-        return Bundle(needed, None)
-    taken, sent = staging.push_code(found.files, progress)
-    if sent:
-        log.info(
-            "The project's code goes along: %d files, %s (sent: %s, with the list of them)",
-            taken.content.files,
-            human_size(taken.content.size),
-            human_size(sent),
-        )
-    main = driver.main_script()
-    placed = next((place for place, path in found.files if main is not None and path == str(main)), None)
-    return Bundle(needed, Code(taken.content, found.sys_path, found.packages, found.cwd, placed))
+    if settings.code == "none":
+        return None
+    return collect(
+        main=main,
+        cwd=driver.started_at(),
+        sys_path=sys_path,
+        left_out=left_out,
+        local=(packages or installed_distributions()).local,
+    )
 
 
 def needed_packages(
@@ -54,16 +90,3 @@ def needed_packages(
     if settings.packages == "none":
         return None
     return requirements(found.roots[0] if found and found.roots else None, packages)
-
-
-def _project(settings: Settings, left_out: Collection[Path], packages: Installed) -> Project | None:
-    """The user's own code that jobs need; None where the settings say that none travels."""
-    if settings.code == "none":
-        return None
-    return collect(
-        main=driver.main_script(),
-        cwd=driver.started_at(),
-        sys_path=driver.project_paths(),
-        left_out=left_out,
-        local=packages.local,
-    )

@@ -36,7 +36,7 @@ from ..core.settings import Settings
 from ..project import driver
 from ..store.transfer import Snapshot
 from .batch import Batch
-from .bundle import make_bundle
+from .bundle import Bundler
 from .changed_deps import ChangedDeps
 from .claims import Claims
 from .engine import Engine, Staged
@@ -67,6 +67,7 @@ class Session:
         self.claims = _claims
         self.progress = SharedProgress(show_progress)
         self._staging = Staging(settings.store_url, settings.credentials)
+        self._bundler = Bundler(settings, self._staging)
         self._changed = ChangedDeps()
         self._start = os.getcwd()
         self._reads: dict[Future[Outcome], tuple[str, list[PathSlot]]] = {}
@@ -258,9 +259,7 @@ class Session:
         with self._making:
             if self._bundle_made is None or time.monotonic() - self._bundle_made > _BUNDLE_HOLDS:
                 with self.progress.doing("collecting the project's code and the list of its packages"):
-                    self._cluster.prepare(
-                        make_bundle(self.settings, self._staging, frozenset(self._left_out), self.progress)
-                    )
+                    self._cluster.prepare(self._bundler.make(frozenset(self._left_out), self.progress))
                 self._bundle_made = time.monotonic()
 
     def _restage(self, staged: Staged, lacks: str) -> Staged:

@@ -75,6 +75,9 @@ def on(bed: cluster_bed.Bed, server: servers.Server, url: str = "s3://bucket/doc
 
 def test_with_nothing_set_all_is_well_on_this_machine(project: Path) -> None:
     store = project / "cache"
+    for name in (".env", "keys/deploy.pem"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text("secret\n")
     said = doctor(project, env={"XDG_CACHE_HOME": str(store)})
     assert said.code == 0, said.out + said.err
     assert said.err == ""
@@ -85,6 +88,9 @@ def test_with_nothing_set_all_is_well_on_this_machine(project: Path) -> None:
     assert f"Python {sys.version.split()[0]}" in said.found["Ray"][1]
     assert "each job asks for CPU=1" in said.found["job resources"][1]
     assert "runs in place" in said.found["packages"][1]
+    code = said.found["code"][1]
+    assert "3 files, 6.0 kB" in code
+    assert re.search(r"kept back as secrets, for their names:\n +\.env\n +keys/deploy\.pem\n", code)
     assert not store.exists()
 
 

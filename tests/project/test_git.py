@@ -66,6 +66,7 @@ def test_what_git_tracks_travels_though_ignored(tmp_path: Path, monkeypatch: pyt
     # as in a hook of another repository
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
     assert names(collected(root / "train.py")) == [
+        "0/.env",
         "0/.gitignore",
         "0/train.py",
         "0/weights/small.bin",

@@ -14,10 +14,11 @@ from trees import QUIET, read, tree
 from ray_decorator.core.model import Bundle
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.core.settings import Settings
-from ray_decorator.run.bundle import make_bundle, needed_packages
+from ray_decorator.run.bundle import Bundler, needed_packages
 from ray_decorator.run.staging import Staging
 
 SETTINGS = Settings("auto", "", False)
+WITHOUT_PACKAGES = replace(SETTINGS, packages="none")
 
 
 @pytest.fixture
@@ -43,27 +44,44 @@ def staging(tmp_path: Path) -> Staging:
     return Staging((tmp_path / "store").as_uri(), "driver")
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "ray_decorator.run.bundle"]
+
+
 def test_code_goes_to_the_store_once_without_what_is_left_out(
     project: Path, staging: Staging, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = replace(SETTINGS, packages="none")
+    bundler = Bundler(WITHOUT_PACKAGES, staging)
     with caplog.at_level(logging.INFO, "ray_decorator.run.bundle"):
-        bundle = make_bundle(settings, staging, [project / "out"], QUIET)
-        assert make_bundle(settings, staging, [project / "out"], QUIET) == bundle
+        bundle = bundler.make([project / "out"], QUIET)
+        assert bundler.make([project / "out"], QUIET) == bundle
     assert bundle.requirements is None and bundle.code is not None
     assert (bundle.code.cwd, bundle.code.content.is_tree) == (bundle.code.sys_path[0], True)
     assert bundle.code.main is not None and bundle.code.main.endswith("train.py")
     staging.pull_all([(bundle.code.content, tmp_path / "there")], NoProgress())
     place = tmp_path / "there" / (bundle.code.cwd or "")
     assert set(read(place)) == {"pyproject.toml", "train.py"}
-    said = [record.getMessage() for record in caplog.records if record.name == "ray_decorator.run.bundle"]
+    said = told(caplog)
     assert len(said) == 1 and said[0].startswith("The project's code goes along: ")
 
 
+@pytest.mark.parametrize("names, files", [([".env"], "1 file"), (["a.pem", ".aws/config"], "2 files")])
+def test_how_many_files_are_kept_back_as_secrets_is_said_once(
+    project: Path, staging: Staging, caplog: pytest.LogCaptureFixture, names: list[str], files: str
+) -> None:
+    tree(project, dict.fromkeys(names, b"secret"))
+    bundler = Bundler(WITHOUT_PACKAGES, staging)
+    with caplog.at_level(logging.INFO, "ray_decorator.run.bundle"):
+        for number in range(3):
+            (project / "train.py").write_text(f"x = {number}\n")
+            bundler.make([], QUIET)
+    assert [said for said in told(caplog) if "goes along" not in said] == [
+        f"Kept back from the project's code, as secrets: {files}; `ray-s3 doctor` names them"
+    ]
+
+
 def test_nothing_travels_where_the_settings_say_so(project: Path, staging: Staging, tmp_path: Path) -> None:
-    assert make_bundle(replace(SETTINGS, packages="none", code="none"), staging, [], QUIET) == Bundle(
-        None, None
-    )
+    assert Bundler(replace(WITHOUT_PACKAGES, code="none"), staging).make([], QUIET) == Bundle(None, None)
     assert not (tmp_path / "store").exists()
 
 
