@@ -18,6 +18,8 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from .config import MODE
+
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
@@ -43,7 +45,8 @@ class BareRun(Callback):
 
 def is_bare(config: DictConfig) -> bool:
     """Whether this process's run is a bare one. ``config`` is Hydra's master config."""
-    if not OmegaConf.is_interpolation(config.hydra, "mode") or _asked_for_multirun():
+    mode = OmegaConf.to_container(OmegaConf.masked_copy(config.hydra, "mode"), resolve=False)
+    if mode != {"mode": MODE} or _asked_for_multirun():
         return False
     overrides = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     try:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import hydra.conf  # noqa: F401  it stores hydra/config, which the rule below extends
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
@@ -63,6 +65,17 @@ class RayS3LauncherConf:
     hydra_mode: RunMode | None = RunMode.MULTIRUN
 
 
+# The group of the callback for bare runs. This launcher's defaults list alone brings it in, also where a preset
+# builds on it: so, once all groups are chosen, it tells whether this launcher was.
+_CALLBACK = "hydra/callbacks/ray_s3_bare_run"
+
+# hydra.mode where this launcher was chosen, unless something else sets it.
+MODE = "${oc.select:hydra.launcher.hydra_mode,null}"
+
+# Hydra takes one slash off before it resolves what is in the braces, and one again afterwards.
+_MODE_AS_CHOSEN = f"//hydra/ray_s3/mode_with_${{oc.select:{_CALLBACK},others}}"
+
+
 def _register() -> None:
     store = ConfigStore.instance()
     launcher = OmegaConf.structured(RayS3LauncherConf)
@@ -70,22 +83,42 @@ def _register() -> None:
         OmegaConf.set_struct(launcher[name], False)
     # for apps alone that choose this launcher; Hydra takes the list out again
     OmegaConf.set_struct(launcher, False)
-    launcher.defaults = ["/hydra/callbacks/ray_s3_bare_run@_global_", "_self_"]
+    launcher.defaults = [{f"/{_CALLBACK}@_global_.{_CALLBACK.replace('/', '.')}": "ray_s3"}, "_self_"]
     OmegaConf.set_struct(launcher, True)
     store.store(group="hydra/launcher", name="ray_s3", node=launcher, provider=PROVIDER)
     callback = {"_target_": f"{__package__}.bare_run.BareRun"}
-    bare_run = {"hydra": {"callbacks": {"ray_s3_bare_run": callback}}}
-    store.store(group="hydra/callbacks", name="ray_s3_bare_run", node=bare_run, provider=PROVIDER)
-    # A launcher option cannot set hydra.mode: hydra/config's own value lands after its defaults. So that
-    # value asks the launcher which was composed in the end; whatever sets hydra.mode later (the app's
-    # config, the shell) still wins. This stands in every app's config, whatever its launcher. So it uses
-    # none but OmegaConf's own resolvers: one of ours would be gone after OmegaConf.clear_resolvers() or a
-    # Singleton.set_state of an earlier state, as tests do, and then no Hydra app in that process would run.
-    hydra_config = store.load("hydra/config.yaml")
-    if OmegaConf.is_interpolation(hydra_config.node, "mode") or hydra_config.node.mode is not None:
-        return  # ours already, or an app's own, which stored its HydraConf(mode=…) before plugins are looked for
-    hydra_config.node.mode = "${oc.select:hydra.launcher.hydra_mode,null}"
-    store.store(group="hydra", name="config", node=hydra_config.node, provider=hydra_config.provider)
+    store.store(group=_CALLBACK, name="ray_s3", node=callback, provider=PROVIDER)
+    for name, node in (("mode_with_ray_s3", {"hydra": {"mode": MODE}}), ("mode_with_others", {})):
+        store.store(group="hydra/ray_s3", name=name, node=node, package="_global_", provider=PROVIDER)
+    let_the_launcher_set_the_mode()
+
+
+def let_the_launcher_set_the_mode() -> None:
+    """Extend the ``hydra/config`` that is stored now, unless it has a mode of the app's own.
+
+    A launcher option cannot set ``hydra.mode`` by itself: the value of ``hydra/config`` comes after its defaults. Now
+    one more default comes after that. It sets the mode where this launcher was chosen, and nothing elsewhere: apps
+    with other launchers compose the very same config as without this plugin. What comes later (the app's configs,
+    the shell) still wins.
+    """
+    store = ConfigStore.instance()
+    stored = store.load("hydra/config.yaml")
+    values = OmegaConf.to_container(stored.node, resolve=False, throw_on_missing=False)
+    assert isinstance(values, dict)
+    defaults = values.get("defaults")
+    if values.get("mode") is not None or defaults is None or _MODE_AS_CHOSEN in defaults:
+        return
+    own = [] if "_self_" in defaults else ["_self_"]
+    stored.node.defaults = [*defaults, *own, _MODE_AS_CHOSEN]
+    store.store(group="hydra", name="config", node=stored.node, provider=stored.provider)
+
+
+class ModeOfTheLauncher(SearchPathPlugin):
+    """Hydra asks it at the start of each app, which may have stored a ``hydra/config`` since this module ran."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Leave the search path as it is."""
+        let_the_launcher_set_the_mode()
 
 
 _register()

@@ -48,6 +48,10 @@ CONF = {
         defaults: [config, override hydra/launcher: ray_s3, _self_]
         hydra: {mode: RUN}
         """,
+    "exp/run.yaml": """
+        # @package _global_
+        hydra: {mode: RUN}
+        """,
     "hydra/launcher/cluster.yaml": """
         defaults: [ray_s3]
         deps: [data.path]
@@ -184,6 +188,7 @@ def test_choosing_the_launcher_is_enough(
         ("config", ["hydra/launcher=cluster", "hydra.mode=RUN"]),
         ("pinned", ["hydra.mode=RUN"]),
         ("pinned_run", []),
+        ("config", ["hydra/launcher=cluster", "+exp=run"]),
     ],
 )
 def test_a_mode_that_the_user_sets_wins(
@@ -294,22 +299,47 @@ def test_an_app_runs_here_when_told_so(app: Path, version_base: str | None) -> N
     assert lines(output, "TASK") == ["TASK RayS3Launcher x = 3"]
 
 
-MODE_OF_ITS_OWN = """
+STORED = """
+    from dataclasses import dataclass
     from hydra.conf import HydraConf
     from hydra.core.config_store import ConfigStore
+    from hydra.core.plugins import Plugins
     from hydra.types import RunMode
+    from hydra_zen import ZenStore
+    from omegaconf import SI
 
-    ConfigStore.instance().store(group="hydra", name="config", node=HydraConf(mode=RunMode.{mode}))
+    @dataclass
+    class Mine(HydraConf):
+        mode: RunMode = RunMode.MULTIRUN
+
+    def store(node):
+        ConfigStore.instance().store(group="hydra", name="config", node=node)
+
     """
 
+MULTIRUN, RUN = "store(HydraConf(mode=RunMode.MULTIRUN))", "store(HydraConf(mode=RunMode.RUN))"
 
-def test_an_app_that_stores_a_mode_of_its_own_gets_it(app: Path) -> None:
-    multirun, run_ = (
-        textwrap.dedent(MODE_OF_ITS_OWN.format(mode=mode)) + source("1.3", STAND_IN)
-        for mode in ("MULTIRUN", "RUN")
-    )
-    assert lines(run(app, multirun, "x=1,2"), "TASK") == [f"TASK BasicLauncher x = {x}" for x in (1, 2)]
-    assert lines(run(app, run_, "hydra/launcher=ray_s3", "x=3"), "TASK") == ["TASK RayS3Launcher x = 3"]
+
+@pytest.mark.app
+@pytest.mark.parametrize(
+    ("stores", "arguments", "printed"),
+    [
+        (MULTIRUN, ["x=1,2"], ["TASK BasicLauncher x = 1", "TASK BasicLauncher x = 2"]),
+        (RUN, ["hydra/launcher=ray_s3"], ["TASK RayS3Launcher x = 0"]),
+        (RUN, ["hydra/launcher=ray_s3", "-m"], ["LAUNCH [[]]"]),
+        ("store(Mine)", ["hydra/launcher=ray_s3"], ["LAUNCH [[]]"]),
+        ("store(HydraConf(mode=SI('${oc.env:NO,RUN}')))", ["hydra/launcher=ray_s3"], ["TASK RayS3Launcher x = 0"]),
+        (f"Plugins.instance(); {RUN}", ["hydra/launcher=cluster"], ["TASK RayS3Launcher x = 0"]),
+        ("Plugins.instance(); store(HydraConf(verbose=False))", ["hydra/launcher=cluster"], ["LAUNCH [[]]"]),
+        ("mine = ZenStore(overwrite_ok=True); mine(HydraConf(mode=RunMode.RUN)); mine.add_to_hydra_store()",
+         ["hydra/launcher=ray_s3"], ["TASK RayS3Launcher x = 0"]),
+    ],
+)  # fmt: skip
+def test_what_an_app_stores_for_hydra_counts(
+    app: Path, stores: str, arguments: list[str], printed: list[str]
+) -> None:
+    output = run(app, textwrap.dedent(STORED) + f"{stores}\n" + source("1.3", STAND_IN), *arguments)
+    assert [line for line in output.splitlines() if line.startswith(("TASK", "LAUNCH"))] == printed
 
 
 HYDRA_ZEN = """
@@ -335,34 +365,6 @@ def test_hydra_zen_launch_asks_the_launcher_for_multiruns_only(app: Path) -> Non
 
 
 # -- apps that use other launchers -------------------------------------------------------------------
-
-WITHOUT_PLUGIN = """
-    import sys
-    sys.modules["hydra_plugins.hydra_ray_s3_launcher"] = None
-    """
-
-COMPOSITIONS = """
-    import json, warnings
-    from hydra import initialize, compose
-    from omegaconf import OmegaConf
-
-    warnings.simplefilter("ignore")
-    found = []
-    for version_base in (None, "1.1", "1.2", "1.3"):
-        with initialize(config_path="conf", version_base=version_base):
-            for overrides in ([], ["hydra/launcher=joblib", "x=1"], ["~hydra/launcher"]):
-                cfg = compose("config", overrides, return_hydra_config=True)
-                cfg.hydra.mode = cfg.hydra.mode  # an interpolation where the plugin is installed
-                found.append(OmegaConf.to_container(cfg, enum_to_str=True))
-    print(json.dumps(found))
-    """
-
-
-@pytest.mark.app
-def test_other_launchers_compose_as_without_the_plugin(app: Path) -> None:
-    with_plugin = json.loads(run(app, textwrap.dedent(COMPOSITIONS)))
-    without = json.loads(run(app, textwrap.dedent(WITHOUT_PLUGIN) + textwrap.dedent(COMPOSITIONS)))
-    assert with_plugin == without
 
 
 @pytest.mark.app
