@@ -62,7 +62,7 @@ def test_the_house_holds_packages_alone() -> None:
 def test_packages_are_empty() -> None:
     packages = [path for path in HOUSE.iterdir() if path.is_dir() and path.name != "__pycache__"]
     assert {path.name for path in packages} == {
-        "cluster", "content", "core", "display", "doctor", "environment",
+        "cluster", "content", "core", "display", "doctor", "dvc", "environment",
         "frontends", "job", "node", "project", "run", "store",
     }  # fmt: skip
     assert {path.name: (path / "__init__.py").read_text() for path in packages} == {

@@ -1,8 +1,8 @@
 """What a local path holds, by content: its files, each with its md5, at one moment.
 
 As dvc does: links to files are read through, links to directories inside a tree are left out, and so are
-``.git``, ``.hg``, ``.dvc`` and empty directories. A path that is itself a link is followed. Unlike dvc, what
-is left out for being a link is told.
+``.git``, ``.hg``, ``.dvc``, empty directories and what a `Selection` leaves out. A path that is itself a link is
+followed. Unlike dvc, what is left out for being a link is told.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..core.progress import Progress
 from . import manifest
 from .hash_cache import HashCache, Stamp
 from .hashing import Md5s, cannot_be_read, changed, hash_files
+from .selection import Selection
 from .temporary import is_temporary
 
 log = logging.getLogger(__name__)
@@ -102,16 +103,24 @@ class Snapshot:
         )
 
 
-def snapshot(path: Path, hashes: HashCache, progress: Progress, *, lenient: bool = False) -> Snapshot:
+def snapshot(
+    path: Path,
+    hashes: HashCache,
+    progress: Progress,
+    *,
+    lenient: bool = False,
+    selection: Selection | None = None,
+) -> Snapshot:
     """Hash a file or a whole directory, but for what ``hashes`` has unchanged.
 
+    ``selection`` says what of a directory counts; None: all of it. What it leaves out is not looked at.
     Raises InputError naming every entry that cannot be read or is neither file nor directory. With
     ``lenient`` such entries of a directory are left out, with a warning: for what a job has written, and
     cannot be asked to write again. Either way an entry that changes meanwhile is an error.
     """
     root = os.path.realpath(path)
     taken = time.time_ns()
-    seen = _look(root, path)
+    seen = _look(root, path, selection)
     if seen.bad and not lenient:
         raise _error(seen.bad)
     stamps, unreadable = seen.found.stamps, seen.bad if lenient else None
@@ -210,7 +219,7 @@ class _Look:
     bad: dict[str, str]
 
 
-def _look(root: str, named: Path) -> _Look:
+def _look(root: str, named: Path, selection: Selection | None = None) -> _Look:
     try:
         status = os.stat(root)
     except FileNotFoundError as exc:
@@ -223,24 +232,38 @@ def _look(root: str, named: Path) -> _Look:
         return _Look(found, {}, {})
     if not stat.S_ISDIR(status.st_mode):
         raise InputError(f"{named}: {_is_no_file(status)}")
-    return _walked(root)
+    return _walked(root, selection)
 
 
-def _walked(root: str) -> _Look:
+def _walked(root: str, selection: Selection | None) -> _Look:
     seen = _Look(_Found(), {}, {})
-    pending = [""]
+    pending = [("", selection)]
     while pending:
-        folder = pending.pop()
+        folder, selection = pending.pop()
         try:
             with os.scandir(os.path.join(root, folder)) as entries:
                 for entry in entries:
-                    _see(entry, folder, pending, seen)
+                    if selection is None or not _is_left_out(entry, selection):
+                        _see(entry, folder, selection, pending, seen)
         except OSError as exc:
             seen.bad[os.path.join(root, folder).rstrip("/")] = cannot_be_read(exc)
     return seen
 
 
-def _see(entry: os.DirEntry[str], folder: str, pending: list[str], seen: _Look) -> None:
+def _is_left_out(entry: os.DirEntry[str], selection: Selection) -> bool:
+    try:
+        return selection.leaves_out(entry.name, entry.is_dir())
+    except OSError:  # a link that leads in circles
+        return selection.leaves_out(entry.name, False)
+
+
+def _see(
+    entry: os.DirEntry[str],
+    folder: str,
+    selection: Selection | None,
+    pending: list[tuple[str, Selection | None]],
+    seen: _Look,
+) -> None:
     name = entry.name
     try:
         status = entry.stat()
@@ -259,7 +282,7 @@ def _see(entry: os.DirEntry[str], folder: str, pending: list[str], seen: _Look) 
     if leads_to is not None:
         seen.links[folder + name] = leads_to
     elif is_folder:
-        pending.append(f"{folder}{name}/")
+        pending.append((f"{folder}{name}/", selection.within(name) if selection else None))
     else:
         seen.bad[entry.path] = _is_no_file(status)
 

@@ -17,6 +17,8 @@ from ..content.snapshot import snapshot_of
 from ..core.errors import InputError
 from ..core.model import Content, Credentials, Location, PathSlot
 from ..core.progress import Progress
+from ..dvc.ignore import Ignores
+from ..dvc.repository import root_of
 from ..store.identity import Identity, identify
 from ..store.store import Store, open_store
 from ..store.transfer import Pulled, Snapshot, pull, pull_all, push_all, snapshot
@@ -69,12 +71,18 @@ class Staging:
             return self._hash_cache
 
     def hash(self, deps: Iterable[PathSlot], progress: Progress) -> dict[str, Snapshot | InputError]:
-        """What is at each distinct path, by its real one, or what is wrong with it."""
+        """What is at each distinct path, by its real one, or what is wrong with it.
+
+        What a ``.dvcignore`` names is not part of it.
+        """
         found: dict[str, Snapshot | InputError] = {}
-        for dep in deps:
+        ignores = Ignores()
+        # of several names of one directory, one in a DVC repository says what counts in it
+        for dep in sorted(deps, key=lambda dep: root_of(dep.value) is None):
             if dep.real not in found:
                 try:
-                    found[dep.real] = snapshot(dep.value, self._hashes, progress)
+                    selection = ignores.selection(dep.value)
+                    found[dep.real] = snapshot(dep.value, self._hashes, progress, selection=selection)
                 except InputError as exc:
                     found[dep.real] = exc
         return found

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from dvc_repositories import dvc
 
 APP = """
 from pathlib import Path
@@ -35,20 +34,6 @@ FILES = {
 }
 
 
-def dvc(repository: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=repository,
-        env={**os.environ, "DVC_NO_ANALYTICS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     root = tmp_path / "repository"
@@ -73,3 +58,15 @@ def test_a_stage_runs_on_ray_and_shares_the_remote(repository: Path, tmp_path: P
     (repository / "data/b.txt").write_text("gamma")
     dvc(repository, "repro")
     assert (repository / "model.pkl").read_text() == "ALPHA GAMMA"
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_what_dvcignore_names_is_neither_sent_nor_seen(repository: Path, tmp_path: Path) -> None:
+    (repository / "data/c.txt").write_text("SECRET")
+    (repository / "data/sub").mkdir()
+    (repository / "data/sub/d.tmp").write_text("SECRET too")
+    (repository / ".dvcignore").write_text("*.tmp\n/data/c.txt\n")
+    dvc(repository, "repro")
+    assert (repository / "model.pkl").read_text() == "ALPHA BETA"
+    stored = [path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert not [data for data in stored if b"SECRET" in data]

@@ -62,6 +62,32 @@ def test_what_is_there_is_not_sent_again(staging: Staging, home: Path) -> None:
     assert staging.push(both, QUIET) == [0, 0]
 
 
+def test_what_a_dvcignore_names_is_not_staged(staging: Staging, home: Path) -> None:
+    (home / ".dvc").mkdir()
+    (home / ".dvcignore").write_text("*.env\n")
+    tree(home / "data", {"a.env": b"SECRET", "b": b"1"})
+    (home / "x.env").write_text("SECRET")
+    found = staging.hash(slots(home / "data", home / "x.env"), QUIET)
+    taken, refused = found[str(home / "data")], found[str(home / "x.env")]
+    assert isinstance(taken, Snapshot) and [entry.relpath for entry in taken.entries] == ["b"]
+    assert isinstance(refused, InputError) and ".dvcignore:1: *.env" in str(refused)
+    staging.push([taken], QUIET)
+    assert not [p for p in (home / "store").rglob("*") if p.is_file() and b"SECRET" in p.read_bytes()]
+
+
+def test_of_two_names_of_a_directory_the_one_in_a_repository_says_what_counts(
+    staging: Staging, home: Path
+) -> None:
+    tree(home / "disk", {".env": b"SECRET", "b": b"1"})
+    (home / "repository" / ".dvc").mkdir(parents=True)
+    (home / "repository" / ".dvcignore").write_text(".env\n")
+    (home / "repository" / "data").symlink_to(home / "disk")
+    [taken] = hashed(staging, home / "disk", home / "repository" / "data")
+    assert taken.content.files == 1
+    [whole] = hashed(staging, home / "disk")
+    assert whole.content.files == 2
+
+
 def test_outs_come_home_and_beside_what_is_in_the_way(staging: Staging, home: Path) -> None:
     [taken] = hashed(staging, tree(home / "out", {"x": b"1"}))
     staging.push([taken], QUIET)

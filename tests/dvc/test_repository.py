@@ -1,0 +1,34 @@
+"""Which DVC repository a path is in: as the real dvc finds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dvc_repositories
+from dvc.repo import Repo
+
+from ray_decorator.dvc.repository import root_of
+
+
+def test_the_nearest_repository_above_is_the_one(tmp_path: Path) -> None:
+    outer = dvc_repositories.init(tmp_path / "outer")
+    inner = dvc_repositories.init(outer / "a" / "inner")
+    (inner / "data").mkdir()
+    for path in (outer, outer / "a", inner, inner / "data"):
+        assert root_of(path) == Repo.find_root(str(path))
+    assert root_of(inner / "data" / "absent" / "file") == str(inner)
+    assert root_of(outer / "a" / ".." / "a") == str(outer)
+    assert root_of(tmp_path) is None
+
+
+def test_a_file_called_dvc_is_no_repository(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").write_text("")
+    assert root_of(tmp_path) is None
+
+
+def test_a_link_counts_where_it_is_and_not_where_it_leads(tmp_path: Path) -> None:
+    repository = dvc_repositories.init(tmp_path / "repository")
+    (tmp_path / "elsewhere").mkdir()
+    (repository / "data").symlink_to(tmp_path / "elsewhere")
+    assert root_of(repository / "data") == str(repository)
+    assert root_of(tmp_path / "elsewhere") is None

@@ -1,0 +1,45 @@
+"""Repositories of the real dvc, for comparisons."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from dvc.repo import Repo
+from dvc_data.hashfile.build import build
+
+
+def dvc(repository: Path, *arguments: str) -> str:
+    """Run a command of dvc's in the repository; what it printed."""
+    done = dvc_process(repository, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def dvc_process(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=repository,
+        env={**os.environ, "DVC_NO_ANALYTICS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def init(root: Path) -> Path:
+    """A new repository without git."""
+    root.mkdir(parents=True, exist_ok=True)
+    Repo.init(str(root), no_scm=True).close()
+    return root
+
+
+def digest_of(repository: Path, path: Path) -> str:
+    """The md5 that dvc has for a file or directory of the repository: what `dvc add` would record."""
+    with Repo(str(repository)) as repo:
+        cache = repo.cache.local
+        _, _, found = build(cache, str(path), repo.cache.local.fs, "md5", dry_run=True, ignore=repo.dvcignore)
+        return str(found.hash_info.value)
