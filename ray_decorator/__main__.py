@@ -74,7 +74,10 @@ def _doctor(overrides: Sequence[str], config_dir: Path | None) -> int:
     # what these two log, the findings tell
     for name in ("project.collect", "store.identity"):
         logging.getLogger(f"ray_decorator.{name}").setLevel(logging.ERROR)
+    from .project import driver  # lazy: help comes at once
+
     try:
+        driver.working_directory()
         settings = _settings(overrides, config_dir)
     except InputError as exc:
         show(Finding("settings", "wrong", exc.problems, "ray-s3 doctor --help shows examples"))

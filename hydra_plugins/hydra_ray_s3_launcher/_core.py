@@ -25,6 +25,7 @@ from ray_decorator.display.table import JobRow, brief
 from ray_decorator.frontends import hydra_state, main_module
 from ray_decorator.frontends.supported import check_supported
 from ray_decorator.frontends.terms import Terms, mark_of
+from ray_decorator.project import driver
 from ray_decorator.run.session import Session
 from ray_decorator.run.sessions import session_for
 
@@ -67,7 +68,7 @@ def prepare(
         terms = Terms(deps, outs, Options(**options))
         if (mark := mark_of(task_function)) is not None:
             terms = terms.over(mark.in_config())
-        settings = terms.options.resolve()
+        session = session_for(terms.options.resolve(), make_progress)
     except RayS3Error as exc:
         raise _compact(exc) from exc
     task_context = HydraContext(hydra_context.config_loader, hydra_context.callbacks)
@@ -75,7 +76,6 @@ def prepare(
     once = ComposedOnce(hydra_context.config_loader)
     hydra_context.config_loader = once  # type: ignore[assignment]
     composer = Composer(once, config, terms.deps, terms.outs, becomes_one_job(config))
-    session = session_for(settings, make_progress)
     report = SweepReport(session.progress, many_batches=not calls_once(config))
     return Sweep(session, composer, task_function, task_context, report)
 
@@ -89,6 +89,7 @@ def launch(sweep: Sweep, job_overrides: Sequence[Sequence[str]], initial_job_idx
     setup_globals()
     configure_log(sweep.config.hydra.hydra_logging, sweep.config.hydra.verbose)
     try:
+        driver.working_directory()
         with sweep.report.batch() as first:
             if first:
                 _announce(sweep, job_overrides, initial_job_idx)

@@ -21,7 +21,7 @@ def restored(cwd_at_home: str, paths_at_home: Sequence[str], otherwise: Path) ->
 
     ``otherwise`` is the working directory where the driver's is not there, and nothing stands for it.
     """
-    cwd, environ, path = os.getcwd(), dict(os.environ), list(sys.path)
+    cwd, environ, path = working_directory(), dict(os.environ), list(sys.path)
     umask = os.umask(0o022)
     os.umask(umask)
     try:
@@ -34,12 +34,21 @@ def restored(cwd_at_home: str, paths_at_home: Sequence[str], otherwise: Path) ->
                 sys.path[:] = here + [entry for entry in sys.path if entry not in here]
             yield
     finally:
-        os.chdir(cwd)
+        with contextlib.suppress(OSError):  # it went while the job ran: the next one need not have it either
+            os.chdir(cwd or "/")
         os.umask(umask)
         sys.path[:] = path
         if dict(os.environ) != environ:
             os.environ.clear()
             os.environ.update(environ)
+
+
+def working_directory() -> str | None:
+    """Where this process is; None where that directory is gone, such as the one in which a Ray was started."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
 
 
 @contextlib.contextmanager

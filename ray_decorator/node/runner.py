@@ -23,6 +23,7 @@ from ..core.errors import MissingObjectError
 from ..core.failures import failure_of
 from ..core.model import Bundle, Credentials, Receipt, Requirements
 from ..job.leftovers import kill_descendants
+from ..job.process_state import working_directory
 from ..job.run import location, serve_job
 from ..job.workplace import workplace
 from ..store.store import open_store
@@ -55,7 +56,7 @@ def main() -> None:
     _line = line = _Line(Connection(int(sys.argv[1])))
     bundle: Bundle = pickle.loads(line.first)
     _requirements = bundle.requirements
-    if sys.path[:1] == [os.getcwd()]:  # put there by `python -m`, and no place of the user's
+    if sys.path[:1] == [working_directory()]:  # put there by `python -m`, and no place of the user's
         del sys.path[0]
     with contextlib.ExitStack() as stack:
         prepared = False

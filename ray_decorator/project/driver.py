@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import InputError
 from .roots import installation_folders, is_in
 
 
@@ -25,9 +27,30 @@ def project_paths() -> tuple[str, ...]:
     )
 
 
+def working_directory() -> str:
+    """Where this process is. Raises InputError where that directory is gone."""
+    try:
+        return os.getcwd()
+    except OSError as exc:
+        raise InputError(
+            f"{_gone()}: relative paths lead nowhere. Go to a directory that exists (os.chdir in the program, "
+            "cd in the shell), and start again"
+        ) from exc
+
+
+def _gone() -> str:
+    with contextlib.suppress(OSError):  # as Linux tells it
+        path = os.readlink("/proc/self/cwd").removesuffix(" (deleted)")
+        return f"the working directory of this process, {path}, is gone"
+    return "the working directory of this process is gone"
+
+
 def started_at() -> Path:
-    """Where relative paths start: here, or where a Hydra app was started that moved us to its output."""
-    here = os.getcwd()
+    """Where relative paths start: here, or where a Hydra app was started that moved us to its output.
+
+    Raises InputError where the directory of this process is gone.
+    """
+    here = working_directory()
     hydra = hydra_config()
     # Hydra's config may be left over from an app that has ended in this process
     output = getattr(getattr(hydra, "runtime", None), "output_dir", None)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -69,7 +68,7 @@ class Session:
         self._staging = Staging(settings.store_url, settings.credentials)
         self._bundler = Bundler(settings, self._staging)
         self._changed = ChangedDeps()
-        self._start = os.getcwd()
+        self._start = driver.working_directory()
         self._reads: dict[Future[Outcome], tuple[str, list[PathSlot]]] = {}
         self._reading = threading.Lock()
         self._left_out: set[Path] = set()

@@ -15,6 +15,7 @@ from types import FrameType
 
 from ..core import at_exit
 from ..core.settings import Settings
+from ..project import driver
 from .session import Session, ShowProgress
 
 _sessions: dict[tuple[str, str, str], Session] = {}
@@ -23,8 +24,11 @@ _interrupted = threading.Event()
 
 
 def session_for(settings: Settings, show_progress: ShowProgress) -> Session:
-    """The session with these settings, for a program that is in the directory where it is now."""
-    key = (repr(settings), os.getcwd(), _identity())
+    """The session with these settings, for a program that is in the directory where it is now.
+
+    Raises InputError where that directory is gone.
+    """
+    key = (repr(settings), driver.working_directory(), _identity())
     with _lock:
         session = _sessions.get(key)
         if session is not None and session.usable:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_decorator.job.process_state import restored
+from ray_decorator.job.process_state import restored, working_directory
 
 
 def test_all_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +48,21 @@ def test_the_drivers_directory_and_paths_where_they_exist(tmp_path: Path) -> Non
         assert "/not/here" not in sys.path
     with restored("/not/here", [], otherwise):
         assert Path.cwd() == otherwise
+
+
+def test_where_the_processs_own_directory_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("gone", "home"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert working_directory() is None
+    with restored(str(tmp_path / "home"), [], tmp_path):
+        assert working_directory() == str(tmp_path / "home")
+    assert working_directory() == "/"
+    monkeypatch.chdir(tmp_path / "home")
+    with restored(str(tmp_path), [], tmp_path):
+        (tmp_path / "home").rmdir()  # by the job, say
+    assert working_directory() == str(tmp_path)
 
 
 def test_sigterm_ends_the_job_as_at_home(tmp_path: Path) -> None:

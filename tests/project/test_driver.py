@@ -9,7 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from projects import CHECKOUT, make
+
+from ray_decorator.core.errors import InputError
+from ray_decorator.project import driver
 
 _TELL = """
 import json, os, sys
@@ -59,3 +63,15 @@ main()
 def test_python_m_has_a_main_script(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(_TELL + "print(json.dumps(tell()))")
     assert told("-m", "train", cwd=tmp_path)[0] == str(tmp_path / "train.py")
+
+
+def test_a_directory_that_is_gone_is_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    assert driver.working_directory() == str(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for ask in (driver.working_directory, driver.started_at):
+        with pytest.raises(InputError, match=r"the working directory of this process.* is gone"):
+            ask()

@@ -1,0 +1,117 @@
+"""Directories that are removed while a program runs: the one where its Ray was started, and its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PRIVATE = """
+import os, shutil, sys
+from pathlib import Path
+from ray_decorator import JobError, ray_decorator
+
+start, other = Path("start").resolve(), Path("other").resolve()
+
+@ray_decorator(deps=["text"], outs=["copy"], ray_init_kwargs={"num_cpus": 1})
+def copied(text, copy, crash=False):
+    if crash:
+        os._exit(3)
+    Path(copy).write_text(Path(text).read_text())
+    return os.getcwd()
+
+os.chdir(start)
+Path("text.txt").write_text("of the start")
+assert copied("text.txt", "copy.txt") == str(start)
+os.chdir(other)
+shutil.rmtree(start)
+Path("text.txt").write_text("of the other")
+assert copied("text.txt", "copy.txt") == str(other)
+assert Path("copy.txt").read_text() == "of the other"
+try:
+    copied("text.txt", "copy.txt", crash=True)
+except JobError as exc:
+    assert "crashed" in str(exc), exc
+# a worker that Ray starts anew begins in the directory that is gone
+assert copied("text.txt", "again.txt") == str(other)
+assert copied("text.txt", "again.txt") == str(other)
+assert Path("again.txt").read_text() == "of the other"
+print("all is well")
+"""
+
+OWN = """
+import os, shutil
+from ray_decorator import InputError, ray_decorator
+
+@ray_decorator()
+def work():
+    return 1
+
+os.mkdir("start")
+os.chdir("start")
+os.rmdir(os.getcwd())
+for ask in (work, lambda: work.map([()]), lambda: work.submit().result()):
+    try:
+        print(ask())
+    except InputError as exc:
+        print(exc)
+os.chdir("/")
+print(work())
+"""
+
+APP = """
+import os, shutil, sys
+import hydra
+from hydra.experimental.callback import Callback
+
+class Removes(Callback):
+    def on_multirun_start(self, config, **kwargs):
+        shutil.rmtree(os.getcwd())
+
+@hydra.main(version_base=None, config_path=None)
+def main(cfg):
+    return 1
+
+main()
+"""
+
+
+def run(directory: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (directory / "app.py").write_text(text)
+    environ = {
+        name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_S3_BASE_PATH")
+    }
+    return subprocess.run(
+        [sys.executable, str(directory / "app.py"), *arguments], cwd=directory / "here", env=environ,
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+
+
+def gone(path: Path) -> str:
+    at = f", {path}, " if sys.platform == "linux" else " "
+    return f"the working directory of this process{at}is gone: relative paths lead nowhere. Go to a directory that"
+
+
+def test_a_private_ray_whose_start_directory_is_gone_serves_on(tmp_path: Path) -> None:
+    for name in ("start", "other"):
+        (tmp_path / "here" / name).mkdir(parents=True)
+    done = run(tmp_path, PRIVATE)
+    assert done.stdout.splitlines()[-1:] == ["all is well"], done.stderr
+
+
+def test_a_program_whose_own_directory_is_gone_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    done = run(tmp_path, OWN)
+    *refused, last = done.stdout.splitlines()
+    assert len(refused) == 3 and last == "1", done.stderr
+    assert all(line.startswith(gone(tmp_path / "here" / "start")) for line in refused)
+
+
+def test_so_is_a_hydra_app(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    done = run(
+        tmp_path, APP, "-m", "hydra/launcher=ray_s3", "+hydra.callbacks.removes._target_=__main__.Removes"
+    )
+    assert done.returncode == 1
+    assert gone(tmp_path / "here") in done.stderr and "Traceback" not in done.stderr, done.stderr
