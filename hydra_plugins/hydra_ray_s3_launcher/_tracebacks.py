@@ -24,7 +24,9 @@ def of_the_user(error: BaseException) -> str:
     """The traceback of an exception that a job raised, without Hydra's, Ray's and our frames."""
     cause = error.__cause__
     if isinstance(cause, RemoteTraceback):
-        return _without_ours(cause.text)
+        # what was added here, when the job had ended
+        notes = [note for note in getattr(error, "__notes__", ()) if note not in cause.text]
+        return _without_ours(cause.text) + "".join(f"{note}\n" for note in notes)
     return "".join(traceback.format_exception_only(error))
 
 

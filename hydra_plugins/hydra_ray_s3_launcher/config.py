@@ -56,6 +56,10 @@ class RayS3LauncherConf:
     # else auto.
     code: str | None = None
 
+    # Files that travel as code though git ignores them, they look like secrets or earlier runs brought them home:
+    # lines as in a .gitignore at the project's root, such as generated/ or /conf/local.yaml.
+    code_include: list[str] = field(default_factory=list)
+
     # Which credentials jobs use for S3: driver (the driver's, which travel with a job and are refreshed) or worker
     # (the node's own). null: RAY_S3_CREDENTIALS, else driver.
     credentials: str | None = None

@@ -1,4 +1,4 @@
-"""What was worked out before: the md5 of unchanged files, and what each store is known to hold.
+"""What was found out before: the md5 of unchanged files, what each store is known to hold, where outs were written.
 
 An SQLite file that many processes share. It is a cache: whatever is wrong with it costs time, and one
 warning, but never a run.
@@ -12,6 +12,7 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 _FRESH_NS = 100_000_000  # clocks of file systems tick, every 10 ms or oftener
 _SETTLED_NS = 60_000_000_000
 _BUSY_SECONDS = 5.0
+_OUTS_SECONDS = 30 * 24 * 3600.0  # that an out which is not there is remembered: its job may be running
 _INODES = 2**63 - 1  # what SQLite takes of a number; some network file systems use the 64th bit
 _ENCODING = sys.getfilesystemencoding()
 _SCHEMA = """
@@ -35,6 +37,7 @@ CREATE TABLE IF NOT EXISTS trees (path BLOB PRIMARY KEY, fingerprint TEXT, conte
 CREATE TABLE IF NOT EXISTS held (
     store TEXT, digest TEXT, PRIMARY KEY (store, digest)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outs (path BLOB PRIMARY KEY, at REAL) WITHOUT ROWID;
 """
 
 
@@ -172,6 +175,23 @@ class HashCache:
         with self._session() as db:
             rows = [(store, digest) for digest in digests]
             db.executemany("DELETE FROM held WHERE store = ? AND digest = ?", rows)
+
+    def outs(self) -> frozenset[str]:
+        """Where outs were, or are to be, written and something is now; real paths."""
+        there: set[str] = set()
+        with self._session() as db:
+            for raw, at in db.execute("SELECT path, at FROM outs").fetchall():
+                if os.path.lexists(raw):
+                    there.add(os.fsdecode(raw))
+                elif time.time() - at > _OUTS_SECONDS:
+                    db.execute("DELETE FROM outs WHERE path = ?", (raw,))
+        return frozenset(there)
+
+    def record_outs(self, paths: Iterable[str]) -> None:
+        """Jobs are to write these real paths."""
+        rows = [(os.fsencode(path), time.time()) for path in paths]
+        with self._session() as db:
+            db.executemany("INSERT OR REPLACE INTO outs VALUES (?, ?)", rows)
 
     @contextmanager
     def _session(self) -> Iterator[sqlite3.Connection]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict
 
@@ -25,6 +25,7 @@ class OptionArguments(TypedDict, total=False):
     packages: str | None
     code: str | None
     credentials: str | None
+    code_include: Sequence[str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,8 @@ class Options:
 
     Of jobs on other machines: ``packages`` is ``auto`` (the driver's) or ``none`` (left as they are), ``code``
     is ``auto`` (the project's) or ``none``, ``credentials`` (for S3) the ``driver``'s or the ``worker``'s; else
-    RAY_S3_PACKAGES, RAY_S3_CODE, RAY_S3_CREDENTIALS, else the first of the two.
+    RAY_S3_PACKAGES, RAY_S3_CODE, RAY_S3_CREDENTIALS, else the first of the two. ``code_include`` names files that
+    travel as code though they are ignored or look like secrets: lines as in a .gitignore at the project's root.
     """
 
     ray_address: str | None = None
@@ -51,6 +53,7 @@ class Options:
     packages: str | None = None
     code: str | None = None
     credentials: str | None = None
+    code_include: Sequence[str] | None = None
 
     def over(self, other: Options) -> Options:
         """These options; fields that are not set here come from ``other``, and mappings are merged."""
@@ -62,7 +65,8 @@ class Options:
         """The settings to run with.
 
         Raises InputError, naming every problem, for a Ray elsewhere without a store that it can reach,
-        for an address of no known form, for a ``max_concurrent`` below 1, and for a value that is no choice.
+        for an address of no known form, for a ``max_concurrent`` below 1, for a value that is no choice, and for a
+        ``code_include`` that is no list.
         """
         chosen = {
             name: getattr(self, name) or os.environ.get(f"RAY_S3_{name.upper()}") or choices[0]
@@ -75,6 +79,7 @@ class Options:
             *_reach_problems(address, url),
             *_limit_problems(self.max_concurrent),
             *_choice_problems(chosen),
+            *_list_problems(self.code_include),
         ]
         if problems:
             raise InputError(tuple(problems))
@@ -85,6 +90,7 @@ class Options:
             ray_init_kwargs=dict(self.ray_init_kwargs or {}),
             ray_remote_kwargs=dict(self.ray_remote_kwargs or {}),
             max_concurrent=self.max_concurrent,
+            code_include=tuple(self.code_include or ()),
             **chosen,
         )
 
@@ -106,6 +112,7 @@ class Settings:
     packages: str = "auto"
     code: str = "auto"
     credentials: str = "driver"
+    code_include: tuple[str, ...] = ()
 
     @property
     def is_embedded(self) -> bool:
@@ -116,7 +123,7 @@ class Settings:
 def _over(ours: Any, theirs: Any) -> Any:
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         return {**theirs, **ours}
-    return theirs if ours in (None, "", {}) else ours
+    return theirs if ours in (None, "", {}, [], ()) else ours
 
 
 def _address_problems(address: str) -> list[str]:
@@ -144,6 +151,16 @@ def _limit_problems(limit: int | None) -> list[str]:
     if limit is None or limit >= 1:
         return []
     return [f"max_concurrent is {limit}; expected 1 or more, or null"]
+
+
+def _list_problems(include: Any) -> list[str]:
+    if include is None or (
+        isinstance(include, Sequence)
+        and not isinstance(include, str)
+        and all(isinstance(x, str) for x in include)
+    ):
+        return []
+    return [f"code_include is {include!r}; expected a list of patterns, such as ['generated/']"]
 
 
 def _choice_problems(chosen: Mapping[str, str]) -> list[str]:

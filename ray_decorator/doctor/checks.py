@@ -15,7 +15,7 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TypeVar
@@ -25,6 +25,7 @@ from ..cluster import capacity
 from ..cluster.connection import Connection, disconnect, is_connected
 from ..cluster.every_node import living_nodes
 from ..cluster.ray_cluster import check_options, check_store_is_shared
+from ..content.hash_cache import HashCache, default_path
 from ..core.errors import (
     BucketNotFoundError,
     ClusterError,
@@ -38,7 +39,7 @@ from ..core.settings import Settings
 from ..core.units import human_seconds, human_size
 from ..project import driver
 from ..project.collect import Project, describe, is_large, shown
-from ..run.bundle import find_code, needed_packages
+from ..run.bundle import find_code, needed_packages, nothing_matches
 from ..store.identity import identify
 from ..store.renewal import clock
 from ..store.store import Store, open_store
@@ -48,7 +49,7 @@ from .nodes import NodeFacts, ask_nodes
 
 _MOST_NODES = 20
 _LARGEST = 10
-_MOST_SECRETS = 50
+_MOST_NAMED = 50
 
 T = TypeVar("T")
 
@@ -297,7 +298,8 @@ def _code(settings: Settings) -> tuple[Finding, Project | None]:
     here = driver.started_at()
     # this program is none of the user's; theirs is taken to be here
     sys_path = tuple(dict.fromkeys((os.path.realpath(here), *driver.project_paths())))
-    found = find_code(settings, None, sys_path)
+    earlier = HashCache(default_path()).outs() if default_path().exists() else frozenset()
+    found = find_code(settings, None, sys_path, earlier=earlier)
     if found is None:
         return Finding("code", "ok", ("none travels (code: none)",)), None
     facts = [f"{len(found.files)} files, {human_size(found.size)}, for an app that is started here"]
@@ -306,18 +308,27 @@ def _code(settings: Settings) -> tuple[Finding, Project | None]:
     facts += ["the largest:"] if largest else []
     facts += [f"  {human_size(size):>7}  {name}" for name, size in largest]
     facts += _kept_back(found)
+    unused = [nothing_matches(line, found) for line in found.unused]
+    facts += unused
     facts.append("nothing travels to this machine's own Python; elsewhere, only what has changed since")
     if not is_large(found):
-        return Finding("code", "ok", tuple(facts)), found
+        return Finding("code", "warning" if unused else "ok", tuple(facts)), found
     cure = "name what is no code in .gitignore, or send none: code=none"
     return Finding("code", "warning", tuple(facts), cure), found
 
 
 def _kept_back(found: Project) -> list[str]:
-    names = [shown(path, found.roots) for path in found.secrets]
-    facts = ["kept back as secrets, for their names:"] if names else []
-    facts += [f"  {name}" for name in names[:_MOST_SECRETS]]
-    return facts + ([f"  … and {len(names) - _MOST_SECRETS} more"] if len(names) > _MOST_SECRETS else [])
+    return [
+        *_listed("kept back as secrets, for their names:", found.secrets, found),
+        *_listed("left out, since earlier runs wrote it:", found.earlier, found),
+    ]
+
+
+def _listed(heading: str, paths: Sequence[str], found: Project) -> list[str]:
+    if not paths:
+        return []
+    more = [f"  … and {len(paths) - _MOST_NAMED} more"] if len(paths) > _MOST_NAMED else []
+    return [heading, *(f"  {shown(path, found.roots)}" for path in paths[:_MOST_NAMED]), *more]
 
 
 def _cure(error: RayS3Error, place: Location | None = None) -> str | None:

@@ -22,6 +22,7 @@ from ..core.errors import InputError
 from . import roots as rooting
 from .hydra_outputs import HYDRAS_FOLDERS
 from .imports import Imported, imported
+from .include import Include
 from .roots import Roots, is_in
 from .walk import Limits, Walk
 
@@ -41,7 +42,8 @@ class Project:
 
     Paths in the tree have forward slashes. ``sys_path``, ``packages`` and ``cwd`` are as in `model.Code`;
     what they name need not hold a file. ``roots`` are the folders ``0``, ``1``, … ``size`` is in bytes.
-    ``secrets`` are absolute paths of files that are kept back for their names.
+    ``secrets`` are absolute paths of files that are kept back for their names, ``unused`` the lines of
+    ``code_include`` that match no file, ``earlier`` what is left out since earlier runs wrote it.
     """
 
     files: tuple[tuple[str, str], ...]
@@ -51,6 +53,8 @@ class Project:
     roots: tuple[Path, ...]
     size: int
     secrets: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
 
 
 def collect(
@@ -60,11 +64,15 @@ def collect(
     sys_path: Sequence[str],
     left_out: Collection[Path],
     local: Sequence[Local],
+    include: Sequence[str] = (),
+    earlier: Collection[str] = (),
 ) -> Project:
     """The code of the driver's script ``main``, of the user's own entries of sys.path, and of ``local``.
 
     ``left_out``: files and folders that do not travel (deps, outs, job directories); one that a whole
-    project is in does not count. Raises InputError naming every file that cannot be read.
+    project is in does not count. ``earlier``: real paths that earlier runs wrote, which do not travel either, unless
+    git tracks them or this process imports from them. ``include``: lines that name files which travel in any case
+    (include.py). Raises InputError naming every file that cannot be read.
     """
     script, here = rooting.script_folder(main), os.path.realpath(cwd)
     entries = rooting.user_folders(sys_path)
@@ -72,13 +80,16 @@ def collect(
     # a folder that Python imports from is code, also where it lies in one that git ignores
     starts = list(dict.fromkeys([*entries, *roots.sources, *filter(os.path.isdir, roots.packages.values())]))
     loaded = imported(tuple(os.path.join(path, "") for path in rooting.installation_folders()))
+    in_use = _with_all_above([*loaded.files, *loaded.links, *starts, here])
     limits = Limits(
         left_out=frozenset(os.path.realpath(path) for path in left_out),
         closed=_closed([*roots.folders, here, *([script] if script else [])], loaded),
         never_whole=rooting.never_whole(),
-        in_use=_with_all_above([*loaded.files, *loaded.links, *starts, here]),
+        in_use=in_use,
+        earlier=frozenset(earlier) - in_use - set(roots.folders),
     )
-    sizes, secrets = _walk(roots, starts, loaded, limits)
+    wanted = Include(include)
+    sizes, secrets, left = _walk(roots, starts, loaded, limits, wanted)
     files = {in_tree: path for path in sizes if (in_tree := roots.tree_path(path))}
     files.update(_local_files(local))
     packages = _packages(roots, files)
@@ -91,6 +102,8 @@ def collect(
         roots=tuple(Path(root) for root in roots.folders),
         size=sum(sizes[path] if path in sizes else os.path.getsize(path) for path in files.values()),
         secrets=tuple(sorted(secrets)),
+        unused=wanted.unused,
+        earlier=tuple(sorted(left)),
     )
     _warn_if_large(project)
     return project
@@ -114,12 +127,13 @@ def describe(project: Project, n: int = 10) -> list[tuple[str, int]]:
 
 
 def _walk(
-    roots: Roots, starts: Sequence[str], loaded: Imported, limits: Limits
-) -> tuple[dict[str, int], set[str]]:
-    """Absolute path -> size of all that travels of the roots; what is kept back as a secret."""
+    roots: Roots, starts: Sequence[str], loaded: Imported, limits: Limits, include: Include
+) -> tuple[dict[str, int], set[str], set[str]]:
+    """Absolute path -> size of all that travels of the roots; `Project.secrets`; `Project.earlier`."""
     problems: list[str] = []
     sizes: dict[str, int] = {}
     secrets: set[str] = set()
+    earlier: set[str] = set()
     elsewhere = [*roots.folders, *([roots.skipped] if roots.skipped else [])]
     for root in roots.folders:
         walk = Walk(root, limits, problems)
@@ -127,11 +141,13 @@ def _walk(
             walk.surface(loaded, [other for other in elsewhere if other != root and is_in(other, root)])
         else:
             walk.whole(loaded, [start for start in starts if start != root and is_in(start, root)])
+        walk.included(include, deep=root not in roots.shallow)
         sizes.update(walk.files)
         secrets |= walk.secrets
+        earlier |= walk.earlier
     if problems:
         raise InputError(tuple(sorted(problems)))
-    return sizes, secrets
+    return sizes, secrets, earlier
 
 
 def _closed(started: Iterable[str], loaded: Imported) -> frozenset[str]:

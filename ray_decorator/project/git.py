@@ -143,3 +143,18 @@ def _environ(top: str) -> dict[str, str]:
 
 def _is_config(name: str) -> bool:
     return name.startswith("GIT_CONFIG_") and name != "GIT_CONFIG_PARAMETERS"
+
+
+def ignoring(path: str, top: str) -> str | None:
+    """The line of the repository ``top`` that ignores ``path``, as ``/app/.gitignore:3 'gen/'``.
+
+    None where none does, or git does not say.
+    """
+    try:
+        given = os.fsencode(path)
+        done = _git(top, top, "check-ignore", "--verbose", "--stdin", "-z", given=given, fine=(0, 1))
+    except (OSError, subprocess.SubprocessError) as exc:
+        log.debug("%s: git does not say what ignores it (%s)", path, exc)
+        return None
+    source, line, pattern = (os.fsdecode(part) for part in (*done.stdout.split(b"\0"), b"", b"")[:3])
+    return f"{os.path.join(top, source)}:{line} {pattern!r}" if pattern else None

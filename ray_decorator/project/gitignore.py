@@ -28,11 +28,22 @@ class IgnoreFiles:
     specs: tuple[tuple[str, GitIgnoreSpec], ...] = ()
 
     def ignores(self, path: str, is_folder: bool) -> bool:
+        found = self._deciding(path, is_folder)
+        return found is not None and bool(found[1].include)
+
+    def line(self, path: str, is_folder: bool) -> str | None:
+        """The line that ignores it, as ``/app/.gitignore 'gen/'``; None where none does."""
+        found = self._deciding(path, is_folder)
+        if found is None or not found[1].include:
+            return None
+        return f"{found[0]}.gitignore {getattr(found[1], 'pattern', '')!r}"
+
+    def _deciding(self, path: str, is_folder: bool) -> tuple[str, Pattern] | None:
         for base, spec in reversed(self.specs):
             for pattern in reversed(spec.patterns):
                 if pattern.include is not None and _matches(pattern, path[len(base) :], is_folder):
-                    return pattern.include
-        return False
+                    return base, pattern
+        return None
 
     def tracks(self, path: str) -> bool:
         """Whether a file is in the repository: nobody says."""
@@ -64,6 +75,16 @@ def above(folder: str, top: str | None) -> IgnoreFiles:
         files = files.within(at)
         at = os.path.join(at, part)
     return files
+
+
+def ignoring(path: str, root: str) -> str | None:
+    """The line of a .gitignore at or below ``root`` that ignores ``path``, or a folder that it is in."""
+    files, at = IgnoreFiles(), root
+    for part in Path(os.path.relpath(path, root)).parts:
+        files, at = files.within(at), os.path.join(at, part)
+        if (line := files.line(at, os.path.isdir(at))) is not None:
+            return line
+    return None
 
 
 def _matches(pattern: Pattern, relpath: str, is_folder: bool) -> bool:

@@ -11,15 +11,17 @@ devices and links that lead nowhere are passed over, as git does.
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..content.temporary import is_temporary
 from .git import Listing, listing, repository
 from .gitignore import IgnoreFiles, above
-from .hydra_outputs import holds_runs, is_job, is_sweep
+from .hydra_outputs import HYDRAS_FOLDERS, holds_runs, is_job, is_sweep
 from .imports import Imported
+from .include import Include
 from .roots import is_in
 from .secrets import is_secret, lies_in_secret
 
@@ -29,6 +31,7 @@ _NEVER = frozenset(
         *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints"),
     }
 )
+_BESIDE = re.compile(r"\.(ray_s3(-\d+)?|failed)\Z")
 _SMALL = 1024 * 1024  # bytes; of a file beside a script in a home directory
 
 
@@ -39,12 +42,14 @@ class Limits:
     ``left_out`` are files and folders that travel otherwise, or not at all (deps, outs), ``closed`` folders
     that hold no code of the user's: installed packages, Hydra's outputs. ``in_use`` are folders that hold, at
     any depth, what this process imports from or works in: they travel also where jobs have run in them.
+    ``earlier`` is what earlier runs wrote.
     """
 
     left_out: frozenset[str]
     closed: frozenset[str]
     never_whole: frozenset[str]
     in_use: frozenset[str]
+    earlier: frozenset[str] = frozenset()
 
     def forbid(self, path: str, name: str, folder: bool) -> bool:
         """Whether ``path``, of which ``name`` is the last part, never travels, whatever git says of it."""
@@ -52,17 +57,22 @@ class Limits:
             return True
         return path in self.closed if folder else name.endswith(".pyc") or is_temporary(name)
 
+    def is_earlier(self, path: str) -> bool:
+        """Whether an earlier run wrote it, or what it could not put there beside it."""
+        return path in self.earlier or _BESIDE.sub("", path) in self.earlier
+
 
 class Walk:
     """Gathers the files of one root. ``files``: absolute path -> size in bytes; ``problems`` adds up.
 
-    ``secrets`` are the files that would be among them but for their names. The paths are real ones, but for what
-    is behind a link that a package was imported through.
+    ``secrets`` are those that would be there but for their names, ``earlier`` files and folders that would but for
+    earlier runs. Paths are real ones, but for what is behind a link that a package was imported through.
     """
 
     def __init__(self, root: str, limits: Limits, problems: list[str]) -> None:
         self.files: dict[str, int] = {}
         self.secrets: set[str] = set()
+        self.earlier: set[str] = set()
         self._root = root
         self._limits = limits
         self._problems = problems
@@ -101,6 +111,21 @@ class Walk:
             if not link.startswith(within):
                 self._follow(link, imported, ignored=False)
 
+    def included(self, include: Include, *, deep: bool) -> None:
+        """What the user names as code."""
+        for path in include.find(self._root, self._is_no_code, deep=deep):
+            if not self._limits.forbid(path, os.path.basename(path), False) and not self._is_left_out(path):
+                self._add(path, link=os.path.islink(path), wanted=True)
+                self.secrets.discard(path)
+                self.earlier.discard(path)
+
+    def _is_no_code(self, folder: str) -> bool:
+        """Whether nobody's code can be in the folder; what Hydra's jobs have left may be."""
+        name = os.path.basename(folder)
+        if name not in HYDRAS_FOLDERS and self._limits.forbid(folder, name, True):
+            return True
+        return _is_environment(entry.name for entry in _scan(folder, []))
+
     def imported_only(self, imported: Imported) -> None:
         """Of a root that git ignores: what the process has ``imported``."""
         self._also(imported.files)
@@ -132,7 +157,9 @@ class Walk:
                     continue
                 if rules.ignores(entry.path, is_folder):
                     continue
-                if is_secret(entry.path, is_folder) and not rules.tracks(entry.path):
+                if self._limits.is_earlier(entry.path) and not rules.tracks(entry.path):
+                    self.earlier.add(entry.path)
+                elif is_secret(entry.path, is_folder) and not rules.tracks(entry.path):
                     self._keep_back(entry.path, is_folder, rules)
                 elif is_folder:
                     pending.append((entry.path, rules))
@@ -201,7 +228,7 @@ class Walk:
             is_job(folder, names) or is_sweep(folder, names) or holds_runs(folder, names)
         )
 
-    def _add(self, path: str, *, link: bool = True, most: int | None = None) -> None:
+    def _add(self, path: str, *, link: bool = True, most: int | None = None, wanted: bool = False) -> None:
         try:
             status = os.stat(path)
         except OSError:
@@ -211,9 +238,10 @@ class Walk:
         if link and (target := os.path.realpath(path)) != path:
             if self._is_left_out(target):
                 return
-            if self._is_secret_elsewhere(target):
-                self.secrets.add(path)
-                return
+            if not wanted and self._is_earlier(target):
+                return self.earlier.add(path)
+            if not wanted and self._is_secret_elsewhere(target):
+                return self.secrets.add(path)
         if os.access(path, os.R_OK):
             self.files[path] = status.st_size
         else:
@@ -221,17 +249,19 @@ class Walk:
 
     def _is_secret_elsewhere(self, target: str) -> bool:
         """Whether a link leads to a secret: git tracks where it leads, and not what is in there."""
-        if any(each.tracks(target) for each in self._listings):
-            return False
-        return lies_in_secret(target, self._root if is_in(target, self._root) else "/")
+        tracked = any(each.tracks(target) for each in self._listings)
+        return not tracked and lies_in_secret(target, self._root if is_in(target, self._root) else "/")
 
     def _is_left_out(self, path: str) -> bool:
-        at = path
-        while at != self._root and at != os.path.dirname(at):
-            if at in self._limits.left_out:
-                return True
-            at = os.path.dirname(at)
-        return False
+        return any(at in self._limits.left_out for at in self._and_above(path))
+
+    def _is_earlier(self, path: str) -> bool:
+        return any(map(self._limits.is_earlier, self._and_above(path)))
+
+    def _and_above(self, path: str) -> Iterator[str]:
+        while path not in (self._root, parent := os.path.dirname(path)):
+            yield path
+            path = parent
 
     def _is_closed(self, folder: str) -> bool:
         if folder in self._folders:
@@ -266,5 +296,5 @@ def _scan(folder: str, problems: list[str]) -> list[os.DirEntry[str]]:
         return []
 
 
-def _is_environment(names: Collection[str]) -> bool:
-    return "pyvenv.cfg" in names or "conda-meta" in names
+def _is_environment(names: Iterable[str]) -> bool:
+    return any(name in ("pyvenv.cfg", "conda-meta") for name in names)

@@ -11,11 +11,13 @@ from ..core.progress import Progress
 from ..core.settings import Settings
 from ..core.units import human_size
 from ..environment.installed import Installed, installed_distributions, requirements
-from ..project import driver
+from ..project import at_home, driver
 from ..project.collect import Project, collect
 from .staging import Staging
 
 log = logging.getLogger(__name__)
+
+_SECRETS = ""  # no line of code_include
 
 
 class Bundler:
@@ -23,7 +25,8 @@ class Bundler:
 
     def __init__(self, settings: Settings, staging: Staging) -> None:
         self._settings, self._staging = settings, staging
-        self._told = False
+        self._told: set[str] = set()
+        self._last: tuple[Project | None, Collection[Path]] | None = None
 
     def make(self, left_out: Collection[Path], progress: Progress) -> Bundle:
         """Find out what jobs need elsewhere, and bring the code to the store.
@@ -33,7 +36,9 @@ class Bundler:
         """
         packages = installed_distributions()
         main = driver.main_script()
-        found = find_code(self._settings, main, driver.project_paths(), left_out, packages)
+        earlier = self._staging.earlier_outs()
+        found = find_code(self._settings, main, driver.project_paths(), left_out, earlier, packages)
+        self._last = found, left_out
         needed = needed_packages(self._settings, found, packages)
         if found is None or not found.files:
             return Bundle(needed, None)
@@ -49,13 +54,30 @@ class Bundler:
         placed = next((place for place, path in found.files if main is not None and path == str(main)), None)
         return Bundle(needed, Code(taken.content, found.sys_path, found.packages, found.cwd, placed))
 
+    def explain(self, error: BaseException) -> None:
+        """Add to an error of a job what it could not import since that is at home."""
+        if self._last is not None:
+            found, left_out = self._last
+            at_home.explain(error, found, driver.project_paths(), left_out)
+
     def _tell(self, found: Project) -> None:
-        if found.secrets and not self._told:
-            self._told = True
+        for line in found.unused:
+            if line not in self._told:
+                log.warning("%s", nothing_matches(line, found))
+        if found.secrets and _SECRETS not in self._told:
+            self._told.add(_SECRETS)
             log.info(
-                "Kept back from the project's code, as secrets: %s; `ray-s3 doctor` names them",
+                "Kept back from the project's code, as secrets: %s; `ray-s3 doctor` names them, and code_include "
+                "sends those that are none",
                 "1 file" if len(found.secrets) == 1 else f"{len(found.secrets)} files",
             )
+        self._told.update(found.unused)
+
+
+def nothing_matches(line: str, found: Project) -> str:
+    """What to say of a line of ``code_include`` that names no file."""
+    roots = " or ".join(map(str, found.roots))
+    return f"code_include: {line!r} matches no file below {roots}; write it as in a .gitignore there"
 
 
 def find_code(
@@ -63,11 +85,12 @@ def find_code(
     main: Path | None,
     sys_path: Sequence[str],
     left_out: Collection[Path] = (),
+    earlier: Collection[str] = (),
     packages: Installed | None = None,
 ) -> Project | None:
     """The user's own code that jobs need, for an app that is started here; None where none is to travel.
 
-    ``main`` is its script, ``sys_path`` its own entries of sys.path.
+    ``main`` is its script, ``sys_path`` its own entries of sys.path; ``left_out`` and ``earlier`` are `collect`'s.
     """
     if settings.code == "none":
         return None
@@ -77,6 +100,8 @@ def find_code(
         sys_path=sys_path,
         left_out=left_out,
         local=(packages or installed_distributions()).local,
+        include=settings.code_include,
+        earlier=earlier,
     )
 
 

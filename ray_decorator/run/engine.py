@@ -98,10 +98,15 @@ class Engine:
         progress: Progress,
         restage: Callable[[Staged, str], Staged],
         max_concurrent: int | None = None,
+        explain: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
-        """``restage(staged, lacks)`` gives a job's node what it lacked, ``bundle`` or ``content``."""
+        """``restage(staged, lacks)`` gives a job's node what it lacked, ``bundle`` or ``content``.
+
+        ``explain`` adds to a job's error what only the driver knows.
+        """
         self._cluster: Cluster | None = cluster
         self._store, self._progress, self._restage = store, progress, restage
+        self._explain = explain
         self._window = Window(cluster.capacity, max_concurrent)
         self._function: tuple[bytes, Any] | None = None  # the last one, and the reference to it
         self._pending: dict[Future[Outcome], Future[Receipt]] = {}
@@ -236,6 +241,8 @@ class Engine:
 
     def _take(self, flight: _Flight, receipt: Receipt) -> None:
         error = rebuilt(receipt.failure) if receipt.failure is not None else None
+        if error is not None:
+            self._explain(error)
         stopping = self._is_stopping(flight)
         if stopping and (isinstance(error, KeyboardInterrupt) or receipt.lacks or receipt.missing):
             self._finish(flight, receipt, _cancelled(flight, error))  # so Ray cancels what runs

@@ -157,8 +157,11 @@ class Session:
             raise
 
     def _staged(self, calls: Sequence[Call], isolate: bool, first: bool) -> list[Staged | InputError]:
-        for call in calls:
-            self._left_out.update(path.value for path in (*call.deps, *call.targets))
+        targets = [target for call in calls for target in call.targets]
+        self._staging.record_outs(targets)
+        self._left_out.update(
+            path.value for path in (*targets, *(dep for call in calls for dep in call.deps))
+        )
         if first and self._bundle_made is not None:
             self._prepare()
         if self.settings.store_is_default:
@@ -236,7 +239,8 @@ class Session:
                 "Ray runs on this machine alone, and data stays where it is; for a cluster set ray_address and "
                 "s3_base_path, or RAY_ADDRESS and RAY_S3_BASE_PATH"
             )
-        engine = Engine(cluster, self._staging, self.progress, self._restage, self.settings.max_concurrent)
+        limit, explain = self.settings.max_concurrent, self._bundler.explain
+        engine = Engine(cluster, self._staging, self.progress, self._restage, limit, explain)
         self._cluster, self._mark = cluster, connection_mark() or ""
         self._watch = Watch(self.settings.ray_address, lambda error: self._lost(engine, error))
         if cluster.reaches_out():

@@ -70,6 +70,19 @@ class Staging:
                 self._hash_cache = HashCache(default_path())
             return self._hash_cache
 
+    def earlier_outs(self) -> frozenset[str]:
+        """Where this and earlier runs' jobs have written, on this machine."""
+        return self._hashes.outs()
+
+    def record_outs(self, paths: Collection[PathSlot]) -> None:
+        """Jobs are to write there: what they leave is no code of a later run."""
+        try:
+            hashes = self._hashes
+        except InputError as exc:  # data that stays where it is needs no cache
+            log.debug("outs are not remembered: %s", exc)
+        else:
+            hashes.record_outs(path.real for path in paths)
+
     def hash(self, deps: Iterable[PathSlot], progress: Progress) -> dict[str, Snapshot | InputError]:
         """What is at each distinct path, by its real one, or what is wrong with it.
 

@@ -192,3 +192,26 @@ def works_but_for_memory(cache: HashCache, tmp_path: Path) -> None:
     cache.remember("s3://a", ["1"])
     assert cache.known("s3://a", ["1"]) <= {"1"}
     cache.forget("s3://a", ["1"])
+
+
+def test_where_outs_were_written_is_known_while_something_is_there(tmp_path: Path) -> None:
+    a, b = tmp_path / "a\udcff.pkl", tmp_path / "b"
+    path = tmp_path / "cache/hashes.sqlite"
+    HashCache(path).record_outs([str(a), str(b)])
+    b.mkdir()
+    assert HashCache(path).outs() == {str(b)}
+    a.touch()
+    assert HashCache(path).outs() == {str(a), str(b)}
+
+
+def test_an_out_that_is_not_there_for_a_month_is_forgotten(
+    tmp_path: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes.record_outs([str(tmp_path / "late")])
+    now = time.time()
+    for days, kept in ((29, True), (31, False)):
+        monkeypatch.setattr(time, "time", lambda days=days: now + days * 86400)
+        assert hashes.outs() == frozenset()
+        (tmp_path / "late").touch()
+        assert (hashes.outs() == {str(tmp_path / "late")}) is kept
+        (tmp_path / "late").unlink()

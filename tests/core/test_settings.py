@@ -44,11 +44,23 @@ class TestOver:
         assert merged.ray_init_kwargs == {"namespace": "n"}
         assert Options(ray_init_kwargs={}).over(other).ray_init_kwargs == {"namespace": "n"}
 
+    @pytest.mark.parametrize("empty", [None, [], ()])
+    def test_an_empty_list_is_not_set(self, empty: Any) -> None:
+        other = Options(code_include=["gen/"])
+        assert Options(code_include=empty).over(other) == other
+        assert Options(code_include=["a.py"]).over(other).code_include == ["a.py"]
+
     def test_nothing_over_nothing(self) -> None:
         assert NOTHING.over(NOTHING) == NOTHING
 
 
 class TestResolve:
+    def test_code_include_is_a_list_of_its_own(self) -> None:
+        given = ["gen/", "/conf/local.yaml"]
+        settings = Options(code_include=given).resolve()
+        given.clear()
+        assert settings.code_include == ("gen/", "/conf/local.yaml")
+
     def test_defaults(self, tmp_path: Path) -> None:
         settings = NOTHING.resolve()
         assert settings == Settings(
@@ -120,6 +132,10 @@ REACH = (
         (Options(max_concurrent=-1), "max_concurrent is -1; expected 1 or more, or null"),
         (Options(packages="some"), "packages is 'some'; expected auto or none"),
         (Options(code="all"), "code is 'all'; expected auto or none"),
+        (
+            Options(code_include="gen/"),
+            "code_include is 'gen/'; expected a list of patterns, such as ['generated/']",
+        ),
         (Options(credentials="mine"), "credentials is 'mine'; expected driver or worker"),
     ],
 )

@@ -75,10 +75,10 @@ def on(bed: cluster_bed.Bed, server: servers.Server, url: str = "s3://bucket/doc
 
 def test_with_nothing_set_all_is_well_on_this_machine(project: Path) -> None:
     store = project / "cache"
-    for name in (".env", "keys/deploy.pem"):
+    for name in (".env", "keys/deploy.pem", "kubeconfig"):
         (project / name).parent.mkdir(exist_ok=True)
         (project / name).write_text("secret\n")
-    said = doctor(project, env={"XDG_CACHE_HOME": str(store)})
+    said = doctor(project, "code_include=[kubeconfig]", env={"XDG_CACHE_HOME": str(store)})
     assert said.code == 0, said.out + said.err
     assert said.err == ""
     assert said.statuses() == dict.fromkeys(CHECKS, "ok")
@@ -89,7 +89,7 @@ def test_with_nothing_set_all_is_well_on_this_machine(project: Path) -> None:
     assert "each job asks for CPU=1" in said.found["job resources"][1]
     assert "runs in place" in said.found["packages"][1]
     code = said.found["code"][1]
-    assert "3 files, 6.0 kB" in code
+    assert "4 files, 6.0 kB" in code
     assert re.search(r"kept back as secrets, for their names:\n +\.env\n +keys/deploy\.pem\n", code)
     assert not store.exists()
 

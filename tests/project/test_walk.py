@@ -16,6 +16,7 @@ from projects import (
     collected,
     editable,
     git,
+    importing,
     make,
     names,
     repository,
@@ -220,3 +221,57 @@ def test_a_folder_that_cannot_be_read_is_named_at_any_depth(with_git: bool) -> N
         for name in ("a/b/closed", "ignored", "a/id.pem"):
             (top / "app" / name).chmod(0o700)
         shutil.rmtree(top)
+
+
+EARLIER = ["models/a.pkl", "models/b", "runs/bare"]
+
+
+@pytest.mark.parametrize("with_git", [False, True])
+def test_what_earlier_runs_wrote_stays_and_is_named(tmp_path: Path, with_git: bool) -> None:
+    root = make(
+        tmp_path / "app", "pyproject.toml", "train.py", "models/__init__.py", "models/a.pkl", "models/b/c"
+    )
+    make(
+        root,
+        "runs/bare/train.log",
+        "runs/bare/failed/model.path/m",
+        "models/a.pkl.ray_s3",
+        "models/b.failed/x",
+    )
+    make(root, "models/a.pkl.ray_s3-2", "models/a.pkl.txt", "models/bb/c")
+    (root / "latest.pkl").symlink_to("models/a.pkl")
+    if with_git:
+        git(root, "init", "-q")
+    earlier = [root / name for name in (*EARLIER, "gone")]
+    project = collected(root / "train.py", earlier=earlier)
+    assert names(project) == [
+        "0/models/__init__.py",
+        "0/models/a.pkl.txt",
+        "0/models/bb/c",
+        "0/pyproject.toml",
+        "0/train.py",
+    ]
+    beside = ["models/a.pkl.ray_s3", "models/a.pkl.ray_s3-2", "models/b.failed", "latest.pkl"]
+    assert [os.path.relpath(path, root) for path in project.earlier] == sorted([*EARLIER, *beside])
+    again = collected(root / "train.py", earlier=earlier, include=["/models/b/", "/latest.pkl"])
+    assert {"0/models/b/c", "0/latest.pkl"} < set(names(again))
+
+
+def test_what_git_tracks_or_the_app_uses_is_code_though_an_earlier_run_wrote_it(tmp_path: Path) -> None:
+    root = repository(
+        tmp_path / "app", "train.py", "tracked.json", "all/tracked.json", "all/other", "lib/m.py"
+    )
+    make(root, "tw_made/__init__.py", "tw_made/b.py")
+    git(root, "add", "tracked.json", "all/tracked.json")
+    earlier = [root, root / "tracked.json", root / "all", root / "lib", root / "tw_made"]
+    with importing(root, "tw_made"):
+        project = collected(root / "train.py", sys_path=[root, root / "lib"], earlier=earlier)
+    assert names(project) == [
+        "0/all/tracked.json",
+        "0/lib/m.py",
+        "0/tracked.json",
+        "0/train.py",
+        "0/tw_made/__init__.py",
+        "0/tw_made/b.py",
+    ]
+    assert project.earlier == (str(root / "all"),)

@@ -76,7 +76,25 @@ def test_how_many_files_are_kept_back_as_secrets_is_said_once(
             (project / "train.py").write_text(f"x = {number}\n")
             bundler.make([], QUIET)
     assert [said for said in told(caplog) if "goes along" not in said] == [
-        f"Kept back from the project's code, as secrets: {files}; `ray-s3 doctor` names them"
+        f"Kept back from the project's code, as secrets: {files}; `ray-s3 doctor` names them, and code_include "
+        "sends those that are none"
+    ]
+
+
+def test_code_include_sends_what_is_ignored_and_says_once_what_it_does_not_find(
+    project: Path, staging: Staging, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tree(project, {".gitignore": b"gen/\n", "gen/a.py": b"a = 1\n", ".env": b"A=1\n"})
+    settings = replace(WITHOUT_PACKAGES, code_include=("/gen/", "/gne/", ".env"))
+    bundler = Bundler(settings, staging)
+    for _ in range(2):
+        bundle = bundler.make([project / "out"], QUIET)
+    assert bundle.code is not None
+    staging.pull_all([(bundle.code.content, tmp_path / "there")], NoProgress())
+    place = tmp_path / "there" / (bundle.code.cwd or "")
+    assert {"gen/a.py", ".env", "train.py"} < set(read(place))
+    assert told(caplog) == [
+        f"code_include: '/gne/' matches no file below {project}; write it as in a .gitignore there"
     ]
 
 

@@ -54,6 +54,8 @@ def collected(
     sys_path: Sequence[Path | str] | None = None,
     left_out: Collection[Path] = (),
     local: Sequence[Local] = (),
+    include: Sequence[str] = (),
+    earlier: Collection[Path] = (),
 ) -> Project:
     """As from the command line: the script's folder stands on sys.path."""
     assert main is None or main.is_file()
@@ -64,6 +66,8 @@ def collected(
         sys_path=[str(entry) for entry in entries],
         left_out=left_out,
         local=local,
+        include=include,
+        earlier=[str(path) for path in earlier],
     )
 
 

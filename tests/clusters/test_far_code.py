@@ -1,0 +1,90 @@
+"""What of a project is code, on a cluster that sees none of the driver's files."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import cluster_bed
+import far_project
+import pytest
+import servers
+
+SCRIPT = """
+import os
+from pathlib import Path
+
+import hydra
+from hydra.utils import get_original_cwd, instantiate
+
+
+@hydra.main(version_base=None, config_path=None)
+def main(cfg):
+    from shop.models import Model
+
+    start = Path(get_original_cwd())
+    print("code:", *sorted(str(path.relative_to(start)) for path in start.rglob("*") if path.is_file()))
+    if cfg.get("out"):
+        Path(cfg.out).mkdir(parents=True)
+        Path(cfg.out, "model.txt").write_text("weights")
+        return None
+    return instantiate({"_target_": "shop.gen.Made", "by": 3}).by
+
+
+if __name__ == "__main__":
+    main()
+"""
+FILES = {
+    "pyproject.toml": '[project]\nname = "shop"\n',
+    ".gitignore": "*.log\ngen.py\nmultirun/\n",
+    ".env": "PASSWORD=hunter2\n",
+    "shop/__init__.py": "",
+    "shop/models.py": "class Model: ...\n",
+    "shop/gen.py": "class Made:\n    def __init__(self, by):\n        self.by = by\n",
+    "made.py": SCRIPT,
+}
+LAUNCH = ("made.py", "hydra/launcher=ray_s3", "hydra.run.dir=run", "hydra.sweep.dir=swept")
+
+CODE = [".gitignore", "made.py", "pyproject.toml", "shop/__init__.py", "shop/models.py"]
+
+
+def code_of(output: str) -> list[str]:
+    [line] = [line for line in output.splitlines() if " code: " in line]
+    return line.partition(" code: ")[2].split()
+
+
+@pytest.fixture
+def driver(tmp_path: Path, bed: cluster_bed.Bed, rclone: servers.Server) -> far_project.Driver:
+    environ = far_project.environment(bed, rclone, tmp_path / "home", uuid.uuid4().hex)
+    project = far_project.write(tmp_path / "project", FILES)
+    return far_project.Driver(project, far_project.venv() / "bin" / "python", environ)
+
+
+def test_a_module_that_git_ignores_is_named_with_what_sends_it(driver: far_project.Driver) -> None:
+    said = (
+        f"Module 'shop.gen' is at home, and did not travel: {driver.project}/shop/gen.py "
+        f"({driver.project}/.gitignore 'gen.py' ignores it). Send it with code_include: ['/shop/gen.py']"
+    )
+    bare = driver.run(*LAUNCH)
+    assert bare.returncode == 1
+    assert said in bare.stdout, bare.stdout
+    assert "as secrets: 1 file; `ray-s3 doctor` names them" in bare.stdout
+
+    swept = driver.run(*LAUNCH, "+x=1,2")
+    assert swept.returncode == 1 and said in swept.stdout
+
+    sent = driver.run(*LAUNCH, "hydra.launcher.code_include=[/shop/gen.py,.env,/nothing.py]")
+    assert sent.returncode == 0, sent.stdout
+    assert "code_include: '/nothing.py' matches no file below" in sent.stdout
+    assert code_of(sent.stdout) == [".env", *CODE[:4], "shop/gen.py", *CODE[4:]]
+
+
+def test_what_an_earlier_run_brought_home_is_no_code(driver: far_project.Driver) -> None:
+    outs = ("hydra.launcher.outs=[out]", "hydra.output_subdir=null")
+    (driver.project / ".gitignore").write_text("gen.py\n")
+    for number in range(2):  # the second one finds what the first one wrote: its out, and its job's directory
+        done = driver.run(*LAUNCH, *outs, f"+out=models/{number}", f"hydra.run.dir=runs/{number}")
+        assert done.returncode == 0, done.stdout
+        assert (driver.project / f"models/{number}/model.txt").read_text() == "weights"
+        assert (driver.project / f"runs/{number}/made.log").exists()
+        assert code_of(done.stdout) == CODE, done.stdout
