@@ -108,6 +108,23 @@ def in_ray_task() -> bool | None:
     return None
 
 
+def output_source() -> tuple[Any, str] | None:
+    """What shows workers' output here, and its function for that; None where Ray shows nothing.
+
+    The function's argument is a mapping with ``lines``, or, called ``msg``, the text.
+    """
+    name = "ray._private.ray_logging.global_worker_stdstream_dispatcher"
+    with _failing_open(name, "a job may be reported as done before its last lines are shown"):
+        if is_client():
+            import ray.util.client
+
+            return ray.util.client.ray.get_context().client_worker.log_client, "stdstream"  # type: ignore[no-untyped-call]
+        from ray._private.ray_logging import global_worker_stdstream_dispatcher as dispatcher
+
+        return (dispatcher, "emit") if dispatcher.handlers and not in_ray_task() else None
+    return None
+
+
 def join_node(node_id: str) -> None:
     """Have `ray.init` connect to this node, where several are on this machine.
 

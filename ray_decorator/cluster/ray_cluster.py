@@ -13,19 +13,20 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
 from ..core import pickling
-from ..core.errors import ClusterError, InputError, JobCancelledError, JobError, text_of
-from ..core.failures import failure_of
+from ..core.errors import InputError
 from ..core.model import Bundle, Job, Location, Receipt
 from ..core.settings import Settings
 from ..node import entry
 from ..node.own_source import zipped_source
 from .capacity import check_feasible, slots_of
 from .every_node import Answer, ask_every_node, living_nodes
+from .pending import Pending, receipt_in
+from .printed import listen
 from .ray_api import connection_mark, in_ray_task
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class RayCluster:
         self._capacity = _Capacity(self._options, nodes)
         self._locate = locate
         self._broker = broker
+        self._printed = listen()
         self._common: dict[str, Any] = {
             "home": entry.home(places),
             "runtime": b"",
@@ -124,11 +126,11 @@ class RayCluster:
 
     def submit(self, func: Any, job: Job) -> Future[Receipt]:
         """Start a job; its future's exception is in the family of ours."""
-        data = pickling.dumps(job, f"the job {job.name}")
+        data = pickling.dumps(replace(job, end_marks=self._printed is not None), f"the job {job.name}")
         reference = self._enter.options(name=job.name).remote(
             self._reference, "run", func, data, self._credentials(), self._broker
         )
-        return _Pending(reference, job, self._retries)
+        return Pending(reference, job, self._retries, self._printed)
 
     def _credentials(self) -> bytes:
         # apart from all else, and small: Ray keeps such an argument in memory, and writes it nowhere
@@ -146,7 +148,7 @@ class RayCluster:
 
         if not in_ray_task():
             return False
-        if references := [job.reference for job in pending if isinstance(job, _Pending)]:
+        if references := [job.reference for job in pending if isinstance(job, Pending)]:
             count = len(references) if seconds is None else 1
             ray.wait(references, num_returns=count, timeout=seconds, fetch_local=False)
         return True
@@ -156,7 +158,7 @@ class RayCluster:
         import ray
 
         # a call of a connection that is gone could start a Ray on this machine
-        if isinstance(pending, _Pending) and connection_mark() == self._mark:
+        if isinstance(pending, Pending) and connection_mark() == self._mark:
             with contextlib.suppress(ValueError):  # it has finished meanwhile
                 ray.cancel(pending.reference, force=force)
 
@@ -217,75 +219,12 @@ class _Capacity:
             self._slots = slots
 
 
-class _Pending(Future[Receipt]):
-    """A job in flight, and the reference by which it can be cancelled. It settles whatever Ray answers."""
-
-    def __init__(self, reference: Any, job: Job, retries: int) -> None:
-        super().__init__()
-        self.reference = reference
-        reference.future().add_done_callback(lambda done: self._settle(done, job, retries))
-
-    def _settle(self, done: Future[Any], job: Job, retries: int) -> None:
-        with contextlib.suppress(InvalidStateError):
-            try:
-                error = done.exception()
-                if error is None:
-                    self.set_result(_receipt(done.result()) or Receipt())
-                else:
-                    self.set_exception(_job_error(error, job, retries))
-            except InvalidStateError:
-                raise
-            except BaseException as exc:  # a reply that cannot be read, or a future that was cancelled
-                unreadable = JobError(f"{job.name} has ended, but: {text_of(exc)}")
-                unreadable.__cause__ = exc
-                self.set_exception(unreadable)
-
-
-def _receipt(reply: bytes) -> Receipt | None:
-    decoded = entry.decode(reply)
-    if isinstance(decoded, entry.Unprepared):
-        return Receipt(lacks="bundle")
-    if isinstance(decoded, entry.Refused):
-        return Receipt(failure=failure_of(ClusterError(decoded.text)), fatal=True)
-    return decoded
-
-
 def _rescued(answer: Answer, job: Job) -> Receipt | None:
     if answer.error is not None:
         log.debug("%s: node %s could not look for what it left: %s", job.name, answer.name, answer.error)
         return None
-    receipt = _receipt(answer.value)
+    receipt = receipt_in(answer.value)
     if receipt is not None and receipt.failure is not None:
         log.warning("%s: could not look for what it left: %s", job.name, receipt.failure.summary)
         return None
     return None if receipt is None or receipt.lacks else receipt
-
-
-def _job_error(error: BaseException, job: Job, retries: int) -> BaseException:
-    import ray.exceptions as faults
-
-    made: JobError
-    if isinstance(error, faults.TaskCancelledError):
-        made = JobCancelledError(f"{job.name} was cancelled")
-        made.__cause__ = error
-        return made
-    if isinstance(error, faults.OutOfMemoryError):
-        text = "ran out of memory: Ray killed it to save its node. Ask for more in ray_remote_kwargs.memory"
-    elif isinstance(error, faults.NodeDiedError):
-        text = f"lost its node. {_about_retries(retries, 'to run it again elsewhere')}"
-    elif isinstance(error, faults.WorkerCrashedError):
-        text = (
-            "crashed: its process died without reporting an error (killed, os._exit or a segmentation fault). "
-            f"{_about_retries(retries, 'to run it again')}"
-        )
-    else:
-        text = f"failed on Ray: {error}"
-    made = JobError(f"{job.name} {text}")
-    made.__cause__ = error
-    return made
-
-
-def _about_retries(retries: int, purpose: str) -> str:
-    if retries:
-        return f"It was run again as often as ray_remote_kwargs.max_retries ({retries}) says"
-    return f"Set ray_remote_kwargs.max_retries {purpose}"

@@ -228,12 +228,16 @@ class Out:
     on_failure: bool = False
 
 
+END_MARK = ":ray_s3_end:"
+"""Begins the line that a job's output ends with; the job's id follows. See job.output."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One job as it travels.
 
     ``outs`` are those of the call, then its workspace where it ``has_workspace``. ``cwd``, ``sys_path`` and
-    ``user`` (a uid) are the driver's.
+    ``user`` (a uid) are the driver's. ``end_marks``: what it prints ends with marks (job.output).
     """
 
     id: str
@@ -245,6 +249,7 @@ class Job:
     cwd: str
     sys_path: tuple[str, ...]
     user: int
+    end_marks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +268,8 @@ class Receipt:
     ``missing`` are digests that the store should have held: the job has not run then. Nor has it where its
     node ``lacks`` the bundle or the deps' content, or ``fatal`` says that the failure is not this job's alone.
     ``unwritten`` are the keys of outs that the job never wrote. ``sent`` and ``received`` are the
-    worker's own transfers in bytes, ``seconds`` the run time of the function alone.
+    worker's own transfers in bytes, ``seconds`` the run time of the function alone. ``end_marks`` is how many
+    of its streams have one.
     """
 
     value: bytes | None = field(repr=False, default=None)
@@ -277,6 +283,7 @@ class Receipt:
     node: str = ""
     lacks: Literal["", "bundle", "content"] = ""
     fatal: bool = False
+    end_marks: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from . import aws_identity
 from .cache import Checkout, NodeCache
 from .fresh_credentials import ask
 from .leftovers import alone
+from .output import Output
 from .process_state import restored
 from .scratch import Scratch, attempts, job_root, open_scratch
 
@@ -161,7 +162,9 @@ def run_job(func: bytes, job: Job, side: _Side) -> Receipt:
         copied: dict[str, Stamp] = {}
         deps, received = _stage_deps(job, outs, scratch, side, copied)
         with restored(job.cwd, job.sys_path, scratch.path), side.aws_identity():
+            output = Output()
             value, failure, seconds = _call(func, job, deps, outs)
+            end_marks = output.end(job.id if job.end_marks else None)
         written = [path.exists() for path in outs]
         try:
             sent = _bring_out(job, outs, side, copied, failed=failure is not None)
@@ -184,6 +187,7 @@ def run_job(func: bytes, job: Job, side: _Side) -> Receipt:
         seconds=seconds,
         sent=sent.bytes,
         received=received,
+        end_marks=end_marks,
     )
 
 

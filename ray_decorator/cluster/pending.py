@@ -1,0 +1,95 @@
+"""A job in flight: what Ray answers becomes a receipt, or an error in our own words.
+
+Imports ray inside functions only: every Hydra app on a machine imports the plugin, and Ray takes a second
+to import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import Future, InvalidStateError
+from typing import Any
+
+from ..core.errors import ClusterError, JobCancelledError, JobError, text_of
+from ..core.failures import failure_of
+from ..core.model import Job, Receipt
+from ..node import entry
+from .printed import Printed
+
+
+class Pending(Future[Receipt]):
+    """A job in flight, and the reference by which it can be cancelled. It settles whatever Ray answers.
+
+    Where the job's output has end marks, ``printed`` knows when these have come: the receipt waits for that.
+    """
+
+    def __init__(self, reference: Any, job: Job, retries: int, printed: Printed | None) -> None:
+        super().__init__()
+        self.reference = reference
+        self._printed = printed
+        reference.future().add_done_callback(lambda done: self._settle(done, job, retries))
+
+    def _settle(self, done: Future[Any], job: Job, retries: int) -> None:
+        with contextlib.suppress(InvalidStateError):
+            try:
+                error = done.exception()
+                if error is None:
+                    self._take(receipt_in(done.result()) or Receipt(), job)
+                else:
+                    self.set_exception(_job_error(error, job, retries))
+            except InvalidStateError:
+                raise
+            except BaseException as exc:  # a reply that cannot be read, or a future that was cancelled
+                unreadable = JobError(f"{job.name} has ended, but: {text_of(exc)}")
+                unreadable.__cause__ = exc
+                self.set_exception(unreadable)
+
+    def _take(self, receipt: Receipt, job: Job) -> None:
+        def take() -> None:
+            with contextlib.suppress(InvalidStateError):
+                self.set_result(receipt)
+
+        if receipt.end_marks and self._printed is not None:
+            self._printed.when_whole(job.id, receipt.end_marks, take)
+        else:
+            self.set_result(receipt)
+
+
+def receipt_in(reply: bytes) -> Receipt | None:
+    """What `node.entry.enter` replied; None where a node has nothing to rescue."""
+    decoded = entry.decode(reply)
+    if isinstance(decoded, entry.Unprepared):
+        return Receipt(lacks="bundle")
+    if isinstance(decoded, entry.Refused):
+        return Receipt(failure=failure_of(ClusterError(decoded.text)), fatal=True)
+    return decoded
+
+
+def _job_error(error: BaseException, job: Job, retries: int) -> BaseException:
+    import ray.exceptions as faults
+
+    made: JobError
+    if isinstance(error, faults.TaskCancelledError):
+        made = JobCancelledError(f"{job.name} was cancelled")
+        made.__cause__ = error
+        return made
+    if isinstance(error, faults.OutOfMemoryError):
+        text = "ran out of memory: Ray killed it to save its node. Ask for more in ray_remote_kwargs.memory"
+    elif isinstance(error, faults.NodeDiedError):
+        text = f"lost its node. {_about_retries(retries, 'to run it again elsewhere')}"
+    elif isinstance(error, faults.WorkerCrashedError):
+        text = (
+            "crashed: its process died without reporting an error (killed, os._exit or a segmentation fault). "
+            f"{_about_retries(retries, 'to run it again')}"
+        )
+    else:
+        text = f"failed on Ray: {error}"
+    made = JobError(f"{job.name} {text}")
+    made.__cause__ = error
+    return made
+
+
+def _about_retries(retries: int, purpose: str) -> str:
+    if retries:
+        return f"It was run again as often as ray_remote_kwargs.max_retries ({retries}) says"
+    return f"Set ray_remote_kwargs.max_retries {purpose}"

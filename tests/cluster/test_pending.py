@@ -1,0 +1,49 @@
+"""A job in flight settles whatever Ray answers, and its receipt waits for what the job printed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ray_decorator.cluster import printed
+from ray_decorator.cluster.pending import Pending
+from ray_decorator.cluster.printed import Printed
+from ray_decorator.core.errors import JobError
+from ray_decorator.core.model import Job, Receipt
+
+JOB = Job("a1", "#0 x=1", b"", (), (), False, "/", (), os.getuid())
+
+
+def replied(marks: Printed | None, reply: bytes) -> Future[Receipt]:
+    answer: Future[Any] = Future()
+    pending = Pending(SimpleNamespace(future=lambda: answer), JOB, 0, marks)
+    answer.set_result(reply)
+    return pending
+
+
+def reply(receipt: Receipt) -> bytes:
+    return pickle.dumps(("receipt", pickle.dumps(receipt)))
+
+
+def test_a_receipt_waits_for_its_end_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(printed, "_SECONDS", 3600.0)
+    marks = Printed()
+    pending = replied(marks, reply(Receipt(value=b"v", end_marks=1)))
+    assert not pending.done()
+    marks.came(["a1"])
+    assert pending.result(0).value == b"v"
+
+
+def test_a_silent_job_waits_for_nothing() -> None:
+    assert replied(Printed(), reply(Receipt(value=b"v"))).result(0).value == b"v"
+    assert replied(None, reply(Receipt(value=b"v", end_marks=1))).result(0).value == b"v"
+
+
+def test_a_reply_that_cannot_be_read_is_the_jobs_error() -> None:
+    error = replied(None, b"no pickle").exception(0)
+    assert isinstance(error, JobError) and str(error).startswith("#0 x=1 has ended, but: A node's reply")
