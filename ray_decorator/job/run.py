@@ -37,7 +37,7 @@ from ..core.progress import NoProgress
 from ..store.renewal import Renew
 from ..store.store import Store, open_store
 from ..store.transfer import Snapshot, push_all, snapshot
-from . import aws_identity
+from . import aws_identity, reaper
 from .cache import Checkout, NodeCache
 from .fresh_credentials import ask
 from .leftovers import alone
@@ -62,6 +62,7 @@ def serve(
 
     ``node`` is what the user sees of this one. ``broker`` has fresh credentials, None if these last.
     """
+    reaper.watch()
     renew = None if broker is None else functools.partial(ask, broker)
     receipt = serve_job(verb, func, job, location(store, credentials), renew, node, at_home=True)
     return pickle.dumps(receipt)
