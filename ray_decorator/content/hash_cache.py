@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core.directories import cache_home, private_directory
-from ..core.model import Content
+from ..core.model import Content, Extras
 
 log = logging.getLogger(__name__)
 
@@ -144,13 +144,15 @@ class HashCache:
         query = "SELECT content FROM trees WHERE path = ? AND fingerprint = ?"
         with self._session() as db:
             for (text,) in db.execute(query, (os.fsencode(root), fingerprint)):
-                digest, size, files, executables = json.loads(text)
-                return Content(digest, size, files, tuple(executables))
+                digest, size, files, executables, private, folders, links = json.loads(text)
+                extras = Extras(tuple(map(tuple, private)), tuple(folders), tuple(map(tuple, links)))
+                return Content(digest, size, files, tuple(executables), extras)
         return None
 
     def record_tree(self, root: str, fingerprint: str, content: Content) -> None:
         """Keep what the directory holds. None of its files may be fresh (see `Stamp.is_fresh`)."""
-        text = json.dumps([content.digest, content.size, content.files, content.executables])
+        extras = (content.extras.private, content.extras.folders, content.extras.links)
+        text = json.dumps([content.digest, content.size, content.files, content.executables, *extras])
         with self._session() as db:
             db.execute(
                 "INSERT OR REPLACE INTO trees VALUES (?, ?, ?)", (os.fsencode(root), fingerprint, text)

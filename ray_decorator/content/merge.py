@@ -9,17 +9,21 @@ A link that the destination itself is, is followed, as a local run would. Inside
       that is read-only        workspace: these must not change)
     a directory, a socket…   refused
     on the way to it         a directory, or a link to one inside; all else is refused
+
+A link replaces a file or another link; where a directory is, it is refused. Links are made after all files.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..core.errors import InputError
+from ..core.model import NO_EXTRAS, Extras
+from .extras import check, close, make_link
 from .hash_cache import Stamp
 from .manifest import Row
 
@@ -33,18 +37,39 @@ class Target(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The directory (for a single file: its own) that all is below, those to make, and the targets."""
+    """The directory (for a single file: its own) that all is below, those to make, and the targets.
+
+    ``closed``: directory to make -> permission bits that it is not to have; ``links``: path -> where it leads.
+    """
 
     root: str
     folders: tuple[str, ...]
     targets: tuple[Target, ...]
+    closed: Mapping[str, int] = {}
+    links: tuple[tuple[str, str], ...] = ()
+
+    def make_folders(self) -> None:
+        """Make the directories that are not there."""
+        for folder in self.folders:
+            os.makedirs(folder, exist_ok=True)
+            if bits := self.closed.get(folder):
+                close(folder, bits)
+
+    def make_links(self) -> None:
+        """Make the links, which is the last thing to do. Raises OSError."""
+        for path, target in self.links:
+            make_link(path, target)
 
 
-def plan(destination: Path, rows: Sequence[Row]) -> Plan:
-    """Decide where each row goes. Changes nothing; raises InputError naming all that is in the way."""
+def plan(destination: Path, rows: Sequence[Row], extras: Extras = NO_EXTRAS) -> Plan:
+    """Decide where each row goes, and the extras. Changes nothing; raises InputError naming all that is in the way.
+
+    Raises CorruptObjectError for extras that lead out of the destination.
+    """
     if len(rows) == 1 and not rows[0].relpath:
         return _plan_file(destination, rows[0])
-    return _Tree(destination).plan(rows)
+    check(extras, (row.relpath for row in rows))
+    return _Tree(destination).plan(rows, extras)
 
 
 def _plan_file(destination: Path, row: Row) -> Plan:
@@ -70,12 +95,42 @@ class _Tree:
         self._folders: dict[str, tuple[str, bool]] = {}  # relpath -> (real path, exists)
         self._new: list[str] = []
 
-    def plan(self, rows: Sequence[Row]) -> Plan:
+    def plan(self, rows: Sequence[Row], extras: Extras) -> Plan:
         self._see_root()
-        targets = [target for row in rows if (target := self._target(row)) is not None]
+        linked = {link for link, _ in extras.links}
+        found = (self._target(row) for row in rows if row.relpath not in linked)
+        targets = [target for target in found if target is not None]
+        for folder in extras.folders:
+            self._folder(folder)
+        links = [
+            (path, target) for link, target in extras.links if (path := self._link(link, target)) is not None
+        ]
         if self._problems:
             raise InputError(tuple(sorted(self._problems)))
-        return Plan(self._root, tuple(self._new), tuple(targets))
+        closed = {
+            place[0]: bits
+            for path, bits in extras.private
+            if path.endswith("/") and (place := self._folders.get(path[:-1])) is not None and not place[1]
+        }
+        return Plan(self._root, tuple(self._new), tuple(targets), closed, tuple(links))
+
+    def _link(self, relpath: str, target: str) -> str | None:
+        folder, _, name = relpath.rpartition("/")
+        parent = self._folder(folder)
+        if parent is None:
+            return None
+        path, at = f"{parent[0]}/{name}", parent[0]
+        for _ in range(target.split("/").count("..")):
+            if at == self._root:  # a link at home has brought it up there
+                self._problems.append(
+                    f"{path}: a link to {target} would lead out of {self._root}; move it away"
+                )
+                return None
+            at = os.path.dirname(at)
+        if os.path.lexists(path) and not (os.path.islink(path) or os.path.isfile(path)):
+            self._problems.append(_in_the_way(path, f"is {_a(os.lstat(path).st_mode)}", "a link"))
+            return None
+        return path
 
     def _see_root(self) -> None:
         try:
@@ -161,8 +216,8 @@ class _Tree:
         return real.startswith(self._root.rstrip("/") + "/")
 
 
-def _in_the_way(path: str, found: str) -> str:
-    return f"{path}: {found}, and a file is to be written there; move it away"
+def _in_the_way(path: str, found: str, coming: str = "a file") -> str:
+    return f"{path}: {found}, and {coming} is to be written there; move it away"
 
 
 def _a(mode: int) -> str:

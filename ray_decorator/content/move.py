@@ -14,11 +14,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .extras import close, closed_bits
 from .hash_cache import Stamp
 from .manifest import Row
 from .merge import Plan, Target, plan
 from .reflink import copy_file
-from .snapshot import files_of
+from .snapshot import taken_from
 from .temporary import beside, clear_stale
 
 
@@ -40,7 +41,7 @@ def move_all(
     """
     moves = [_Move(source, destination, untouched or {}) for source, destination in pairs]
     # a link may lead to any other file of the job: all are read through before the first file goes away
-    for step in (_Move.prepare, _Move.copy_linked, _Move.rename):
+    for step in (_Move.prepare, _Move.copy_linked, _Move.rename, _Move.link):
         for each in moves:
             if each.error is None:
                 try:
@@ -66,15 +67,16 @@ def free_name_beside(destination: Path) -> Path:
 def copy(source: Path, destination: Path) -> dict[str, Stamp]:
     """Copy a file, or a directory's files, for a job that may write to them; by reflink where that can be.
 
-    What a directory holds beside files is left out, as from a snapshot of it. Returns the copies' stamps by path.
+    What a snapshot of a directory leaves out is left out. Returns the copies' stamps by path.
     """
-    files = files_of(source)
-    folders = {os.path.dirname(destination / relpath) for relpath, _ in files}
-    for folder in {*folders, *([str(destination)] if source.is_dir() else [])}:
-        os.makedirs(folder, exist_ok=True)
-    copies = {str(destination / relpath) if relpath else str(destination): path for relpath, path in files}
+    found = taken_from(source)
+    files = dict(found.files)
+    planned = plan(destination, [Row(relpath, "") for relpath in files], found.extras)
+    planned.make_folders()
+    copies = {target.path: files[target.row.relpath] for target in planned.targets}
     for place, path in copies.items():
         copy_file(path, place, writable=True)
+    planned.make_links()
     return {os.path.realpath(place): Stamp.of(os.stat(place)) for place in copies}
 
 
@@ -91,16 +93,19 @@ class _Move:
         self._plan: Plan | None = None
 
     def prepare(self) -> None:
-        files = {relpath: path for relpath, path in files_of(self._source) if not self._is_untouched(path)}
-        self._plan = plan(self._destination, [Row(relpath, "") for relpath in files])
+        found = taken_from(self._source)
+        files = {relpath: path for relpath, path in found.files if not self._is_untouched(path)}
+        if not files and found.files and not found.files[0][0]:
+            return  # a file that has not been touched
+        self._plan = plan(self._destination, [Row(relpath, "") for relpath in files], found.extras)
         for target in self._plan.targets:
             path = files[target.row.relpath]
             (self._own if self._is_own(path) else self._linked).append((path, target))
 
     def copy_linked(self) -> None:
-        assert self._plan is not None
-        for folder in self._plan.folders:
-            os.makedirs(folder, exist_ok=True)
+        if self._plan is None:
+            return
+        self._plan.make_folders()
         clear_stale({os.path.dirname(target.path) for target in self._plan.targets} - set(self._plan.folders))
         for path, target in self._linked:
             _copy_into_place(path, target)
@@ -108,6 +113,10 @@ class _Move:
     def rename(self) -> None:
         for path, target in self._own:
             _move_file(path, target)
+
+    def link(self) -> None:
+        if self._plan is not None:
+            self._plan.make_links()
 
     def _is_own(self, path: str) -> bool:
         below = path == self._top or path.startswith(os.path.join(self._top, ""))
@@ -121,6 +130,7 @@ class _Move:
 def _move_file(path: str, target: Target) -> None:
     if _is_right(path, target):
         return
+    _close(path, target)
     try:
         os.rename(path, target.path)
     except OSError as exc:
@@ -135,11 +145,18 @@ def _copy_into_place(path: str, target: Target) -> None:
     temporary = beside(target.path)
     try:
         copy_file(path, temporary)
+        _close(temporary, target)
         os.replace(temporary, target.path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _close(path: str, target: Target) -> None:
+    """A file that takes another one's place is no more open than that was, as where a program writes into it."""
+    if target.stamp is not None and (bits := closed_bits(os.stat(target.path).st_mode)):
+        close(path, bits)
 
 
 def _is_right(path: str, target: Target) -> bool:

@@ -19,8 +19,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..content.extras import Modes
 from ..content.manifest import Row, load, md5_of_file
-from ..content.merge import Target, plan
+from ..content.merge import Plan, Target, plan
 from ..content.reflink import copy_bytes
 from ..content.temporary import beside
 from ..content.threads import each
@@ -92,13 +93,14 @@ class NodeCache:
         """
         received: list[int] = []
         files: list[_File] = []
+        plans: list[Plan] = []
 
         def look(one: Checkout) -> None:
             rows, fetched = self._rows(one.content, store)
             received.append(fetched)
-            planned = plan(one.destination, rows)
-            for folder in planned.folders:
-                os.makedirs(folder, exist_ok=True)
+            planned = plan(one.destination, rows, one.content.extras)
+            planned.make_folders()
+            plans.append(planned)
             files.extend(
                 f for f in self._files(planned.targets, one.content, one.writable) if not f.is_there()
             )
@@ -108,6 +110,8 @@ class NodeCache:
             with self._locked(one.content.digest for one in wanted) as locks:
                 lacking = self._copy(lacking)  # another job may have fetched them while we waited
                 received.append(self._fetch(lacking, store, locks))
+        for planned in plans:
+            planned.make_links()
         return sum(received)
 
     def _rows(self, content: Content, store: Store) -> tuple[tuple[Row, ...], int]:
@@ -137,11 +141,10 @@ class NodeCache:
         return f"{self._root}/files/{digest[:2]}/{digest[2:]}"
 
     def _files(self, targets: Sequence[Target], content: Content, writable: bool) -> Iterator[_File]:
-        executables = set(content.executables)
-        mode = 0o666 if writable else 0o444
+        modes = Modes(content)
         for target in targets:
-            executable = 0o111 if target.row.relpath in executables else 0
-            yield _File(self._entry(target.row.md5), target, mode | executable)
+            mode = modes.of(target.row.relpath, 0o666 if writable else 0o444)
+            yield _File(self._entry(target.row.md5), target, mode)
 
     def _copy(self, files: Sequence[_File]) -> list[_File]:
         """Copy what the cache has; returns what it lacks."""

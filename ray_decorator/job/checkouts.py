@@ -68,8 +68,9 @@ class Checkouts:
         self._clear()
 
     def _folder(self, content: Content) -> Path:
-        # the same bytes with other executables are another checkout
-        marks = hashlib.md5("\0".join(content.executables).encode(), usedforsecurity=False).hexdigest()[:8]
+        # the same bytes with other executables, links, … are another checkout
+        beyond = repr((content.executables, content.extras)).encode()
+        marks = hashlib.md5(beyond, usedforsecurity=False).hexdigest()[:8]
         return self._root / f"{content.digest}.{marks}"
 
     def _idle(self, content: Content) -> list[Path]:

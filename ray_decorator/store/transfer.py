@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..content.extras import Modes, close, closed_bits
 from ..content.hash_cache import HashCache
 from ..content.hashing import hash_files
 from ..content.manifest import Row, object_key
@@ -135,6 +136,7 @@ class _Arrival:
         self.error: Exception | None = None
         self.received = 0
         self.rows: tuple[Row, ...] = ()
+        self.plan: Plan | None = None
         self.right: list[Target] = []
         self.wrong: list[Wanted] = []
 
@@ -142,21 +144,25 @@ class _Arrival:
         """Find out what is to be fetched, and make the directories for it."""
         try:
             self.rows = rows_of(self.content, store)
-            planned = plan(self.destination, self.rows)
-            executables = set(self.content.executables)
-            self.right, wrong = _sorted_out(planned, self.content, hashes, progress)
-            _make_folders(planned, wrong)
+            self.plan = plan(self.destination, self.rows, self.content.extras)
+            self.right, wrong = _sorted_out(self.plan, self.content, hashes, progress)
+            _make_folders(self.plan, wrong)
+            modes = Modes(self.content)
             self.wrong = [
-                Wanted(t.row.md5, t.path, 0o777 if t.row.relpath in executables else 0o666) for t in wrong
+                Wanted(t.row.md5, t.path, modes.of(t.row.relpath) & ~_closed_there(t)) for t in wrong
             ]
         except Exception as exc:
             self.error = exc
 
     def finish(self, hashes: HashCache | None, store: Store, sizes: dict[str, int]) -> None:
-        executables = set(self.content.executables)
+        assert self.plan is not None
+        executables, private = set(self.content.executables), dict(self.content.extras.private)
         for target in self.right:
             if target.row.relpath in executables:
                 _make_executable(target.path)
+            if bits := private.get(target.row.relpath):
+                close(target.path, bits)
+        self.plan.make_links()
         self.received += sum(sizes.pop(want.path, 0) for want in self.wrong)
         if hashes is not None:
             hashes.remember(store.place, {self.content.digest, *(row.md5 for row in self.rows)})
@@ -191,9 +197,13 @@ def _sorted_out(
 
 
 def _make_folders(planned: Plan, wrong: Sequence[Target]) -> None:
-    for folder in planned.folders:
-        os.makedirs(folder, exist_ok=True)
+    planned.make_folders()
     clear_stale({os.path.dirname(target.path) for target in wrong} - set(planned.folders))
+
+
+def _closed_there(target: Target) -> int:
+    """A file that takes another one's place is no more open than that was, as where a program writes into it."""
+    return closed_bits(os.stat(target.path).st_mode) if target.stamp is not None else 0
 
 
 def _make_executable(path: str) -> None:

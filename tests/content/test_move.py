@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from trees import read, tree
+from whole_trees import TREES, build, described
 
 from ray_decorator.content import move as module
 from ray_decorator.content.move import copy, free_name_beside, move, move_all, move_aside
@@ -96,8 +97,8 @@ def test_across_file_systems_it_is_copied(tmp_path: Path) -> None:
 def test_a_copy_that_fails_leaves_nothing_beside_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = tree(tmp_path / "scratch", {"a": b"1"})
-    (source / "link").symlink_to(tmp_path / "scratch" / "a")
+    source = tree(tmp_path / "scratch", {"b": b"2"})
+    (source / "link").symlink_to(tree(tmp_path / "elsewhere", {"a": b"1"}) / "a")
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -150,3 +151,28 @@ def test_copies_that_a_job_left_alone_stay_and_what_changed_at_home_meanwhile_to
     (home / "kept").write_bytes(b"by the user")
     assert move_all([(tmp_path / "scratch", home)], stamps) == [None]
     assert read(home) == {"kept": b"by the user", "changed": b"by the job"}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_whole_tree_moves_and_is_copied_as_it_was(tmp_path: Path, name: str) -> None:
+    source = build(tmp_path / "scratch", TREES[name])
+    expected = described(source)
+    copies = copy(source, tmp_path / "copy")
+    assert described(tmp_path / "copy") == expected
+    move_all([(tmp_path / "copy", source)], copies)  # nothing has been touched
+    assert described(source) == expected
+    move(source, tmp_path / "new" / "home")
+    assert described(tmp_path / "new" / "home") == expected
+
+
+def test_a_file_takes_no_more_open_mode_to_a_private_ones_place(tmp_path: Path) -> None:
+    home = build(tmp_path / "home", {"f": (b"old", 0o600)})
+    move(build(tmp_path / "scratch", {"f": b"new"}), home)
+    assert described(home) == {"f": ("file", "0o0", b"new")}
+
+
+def test_a_file_that_was_not_touched_stays_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "home").write_bytes(b"model")
+    copies = copy(tmp_path / "home", tmp_path / "scratch")
+    assert move_all([(tmp_path / "scratch", tmp_path / "home")], copies) == [None]
+    assert (tmp_path / "home").read_bytes() == b"model"

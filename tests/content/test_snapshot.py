@@ -82,8 +82,14 @@ class TestSnapshot:
         for _ in range(2):
             taken = snapshot(tmp_path / "root", hashes, QUIET)
             assert sorted(entry.relpath for entry in taken.entries) == ["file", "real/a"]
+            assert taken.content.extras.links == (("file", "real/a"), ("folder", "real"))
+        assert warnings(caplog) == []
+        (source / "folder").unlink()
+        (source / "folder").symlink_to("/usr")
+        for _ in range(2):
+            assert snapshot(tmp_path / "root", hashes, QUIET).content.extras.links == (("file", "real/a"),)
         assert warnings(caplog) == [
-            f"{tmp_path}/root: links to directories are not followed, and so left out (folder -> real). Name "
+            f"{tmp_path}/root: links to directories are not followed, and so left out (folder -> /usr). Name "
             "each path that is needed in deps or outs itself, or put a copy in the link's place"
         ]
 
@@ -98,7 +104,7 @@ class TestSnapshot:
         there = tmp_path / "elsewhere"
         assert f"(sub/extra -> {there}; test -> {there}; train -> {there}; … (4 in all)). Name" in warning
 
-    def test_a_jobs_link_into_its_own_out_is_left_out_in_silence(
+    def test_a_jobs_link_into_its_own_out_needs_no_warning(
         self, tmp_path: Path, hashes: HashCache, caplog: pytest.LogCaptureFixture
     ) -> None:
         source = tree(tmp_path / "t", {"step-2/weights": b"w"})
@@ -163,6 +169,22 @@ class TestALenientSnapshot:
             "sub/fifo: is a FIFO, not a file or directory"
         ]
 
+    def test_what_is_version_controls_own_and_what_comes_from_elsewhere_is_named(
+        self, tmp_path: Path, hashes: HashCache, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        source = tree(tmp_path / "t", {"a": b"a", ".git/config": b"c", "sub/.dvc/x": b"x", "sub/.hg/x": b"x"})
+        (source / "link").symlink_to(tree(tmp_path / "elsewhere", {"f": b"f"}) / "f")
+        taken = snapshot(source, hashes, QUIET, lenient=True)
+        assert taken.content.extras.folders == ("sub",)
+        assert warnings(caplog) == [
+            f"{source}: left out, since it is version control's own: .git; sub/.dvc; sub/.hg",
+            f"{source}: links that lead out of it are replaced by the files that they lead to "
+            f"(link -> {tmp_path}/elsewhere/f)",
+        ]
+        caplog.clear()
+        snapshot(source, hashes, QUIET)
+        assert warnings(caplog) == []  # of what is at home, the user knows
+
     def test_names_five_of_many(
         self, tmp_path: Path, hashes: HashCache, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -186,8 +208,9 @@ class TestALenientSnapshot:
         taken = snapshot(source, hashes, QUIET, lenient=True)
         assert sorted(entry.relpath for entry in taken.entries) == ["fine", "run"]
         assert (taken.content.files, taken.content.executables) == (2, ("run",))
-        [warning] = warnings(caplog)
-        assert re.search(r"are taken: broken: cannot be read \(.+\)$", warning)
+        unreadable, led_out = warnings(caplog)
+        assert re.search(r"are taken: broken: cannot be read \(.+\)$", unreadable)
+        assert led_out.endswith(f"replaced by the files that they lead to (broken -> {UNREADABLE})")
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
     def test_a_directory_that_cannot_be_read(self, tmp_path: Path, hashes: HashCache) -> None:

@@ -13,6 +13,7 @@ import pytest
 import servers
 from store_fixtures import s3_store
 from trees import killed_process_leaves, numbered, read, sent, tree
+from whole_trees import TREES, build, described
 
 from ray_decorator.content.hash_cache import HashCache
 from ray_decorator.content.manifest import object_key
@@ -288,3 +289,15 @@ def test_many_contents_are_fetched_as_one_batch(
     assert cache.checkout(wanted, store) > 0
     assert [(tmp_path / "job" / f"{n}" / "a").read_bytes() for n in range(9)] == [b"%d" % n for n in range(9)]
     assert started == [9]
+
+
+@pytest.mark.parametrize("writable", [False, True])
+@pytest.mark.parametrize("name", TREES)
+def test_a_job_finds_a_whole_tree(
+    store: Store, cache: NodeCache, tmp_path: Path, hashes: HashCache, name: str, writable: bool
+) -> None:
+    source = build(tmp_path / "source", TREES[name])
+    content = sent(source, store, hashes).content
+    for job in ("first", "second"):  # from the store, and from the cache
+        cache.checkout([Checkout(content, tmp_path / job / "dep", writable)], store)
+        assert described(tmp_path / job / "dep") == described(source)

@@ -31,6 +31,14 @@ def test_an_error_that_no_worker_raised_has_its_own_line() -> None:
     assert of_the_user(KeyError("a")) == "KeyError: 'a'\n"
 
 
+def test_what_the_driver_has_added_comes_last_and_what_the_worker_had_once() -> None:
+    error = ValueError("x")
+    error.__cause__ = RemoteTraceback("ValueError: x\nthe worker's\n")
+    for note in ("the worker's", "the driver's"):
+        error.add_note(note)
+    assert of_the_user(error) == "ValueError: x\nthe worker's\nthe driver's\n"
+
+
 @pytest.mark.parametrize(("given", "full"), [(None, False), ("0", False), ("1", True)])
 def test_hydras_variable_asks_for_all(monkeypatch: pytest.MonkeyPatch, given: str | None, full: bool) -> None:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)

@@ -378,3 +378,20 @@ def test_a_job_that_waits_for_room_lends_its_cpus(
     first, second, third = (engine.start(staged(name)) for name in "abc")
     assert [outcome_of(future).value for future in (first, second)] == ["done"] * 2
     assert not third.done()
+
+
+def test_what_only_the_driver_knows_is_added_to_a_jobs_error(
+    cluster: FakeCluster, store: FakeStore, staged: Callable[[str], Staged]
+) -> None:
+    def explain(error: BaseException) -> None:
+        error.add_note("it is at home")
+
+    engine = Engine(cluster, store, NoProgress(), lambda one, lacks: one, explain=explain)
+    outcome = engine.start(staged("a"))
+    cluster.await_jobs(1)[0].set_result(
+        Receipt(failure=failure_of(ModuleNotFoundError("No module", name="m")))
+    )
+    error = outcome_of(outcome).error
+    assert isinstance(error, ModuleNotFoundError) and error.name == "m"
+    assert error.__notes__ == ["it is at home"]
+    engine.close()

@@ -17,7 +17,7 @@ from trees import numbered, tree
 
 from ray_decorator import InputError, ray_decorator
 from ray_decorator.cluster.watch import Watch
-from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.hash_cache import HashCache, default_path
 from ray_decorator.core.settings import Options
 from ray_decorator.display.progress import make_progress
 from ray_decorator.run import session as module
@@ -254,6 +254,13 @@ class TestNothingTravels:
         with pytest.raises(InputError, match=r"outs key 'out'.*What the job wrote is at .*out\.ray_s3"):
             write("out")
         assert (home / "out.ray_s3").read_text() == "made"
+
+
+def test_where_calls_write_is_known_to_later_runs(home: Path) -> None:
+    (home / "source").write_bytes(b"data")
+    ray_decorator(deps=["source"], outs=["target"])(copy)("source", "models/target")
+    assert str(home / "models/target") in HashCache(default_path()).outs()
+    assert str(home / "source") not in HashCache(default_path()).outs()
 
 
 def test_another_directory_or_other_settings_are_another_session(

@@ -12,11 +12,12 @@ import pytest
 import servers
 from store_fixtures import s3_store
 from trees import QUIET, Tally, numbered, read, sent, tree
+from whole_trees import TREES, build, described
 
 from ray_decorator.content.hash_cache import HashCache
 from ray_decorator.content.manifest import dump, object_key
 from ray_decorator.core.errors import InputError, MissingObjectError
-from ray_decorator.core.model import Content
+from ray_decorator.core.model import Content, Extras
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import pull, push, snapshot
 
@@ -57,7 +58,7 @@ class TestThereAndBack:
         (tmp_path / "run.sh").write_bytes(b"#!/bin/sh")
         (tmp_path / "run.sh").chmod(0o700)
         taken = sent(tmp_path / "run.sh", store, hashes)
-        assert taken.content == Content(md5(b"#!/bin/sh"), 9, 1, ("",))
+        assert taken.content == Content(md5(b"#!/bin/sh"), 9, 1, ("",), Extras(private=(("", 0o077),)))
         assert pull(taken.content, tmp_path / "new" / "home.sh", store, hashes, QUIET) == 9
         assert (tmp_path / "new" / "home.sh").read_bytes() == b"#!/bin/sh"
         assert os.access(tmp_path / "new" / "home.sh", os.X_OK)
@@ -67,7 +68,7 @@ class TestThereAndBack:
         taken = sent(tmp_path / "source", store, hashes)
         assert taken.content.files == 0
         pull(taken.content, tmp_path / "home", store, hashes, QUIET)
-        assert list((tmp_path / "home").iterdir()) == []
+        assert list((tmp_path / "home").rglob("*")) == [tmp_path / "home" / "empty"]
 
     @pytest.mark.parametrize("size", [8 * MIB + 1, 16 * MIB + 1, 70 * MIB + 7])
     def test_a_large_file(self, store: Store, tmp_path: Path, hashes: HashCache, size: int) -> None:
@@ -301,3 +302,66 @@ print(rss() - before)
         check=True,
     )
     assert int(done.stdout) < 300
+
+
+class TestWholeTrees:
+    @pytest.mark.parametrize("name", TREES)
+    def test_a_tree_comes_home_as_it_was(
+        self, store: Store, tmp_path: Path, hashes: HashCache, name: str
+    ) -> None:
+        source = build(tmp_path / "source", TREES[name])
+        taken = sent(source, store, hashes)
+        rows = [(entry.relpath, entry.md5) for entry in taken.entries]
+        assert taken.content.digest == dump(rows)[0]  # DVC's own, whatever the extras say
+        pull(taken.content, tmp_path / "home", store, hashes, QUIET)
+        assert described(tmp_path / "home") == described(source)
+        assert pull(taken.content, tmp_path / "home", store, hashes, QUIET) == 0
+        assert described(tmp_path / "home") == described(source)
+
+    def test_the_mode_of_the_whole(self, store: Store, tmp_path: Path, hashes: HashCache) -> None:
+        (build(tmp_path / "source", {"f": b"f"})).chmod(0o700)
+        (tmp_path / "key").write_bytes(b"key")
+        (tmp_path / "key").chmod(0o600)
+        for name in ("source", "key"):
+            pull(sent(tmp_path / name, store, hashes).content, tmp_path / "home" / name, store, hashes, QUIET)
+            assert (tmp_path / "home" / name).stat().st_mode & 0o077 == 0
+
+    def test_a_link_merges_into_what_is_there(self, store: Store, tmp_path: Path, hashes: HashCache) -> None:
+        source = build(tmp_path / "source", {"step-2/w": b"2", "latest": "step-2", "last": "step-2/w"})
+        home = build(
+            tmp_path / "home", {"step-1/w": b"1", "latest": "step-1", "last": b"a copy", "mine": b"m"}
+        )
+        content = sent(source, store, hashes).content
+        pull(content, home, store, hashes, QUIET)
+        assert described(home) == {
+            **described(source),
+            "step-1": ("directory", "0o55"),
+            "step-1/w": ("file", "0o44", b"1"),
+            "mine": ("file", "0o44", b"m"),
+        }
+        there = build(tmp_path / "there", {"latest/w": b"1"})
+        with pytest.raises(
+            InputError, match="there/latest: is a directory, and a link is to be written there"
+        ):
+            pull(content, there, store, hashes, QUIET)
+        assert described(there) == described(build(tmp_path / "again", {"latest/w": b"1"}))
+
+    def test_a_link_leads_nowhere_out_by_way_of_one_at_home(
+        self, store: Store, tmp_path: Path, hashes: HashCache
+    ) -> None:
+        source = build(tmp_path / "source", {"a/b/c/f": b"f", "a/b/up": "../../w", "w": b"w"})
+        home = build(tmp_path / "home", {"x/y": b"y", "a/b": "../x"})
+        with pytest.raises(InputError, match=r"home/x/up: a link to \.\./\.\./w would lead out of"):
+            pull(sent(source, store, hashes).content, home, store, hashes, QUIET)
+        assert os.listdir(home / "x") == ["y"]
+
+    def test_a_file_is_no_more_open_than_the_one_that_it_replaces(
+        self, store: Store, tmp_path: Path, hashes: HashCache
+    ) -> None:
+        source = build(tmp_path / "source", {"f": b"new", "same": b"same"})
+        home = build(tmp_path / "home", {"f": (b"old", 0o600), "same": (b"same", 0o640)})
+        pull(sent(source, store, hashes).content, home, store, hashes, QUIET)
+        assert described(home) == {"f": ("file", "0o0", b"new"), "same": ("file", "0o40", b"same")}
+        (source / "same").chmod(0o600)
+        pull(sent(source, store, hashes).content, home, store, hashes, QUIET)
+        assert described(home)["same"] == ("file", "0o0", b"same")

@@ -1,0 +1,211 @@
+"""What is at and below a path: files, and what a manifest of DVC's cannot say of them (`core.model.Extras`).
+
+As dvc does: links to files are read through, links to directories are not followed, and ``.git``, ``.hg``, ``.dvc``
+and what a `Selection` leaves out do not count. Unlike dvc, empty directories count, and a link that leads inside the
+tree, to something that counts, is one. A path that is itself a link is followed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+from ..core.errors import InputError, Missing
+from ..core.model import Extras
+from . import manifest
+from .extras import closed_bits, inward
+from .hash_cache import Stamp
+from .hashing import cannot_be_read
+from .selection import Selection
+from .temporary import is_temporary
+
+_SKIPPED = {".git", ".hg", ".dvc"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Files: (relative path, absolute path) of each in order; their stamps by absolute path; and the extras."""
+
+    files: list[tuple[str, str]] = field(default_factory=list)
+    stamps: dict[str, Stamp] = field(default_factory=dict)
+    executables: set[str] = field(default_factory=set)
+    private: dict[str, int] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+    links: dict[str, str] = field(default_factory=dict)
+
+    def add(self, relpath: str, path: str, status: os.stat_result) -> None:
+        self.files.append((relpath, path))
+        self.stamps[path] = Stamp.of(status)
+        if status.st_mode & 0o111:
+            self.executables.add(relpath)
+        if status.st_mode & 0o044 != 0o044:
+            self.private[relpath] = closed_bits(status.st_mode)
+
+    @property
+    def extras(self) -> Extras:
+        return Extras(
+            tuple(sorted(self.private.items())),
+            tuple(sorted(self.folders)),
+            tuple(sorted(self.links.items())),
+        )
+
+    def fingerprint(self) -> str:
+        """A digest of all that must stay for the content to be the same."""
+        state = manifest.md5("\0".join(self.stamps).encode(errors="surrogateescape"))
+        state.update(",".join(map(str, chain.from_iterable(self.stamps.values()))).encode())
+        state.update("\0".join(sorted(self.executables)).encode(errors="surrogateescape"))
+        state.update(repr(self.extras).encode())
+        return state.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found, and what was not taken.
+
+    ``led_out``: relative path of a link to a file -> where it leads out of the tree; the file counts in its place.
+    ``not_followed``: the same of links to directories. ``skipped`` are paths of version control's own, and ``bad``:
+    path -> why it cannot be taken.
+    """
+
+    found: Found = field(default_factory=Found)
+    led_out: dict[str, str] = field(default_factory=dict)
+    not_followed: dict[str, str] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    bad: dict[str, str] = field(default_factory=dict)
+
+
+def look(root: str, named: Path, selection: Selection | None = None) -> Look:
+    """Look at the real path ``root``, which the user calls ``named``; no file is opened.
+
+    Raises InputError where there is nothing, or neither a file nor a directory.
+    """
+    try:
+        status = os.stat(root)
+    except FileNotFoundError as exc:
+        raise InputError.of([Missing(f"{named}: {_missing(root, named)}", str(named))]) from exc
+    except OSError as exc:
+        raise InputError(f"{named}: {cannot_be_read(exc)}") from exc
+    seen = Look()
+    if stat.S_ISREG(status.st_mode):
+        seen.found.add("", root, status)
+        return seen
+    if not stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{named}: {_is_no_file(status)}")
+    _Walk(root, seen).walk(status, selection)
+    return seen
+
+
+class _Walk:
+    def __init__(self, root: str, seen: Look) -> None:
+        self._root, self._seen = root, seen
+        self._pending: list[tuple[str, Selection | None]] = []
+        self._folders: set[str] = {""}
+        self._links: dict[
+            str, tuple[str, bool]
+        ] = {}  # relative path -> where it leads; whether to a directory
+
+    def walk(self, status: os.stat_result, selection: Selection | None) -> None:
+        self._close("/", status)
+        self._pending.append(("", selection))
+        while self._pending:
+            folder, selection = self._pending.pop()
+            try:
+                with os.scandir(os.path.join(self._root, folder)) as entries:
+                    # a list: what is not counted does not make a directory full
+                    taken = [self._see(entry, folder, selection) for entry in entries]
+            except OSError as exc:
+                self._seen.bad[os.path.join(self._root, folder).rstrip("/")] = cannot_be_read(exc)
+            else:
+                if folder and not any(taken):
+                    self._seen.found.folders.add(folder[:-1])
+        if self._links:
+            self._settle_links()
+
+    def _see(self, entry: os.DirEntry[str], folder: str, selection: Selection | None) -> bool:
+        """Take the entry; whether it counts."""
+        if selection is not None and _is_left_out(entry, selection):
+            return False
+        name, seen, is_link = entry.name, self._seen, entry.is_symlink()
+        try:
+            status = entry.stat()
+        except OSError as exc:
+            why = "a symlink that leads nowhere" if is_link else cannot_be_read(exc)
+            seen.bad[entry.path] = Missing(why, entry.path) if isinstance(exc, FileNotFoundError) else why
+            return False
+        is_folder = stat.S_ISDIR(status.st_mode)
+        if name in _SKIPPED if is_folder else name == ".git":
+            seen.skipped.append(folder + name)
+            return False
+        if not is_folder and is_temporary(name):
+            return False
+        if is_link:
+            self._links[folder + name] = (os.readlink(entry.path), is_folder)
+            if is_folder:
+                return False  # as long as it is not known to lead inside
+        if stat.S_ISREG(status.st_mode):
+            seen.found.add(folder + name, entry.path, status)
+        elif not is_folder:
+            seen.bad[entry.path] = _is_no_file(status)
+            self._links.pop(folder + name, None)
+            return False
+        else:
+            self._folders.add(folder + name)
+            self._close(f"{folder}{name}/", status)
+            self._pending.append((f"{folder}{name}/", selection.within(name) if selection else None))
+        return True
+
+    def _close(self, key: str, status: os.stat_result) -> None:
+        if bits := closed_bits(status.st_mode):
+            self._seen.found.private[key] = bits
+
+    def _settle_links(self) -> None:
+        """Part the links into those that lead to what counts, and others: known when all has been seen."""
+        found, inside = self._seen.found, os.path.join(self._root, "")
+        counts = self._folders.union(relpath for relpath, _ in found.files)
+        for link, (leads_to, is_folder) in self._links.items():
+            real = os.path.realpath(inside + link)
+            within = real == self._root or real.startswith(inside)
+            if within and real[len(inside) :] in counts:
+                found.links[link] = self._target(link, leads_to, real, counts)
+                found.folders.discard(os.path.dirname(link))
+            elif is_folder:
+                self._seen.not_followed[link] = leads_to
+            elif not within:
+                self._seen.led_out[link] = leads_to
+
+    def _target(self, link: str, leads_to: str, real: str, counts: Collection[str]) -> str:
+        """As it is written, where that is relative and all on the way there is known; else straight to ``real``."""
+        target = inward(self._root, link, leads_to)
+        if target is not None:
+            place = os.path.normpath(os.path.join(os.path.dirname(link), target))
+            known = place == "." or place in counts or place in self._links
+            if known and os.path.realpath(os.path.join(self._root, place)) == real:
+                return target
+        return os.path.relpath(real, os.path.join(self._root, os.path.dirname(link)))
+
+
+def _is_left_out(entry: os.DirEntry[str], selection: Selection) -> bool:
+    try:
+        return selection.leaves_out(entry.name, entry.is_dir())
+    except OSError:  # a link that leads in circles
+        return selection.leaves_out(entry.name, False)
+
+
+def _missing(root: str, named: Path) -> str:
+    if named.is_symlink():
+        return f"is a symlink to {root}, which does not exist; correct the link, or fetch what it leads to"
+    return "there is no such file or directory"
+
+
+def _is_no_file(status: os.stat_result) -> str:
+    kinds: Mapping[int, str] = {
+        stat.S_IFSOCK: "socket",
+        stat.S_IFIFO: "FIFO",
+        stat.S_IFCHR: "device",
+        stat.S_IFBLK: "device",
+    }
+    return f"is a {kinds.get(stat.S_IFMT(status.st_mode), 'special file')}, not a file or directory"
