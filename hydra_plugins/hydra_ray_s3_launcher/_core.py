@@ -186,6 +186,10 @@ class _Batch:
             self.errors[index] = outcome.error
         if outcome.error is not None and not cancelled:
             log.error("%s. %s", _what_happened(job, outcome.error), _where_to_look(job))
+            # Hydra shows no notes of its own exceptions, nor of any job's but the first; a bare run's come with its
+            # traceback
+            for note in [] if self._sweep.composer.bare else _tracebacks.added_here(outcome.error):
+                log.error("%s: %s", job.name, note)
         row = JobRow(
             number=job.num,
             overrides=job.label,

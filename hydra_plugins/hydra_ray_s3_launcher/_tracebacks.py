@@ -20,13 +20,21 @@ def wanted_in_full() -> bool:
     return os.environ.get("HYDRA_FULL_ERROR", "0") != "0"
 
 
+def added_here(error: BaseException) -> list[str]:
+    """The notes that the driver has added to a job's error, which the worker's traceback does not have."""
+    at, seen = error, {id(error)}
+    while at.__cause__ is not None and id(at.__cause__) not in seen:
+        at = at.__cause__
+        seen.add(id(at))
+    text = at.text if isinstance(at, RemoteTraceback) else ""
+    return [note for note in getattr(error, "__notes__", ()) if note not in text]
+
+
 def of_the_user(error: BaseException) -> str:
     """The traceback of an exception that a job raised, without Hydra's, Ray's and our frames."""
     cause = error.__cause__
     if isinstance(cause, RemoteTraceback):
-        # what was added here, when the job had ended
-        notes = [note for note in getattr(error, "__notes__", ()) if note not in cause.text]
-        return _without_ours(cause.text) + "".join(f"{note}\n" for note in notes)
+        return _without_ours(cause.text) + "".join(f"{note}\n" for note in added_here(error))
     return "".join(traceback.format_exception_only(error))
 
 

@@ -71,7 +71,8 @@ def test_a_module_that_git_ignores_is_named_with_what_sends_it(driver: far_proje
     assert "as secrets: 1 file; `ray-s3 doctor` names them" in bare.stdout
 
     swept = driver.run(*LAUNCH, "+x=1,2")
-    assert swept.returncode == 1 and said in swept.stdout
+    assert swept.returncode == 1
+    assert f"#0 +x=1: {said}" in swept.stdout and f"#1 +x=2: {said}" in swept.stdout, swept.stdout
 
     sent = driver.run(*LAUNCH, "hydra.launcher.code_include=[/shop/gen.py,.env,/nothing.py]")
     assert sent.returncode == 0, sent.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hydra_plugins.hydra_ray_s3_launcher._tracebacks import of_the_user, wanted_in_full
+from hydra_plugins.hydra_ray_s3_launcher._tracebacks import added_here, of_the_user, wanted_in_full
 from ray_decorator.core.errors import RemoteTraceback
 
 TEXT = """Traceback (most recent call last):
@@ -37,6 +37,18 @@ def test_what_the_driver_has_added_comes_last_and_what_the_worker_had_once() -> 
     for note in ("the worker's", "the driver's"):
         error.add_note(note)
     assert of_the_user(error) == "ValueError: x\nthe worker's\nthe driver's\n"
+
+
+def test_what_the_driver_has_added_is_found_below_any_cause() -> None:
+    error = ValueError("x")
+    error.add_note("the driver's")
+    assert added_here(error) == ["the driver's"]
+    error.add_note("the worker's")
+    error.__cause__ = KeyError("y")
+    error.__cause__.__cause__ = RemoteTraceback("ValueError: x\nthe worker's\n")
+    assert added_here(error) == ["the driver's"]
+    error.__cause__.__cause__ = error  # goes round
+    assert added_here(error) == ["the driver's", "the worker's"]
 
 
 @pytest.mark.parametrize(("given", "full"), [(None, False), ("0", False), ("1", True)])
