@@ -6,7 +6,7 @@ import contextlib
 import copy
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from ray_decorator.core import pickling, slots
+from ray_decorator.core.inherited import Variable
 from ray_decorator.core.model import Call, PathSlot
+from ray_decorator.project import environ
 
 from ._config_files import forget, read_once
 from ._task import Payload
@@ -29,7 +31,7 @@ class ComposedJob:
     """What the driver keeps of a job: little, for a sweep may have thousands.
 
     ``pickled`` is the whole config, ``directory`` the job's at home, ``label`` what the user calls it;
-    ``problems`` are what is wrong with its deps and outs; ``bare``: it is no job of a sweep.
+    ``problems`` are what is wrong with its deps and outs; ``place``, ``copied`` and ``bare`` are as in `Payload`.
     """
 
     num: int
@@ -41,6 +43,8 @@ class ComposedJob:
     outs: tuple[PathSlot, ...]
     problems: tuple[str, ...]
     pickled: bytes = field(repr=False)
+    place: tuple[str, ...]
+    copied: Mapping[str, Variable] = field(repr=False, default_factory=dict)
     bare: bool = False
 
     @property
@@ -61,14 +65,16 @@ class ComposedJob:
     def call(self, func: bytes) -> Call:
         """The session's Call. ``func`` is the pickled `HydraTask`. Makes the job's directory."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        payload = Payload(self.pickled, tuple(path.slot for path in (*self.deps, *self.outs)), self.bare)
+        slots = tuple(path.slot for path in (*self.deps, *self.outs))
+        payload = pickle.dumps(Payload(self.pickled, slots, self.place, self.copied, self.bare))
         return Call(
             func=func,
-            payload=pickle.dumps(payload),
+            payload=payload,
             deps=self.deps,
             outs=self.outs,
             name=self.name,
             workspace=PathSlot.at((), "hydra.run.dir" if self.bare else "hydra.sweep.subdir", self.directory),
+            inherited=environ.inherited(func, payload),
         )
 
 
@@ -136,9 +142,8 @@ class Composer:
                 config.hydra.job.num = num
         HydraConfig.instance().cfg = config  # type: ignore[assignment]  # for ${hydra:…}
         sweep = config.hydra.sweep
-        directory = Path(
-            os.path.abspath(config.hydra.run.dir if self.bare else os.path.join(sweep.dir, str(sweep.subdir)))
-        )
+        place = (str(config.hydra.run.dir),) if self.bare else (str(sweep.dir), str(sweep.subdir))
+        directory = Path(os.path.abspath(os.path.join(*place)))
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(directory)
         task_overrides = OmegaConf.to_container(config.hydra.overrides.task)
@@ -157,5 +162,7 @@ class Composer:
             outs=outs,
             problems=(*wrong_deps, *wrong_outs, *slots.absent(deps)),
             pickled=pickling.dumps(config, f"the config of job #{num} {label}"),
+            place=place,
+            copied=environ.variables(map(str, config.hydra.job.env_copy)),
             bare=self.bare,
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,30 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from ray_decorator.core import pickling, slots
+from ray_decorator.core.inherited import Variable
 from ray_decorator.core.model import Paths, Slot
 from ray_decorator.frontends import hydra_state, main_module
 from ray_decorator.frontends.task import own_sessions
 from ray_decorator.frontends.terms import as_task
+from ray_decorator.job.inheritance import value_here
 from ray_decorator.job.workplace import start_directory
+
+_RESOLVER = re.compile(r"\$\{\s*(?!now\s*:|hydra\s*[:.])")
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
     """What one job adds: its pickled config, and the slots in it of its deps, then of its outs.
 
-    ``bare``: it is no job of a sweep, and its directory is ``hydra.run.dir``.
+    ``place`` is its directory as the driver has resolved it: ``hydra.sweep.dir`` and ``subdir``, or
+    ``hydra.run.dir`` where it is ``bare``, which is no job of a sweep. ``copied`` are the variables that
+    ``hydra.job.env_copy`` names.
     """
 
     config: bytes
     slots: tuple[Slot, ...]
+    place: tuple[str, ...]
+    copied: Mapping[str, Variable] = field(repr=False, default_factory=dict)
     bare: bool = False
 
 
@@ -60,7 +69,7 @@ class HydraTask:
         ):
             given: Payload = pickling.loads(payload)
             config: DictConfig = pickling.loads(given.config)
-            at_home = _move(config, paths.workspace, given.bare)
+            at_home = _move(config, paths.workspace, given)
             result = run_job(
                 task_function=_with_paths(self.task_function, given, (*paths.deps, *paths.outs)),
                 config=config,
@@ -93,24 +102,35 @@ def _with_paths(
     return task
 
 
-def _move(config: DictConfig, directory: str, bare: bool) -> DictConfig | None:
+def _move(config: DictConfig, directory: str, given: Payload) -> DictConfig | None:
     """Let the job's directory be ``directory``, and the app have been started where this machine's code is.
 
-    Returns Hydra's config as it was, if that was anything else.
+    Returns Hydra's config as it was, if that was anything else. What the driver has resolved, the job's directory,
+    is not resolved again.
     """
-    sweep, start = config.hydra.sweep, start_directory()
-    place = config.hydra.run.dir if bare else os.path.join(sweep.dir, str(sweep.subdir))
-    if start is None and os.path.abspath(place) == directory:
+    start, place = start_directory(), given.place
+    if start is not None or os.path.abspath(os.path.join(*place)) != directory:
+        place = (directory,) if given.bare else os.path.split(directory)
+    elif not _may_resolve_otherwise(config, given.bare):
         return None
     at_home = OmegaConf.masked_copy(config, "hydra")
     with read_write(config.hydra), read_write(config.hydra.runtime), open_dict(config.hydra):
-        if bare:
-            config.hydra.run.dir = directory
+        if given.bare:
+            (config.hydra.run.dir,) = place
         else:
-            config.hydra.sweep.dir, config.hydra.sweep.subdir = os.path.split(directory)
+            config.hydra.sweep.dir, config.hydra.sweep.subdir = place
         if start is not None:
             config.hydra.runtime.cwd = str(start)
+        for name, variable in given.copied.items():
+            config.hydra.job.env_set[name] = value_here(variable)
     return at_home
+
+
+def _may_resolve_otherwise(config: DictConfig, bare: bool) -> bool:
+    """Whether more than Hydra's own resolvers is in the directory: the environment, or what an app made up."""
+    hydra = OmegaConf.to_container(config.hydra.run if bare else config.hydra.sweep, resolve=False)
+    assert isinstance(hydra, dict)
+    return any(_RESOLVER.search(str(part)) for part in hydra.values())
 
 
 def _save_as_at_home(hydra_config: DictConfig, directory: Path) -> None:

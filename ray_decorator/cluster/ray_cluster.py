@@ -19,7 +19,9 @@ from typing import Any
 
 from ..core import pickling
 from ..core.errors import InputError
+from ..core.inherited import Inherited
 from ..core.model import Bundle, Job, Location, Receipt
+from ..core.private import Private
 from ..core.settings import Settings
 from ..node import entry
 from ..node.own_source import zipped_source
@@ -126,15 +128,16 @@ class RayCluster:
 
     def submit(self, func: Any, job: Job) -> Future[Receipt]:
         """Start a job; its future's exception is in the family of ours."""
-        data = pickling.dumps(replace(job, end_marks=self._printed is not None), f"the job {job.name}")
+        travels = replace(job, inherited=Inherited(), end_marks=self._printed is not None)
+        data = pickling.dumps(travels, f"the job {job.name}")
         reference = self._enter.options(name=job.name).remote(
-            self._reference, "run", func, data, self._credentials(), self._broker
+            self._reference, "run", func, data, self._private(job.inherited), self._broker
         )
         return Pending(reference, job, self._retries, self._printed)
 
-    def _credentials(self) -> bytes:
+    def _private(self, inherited: Inherited) -> bytes:
         # apart from all else, and small: Ray keeps such an argument in memory, and writes it nowhere
-        return pickle.dumps(self._locate().credentials)
+        return pickle.dumps(Private(self._locate().credentials, inherited))
 
     def lend_cpus(self, pending: Iterable[Future[Receipt]], seconds: float | None = None) -> bool:
         """Inside a Ray task: wait for these jobs, and let others have this task's CPUs meanwhile.
@@ -175,11 +178,11 @@ class RayCluster:
         return found[0] if found else None
 
     def _look_for(self, job: Job) -> list[Receipt]:
-        data = pickling.dumps(replace(job, payload=b""), f"the job {job.name}")
+        data = pickling.dumps(replace(job, payload=b"", inherited=Inherited()), f"the job {job.name}")
         try:
             answers = ask_every_node(
                 entry.enter,
-                *(self._reference, "rescue", job.id.encode(), data, self._credentials(), self._broker),
+                *(self._reference, "rescue", job.id.encode(), data, self._private(Inherited()), self._broker),
                 name=f"{job.name} (rescue)",
                 seconds=_RESCUE_SECONDS,
             )

@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .inherited import Inherited
+from .paths import Folder
+
 Slot = tuple[Any, ...]
 """Where a path stands in a call: ``("args", 0, "data", "path")`` or ``("kwargs", "config", …)``.
 
@@ -118,7 +121,7 @@ class Code:
     All paths are relative to the tree, with forward slashes: ``sys_path`` in the driver's order;
     ``packages`` are import names whose directory or file stands on no path (editable installs);
     ``cwd`` is what stands for the driver's working directory, ``main`` the driver's script; None where that
-    lies outside of the code.
+    lies outside of the code. ``roots`` are the driver's folders that the tree's ``0``, ``1``, … were made of.
     """
 
     content: Content
@@ -126,17 +129,20 @@ class Code:
     packages: Mapping[str, str] = field(default_factory=dict)
     cwd: str | None = None
     main: str | None = None
+    roots: tuple[Folder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """What a job needs on a machine that is not the driver's; the same for all jobs of a run.
 
-    ``requirements`` None: the node's packages are left as they are. ``code`` None: no code travels.
+    ``requirements`` None: the node's packages are left as they are. ``code`` None: no code travels. ``start`` is
+    where the driver was started.
     """
 
     requirements: Requirements | None
     code: Code | None
+    start: Folder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +194,7 @@ class Call:
     outs: tuple[PathSlot, ...]
     name: str
     workspace: PathSlot | None = None
+    inherited: Inherited = field(default_factory=Inherited)
 
     @property
     def targets(self) -> tuple[PathSlot, ...]:
@@ -256,7 +263,8 @@ class Job:
     """One job as it travels.
 
     ``outs`` are those of the call, then its workspace where it ``has_workspace``. ``cwd``, ``sys_path`` and
-    ``user`` (a uid) are the driver's. ``end_marks``: what it prints ends with marks (job.output).
+    ``user`` (a uid) are the driver's. ``end_marks``: what it prints ends with marks (job.output). What it
+    ``inherited`` travels apart from the rest: `private.Private`.
     """
 
     id: str
@@ -269,6 +277,7 @@ class Job:
     sys_path: tuple[str, ...]
     user: int
     end_marks: bool = False
+    inherited: Inherited = field(default_factory=Inherited)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""Paths as text, where there are too many of them for pathlib."""
+"""Paths as text, where pathlib is too slow or too much."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 
 def parents(path: str) -> Iterator[str]:
@@ -13,3 +14,11 @@ def parents(path: str) -> Iterator[str]:
         end = path.rfind("/", 0, end)
     if path != "/":
         yield "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of the driver's, as a real path. ``whole``: also what is below it is meant, else it alone."""
+
+    path: str
+    whole: bool

@@ -16,7 +16,7 @@ from ..core.model import Call, Outcome, PathSlot, Slot
 from ..core.problems import Problems
 from ..core.settings import Settings
 from ..display.progress import make_progress
-from ..project import driver
+from ..project import driver, environ
 from ..run.sessions import cancel_on_interrupt, session_for
 from . import main_module
 from .task import Arguments, Task
@@ -101,7 +101,8 @@ def _call(func: bytes, request: Request, deps: tuple[PathSlot, ...], outs: tuple
     places = tuple(request.place(path.slot) for path in (*deps, *outs))
     arguments = Arguments(request.args, dict(request.kwargs), places)
     payload = pickling.dumps(arguments, f"an argument of {request.name}")
-    return Call(func=func, payload=payload, deps=deps, outs=outs, name=request.name)
+    inherited = environ.inherited(func, payload)
+    return Call(func=func, payload=payload, deps=deps, outs=outs, name=request.name, inherited=inherited)
 
 
 def _task(function: Callable[..., Any], requests: Sequence[Request]) -> Task:

@@ -6,6 +6,7 @@ Without it `${hydra:runtime.output_dir}`, custom resolvers and structured config
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 from hydra.core.hydra_config import HydraConfig
@@ -16,7 +17,10 @@ from omegaconf import read_write
 from omegaconf.basecontainer import BaseContainer
 
 from ..core import pickling
+from ..core.errors import text_of
 from ..job.workplace import start_directory
+
+_UNSET = re.compile(r"Environment variable '([^']+)' not found")
 
 State = bytes
 """Pickled, since what it holds may not be made before Hydra has looked for its plugins: that executes
@@ -43,8 +47,29 @@ def installed(state: State) -> Iterator[None]:
         setup_globals()
         _start_here()
         yield
+    except Exception as exc:
+        _advise(exc)
+        raise
     finally:
         Singleton._instances, BaseContainer._resolvers = instances, resolvers
+
+
+def _advise(error: BaseException) -> None:
+    """Add what helps where the reason is a variable that is not set here."""
+    reason: BaseException | None = error
+    while reason is not None:
+        if (unset := _UNSET.search(text_of(reason))) is not None:
+            name = unset[1]
+            note = (
+                f"{name} is not set where the job runs. One of these helps: set it before you start the app, since "
+                "what the config names as ${oc.env:…} travels (but not what belongs to a machine, such as HOME); "
+                f"hydra.job.env_copy=[{name}] or +hydra.job.env_set.{name}=…; or, for all workers, "
+                f"+hydra.launcher.ray_init_kwargs.runtime_env.env_vars.{name}=…"
+            )
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+            return
+        reason = reason.__cause__ or reason.__context__
 
 
 def _start_here() -> None:

@@ -37,6 +37,7 @@ from ..core.model import Credentials, Location
 from ..store.identity import aws_settings
 from ..store.renewal import Renew, clock
 from . import credential_process
+from .inheritance import chosen_variables
 from .scratch import open_scratch
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def in_force(place: Location, renew: Renew | None, *, at_home: bool) -> Iterator
     has the very settings of the driver (a private Ray), and where the ``runtime_env`` has chosen others.
     ``renew`` gives newer credentials.
     """
-    chosen = _chosen()
+    chosen = chosen_variables()
     same = at_home and place.settings == aws_settings()
     if not place.url.startswith("s3://") or place.own_credentials or same or chosen & _CHOICE:
         yield
@@ -103,15 +104,6 @@ def in_force(place: Location, renew: Renew | None, *, at_home: bool) -> Iterator
 
 def _is_the_nodes(name: str) -> bool:
     return name in _CHOICE or name in _WAY or name.startswith(_ENDPOINT)
-
-
-def _chosen() -> set[str]:
-    """The variables that the user's ``runtime_env`` gives to jobs; a far job's Ray worker has told us of them."""
-    told = set(os.environ.get("RAY_S3_CHOSEN_AWS", "").split())
-    ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized():
-        told.update(ray.get_runtime_context().runtime_env.get("env_vars") or {})
-    return told
 
 
 _servers: dict[Location, _Server] = {}

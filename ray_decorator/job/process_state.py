@@ -21,7 +21,7 @@ def restored(cwd_at_home: str, paths_at_home: Sequence[str], otherwise: Path) ->
 
     ``otherwise`` is the working directory where the driver's is not there, and nothing stands for it.
     """
-    cwd, environ, path = working_directory(), dict(os.environ), list(sys.path)
+    cwd, environ, path, argv = working_directory(), dict(os.environ), list(sys.path), list(sys.argv)
     umask = os.umask(0o022)
     os.umask(umask)
     try:
@@ -37,7 +37,7 @@ def restored(cwd_at_home: str, paths_at_home: Sequence[str], otherwise: Path) ->
         with contextlib.suppress(OSError):  # it went while the job ran: the next one need not have it either
             os.chdir(cwd or "/")
         os.umask(umask)
-        sys.path[:] = path
+        sys.path[:], sys.argv[:] = path, argv
         if dict(os.environ) != environ:
             os.environ.clear()
             os.environ.update(environ)

@@ -31,8 +31,10 @@ from ..content.move import copy, move_all, move_aside
 from ..core.directories import node_directory
 from ..core.errors import InputError, MissingObjectError, PicklingError
 from ..core.failures import failure_of
+from ..core.inherited import Inherited
 from ..core.machine import is_same_path
 from ..core.model import Content, Dep, Failure, Job, Location, Out, Paths, Receipt
+from ..core.private import Private
 from ..core.progress import NoProgress
 from ..store.renewal import Renew
 from ..store.store import Store, open_store
@@ -40,6 +42,7 @@ from ..store.transfer import Snapshot, push_all, snapshot
 from . import aws_identity, reaper
 from .cache import Checkout, NodeCache
 from .fresh_credentials import ask
+from .inheritance import take_over
 from .leftovers import alone
 from .output import Output
 from .process_state import restored
@@ -54,24 +57,26 @@ _UNRUN: Mapping[type, str] = {
 }
 """What a task may return instead of running it, and what to do."""
 
+_NOTHING = Inherited()
 
-def serve(
-    verb: str, func: bytes, job: bytes, store: bytes, credentials: bytes, broker: Any, node: str
-) -> bytes:
+
+def serve(verb: str, func: bytes, job: bytes, store: bytes, private: bytes, broker: Any, node: str) -> bytes:
     """Do ``verb`` in this process, on the driver's machine and in its Python; the pickled Receipt.
 
     ``node`` is what the user sees of this one. ``broker`` has fresh credentials, None if these last.
     """
     reaper.watch()
     renew = None if broker is None else functools.partial(ask, broker)
-    receipt = serve_job(verb, func, job, location(store, credentials), renew, node, at_home=True)
+    place, inherited = opened(store, private)
+    receipt = serve_job(verb, func, job, place, renew, node, inherited, at_home=True)
     return pickle.dumps(receipt)
 
 
-def location(store: bytes, credentials: bytes) -> Location:
-    """Where the store is, with the credentials for it, which travel apart from it."""
+def opened(store: bytes, private: bytes) -> tuple[Location, Inherited]:
+    """Where the store is, with the credentials for it, and what the job inherited: both travel in a `Private`."""
     place: Location = pickle.loads(store)
-    return replace(place, credentials=pickle.loads(credentials))
+    given: Private = pickle.loads(private)
+    return replace(place, credentials=given.credentials), given.inherited
 
 
 def serve_job(
@@ -81,6 +86,7 @@ def serve_job(
     store: Location,
     renew: Renew | None,
     node: str,
+    inherited: Inherited = _NOTHING,
     *,
     at_home: bool = False,
 ) -> Receipt | None:
@@ -91,7 +97,7 @@ def serve_job(
     """
     try:
         side = _Side(store, renew, at_home)
-        loaded: Job = pickle.loads(job)
+        loaded: Job = replace(pickle.loads(job), inherited=inherited)
         receipt = run_job(func, loaded, side) if verb == "run" else rescue(loaded, side)
     except MissingObjectError as exc:
         receipt = Receipt(missing=exc.digests)
@@ -163,6 +169,7 @@ def run_job(func: bytes, job: Job, side: _Side) -> Receipt:
         copied: dict[str, Stamp] = {}
         deps, received = _stage_deps(job, outs, scratch, side, copied)
         with restored(job.cwd, job.sys_path, scratch.path), side.aws_identity():
+            take_over(job.inherited)
             output = Output()
             value, failure, seconds = _call(func, job, deps, outs)
             end_marks = output.end(job.id if job.end_marks else None)

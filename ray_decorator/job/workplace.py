@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..core.directories import node_directory
-from ..core.model import Code
+from ..core.model import Bundle, Code
+from ..core.paths import Folder
 from ..store.store import Store
 from .cache import NodeCache
 from .scratch import Scratch, open_scratch
@@ -22,6 +23,7 @@ from .scratch import Scratch, open_scratch
 _start: Path | None = None
 _code: str | None = None
 _main: Path | None = None
+_stands_for: list[tuple[Folder, Path]] = []  # the driver's folders, and what stands for each here
 
 
 def start_directory() -> Path | None:
@@ -34,26 +36,41 @@ def main_script() -> str | None:
     return None if _main is None else str(_main)
 
 
+def here(real: str) -> str | None:
+    """What stands for the driver's real path in this process: a part of its code, or of the start directory.
+
+    None where ``real`` is at or below neither of these, and where it is the very same.
+    """
+    for folder, path in _stands_for:
+        if real == folder.path or (folder.whole and real.startswith(os.path.join(folder.path, ""))):
+            return str(path) + real[len(folder.path) :]
+    return None
+
+
 def is_code(file: str) -> bool:
     """Whether ``file`` is of the user's code, put down for this process."""
     return _code is not None and file.startswith(_code)
 
 
 @contextlib.contextmanager
-def workplace(code: Code | None, store: Store, working_dir: Path | None) -> Iterator[None]:
+def workplace(bundle: Bundle, store: Store, working_dir: Path | None) -> Iterator[None]:
     """Set this process up for jobs, for as long as the block lasts.
 
     ``working_dir`` is that of the user's ``runtime_env``: jobs run in it where there is one.
     """
     with open_scratch(f"code-{uuid.uuid4().hex}") as scratch:
-        if code is None:
-            _stand(working_dir or scratch.path / "cwd")
+        roots: list[tuple[Folder, Path]] = []
+        if (code := bundle.code) is None:
+            start = _stand(working_dir or scratch.path / "cwd")
         else:
-            _put_down(code, scratch, store, working_dir)
+            start = _put_down(code, scratch, store, working_dir)
+            roots = [(root, scratch.path / "code" / str(n)) for n, root in enumerate(code.roots)]
+        known = [*roots, (bundle.start, start)] if bundle.start is not None else roots
+        _stands_for[:] = sorted(known, key=lambda each: -len(each[0].path))  # the innermost one counts
         yield
 
 
-def _put_down(code: Code, scratch: Scratch, store: Store, working_dir: Path | None) -> None:
+def _put_down(code: Code, scratch: Scratch, store: Store, working_dir: Path | None) -> Path:
     global _code, _main
     root = scratch.path / "code"
     cache = NodeCache(node_directory("cache"))
@@ -71,11 +88,12 @@ def _put_down(code: Code, scratch: Scratch, store: Store, working_dir: Path | No
     os.environ["PYTHONPATH"] = os.pathsep.join([*entries, os.environ["PYTHONPATH"]])
     sys.pycache_prefix = str(scratch.path / "pycache")  # the code stays as it is, for others to use
     _code, _main = f"{root}{os.sep}", root / code.main if code.main is not None else None
-    _stand(working_dir or (root / code.cwd if code.cwd is not None else scratch.path / "cwd"))
+    return _stand(working_dir or (root / code.cwd if code.cwd is not None else scratch.path / "cwd"))
 
 
-def _stand(cwd: Path) -> None:
+def _stand(cwd: Path) -> Path:
     global _start
     cwd.mkdir(parents=True, exist_ok=True)
     os.chdir(cwd)
     _start = cwd
+    return cwd

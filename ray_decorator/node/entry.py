@@ -55,7 +55,7 @@ def decode(reply: bytes) -> Receipt | Unprepared | Refused | None:
 
 
 def enter(
-    common: Mapping[str, Any], verb: str, func: bytes, job: bytes, credentials: bytes, broker: Any
+    common: Mapping[str, Any], verb: str, func: bytes, job: bytes, private: bytes, broker: Any
 ) -> bytes:
     """Do ``verb`` for the pickled ``job``; the reply is for `decode`.
 
@@ -63,7 +63,8 @@ def enter(
 
     ``common`` is the same for all jobs of a run: ``home`` (see :func:`home`), ``runtime`` (our source as a
     zip), ``bundle`` (pickled, None where none was needed so far) and ``store`` (pickled, without
-    credentials). ``broker`` is where to ask for fresh credentials, None if these last.
+    credentials). ``private`` is a pickled `Private`. ``broker`` is where to ask for fresh credentials, None if
+    these last.
     """
     import os
     import pickle
@@ -79,13 +80,11 @@ def enter(
     if at_home:
         from ray_decorator.job import run
 
-        receipt = run.serve(verb, func, job, common["store"], credentials, broker, node)
+        receipt = run.serve(verb, func, job, common["store"], private, broker, node)
     else:
         from ray_decorator.node import supervisor
 
-        receipt = supervisor.serve(
-            common["bundle"], verb, func, job, common["store"], credentials, broker, node
-        )
+        receipt = supervisor.serve(common["bundle"], verb, func, job, common["store"], private, broker, node)
     return pickle.dumps(("receipt", receipt))
 
 

@@ -29,7 +29,7 @@ class Request:
     func: bytes = field(repr=False)
     job: bytes = field(repr=False)
     store: bytes = field(repr=False)
-    credentials: bytes = field(repr=False)
+    private: bytes = field(repr=False)
     environ: Mapping[str, str] = field(repr=False)
     node: str
     renewable: bool

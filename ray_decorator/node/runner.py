@@ -24,7 +24,7 @@ from ..core.failures import failure_of
 from ..core.model import Bundle, Credentials, Receipt, Requirements
 from ..job.leftovers import kill_descendants
 from ..job.process_state import working_directory
-from ..job.run import location, serve_job
+from ..job.run import opened, serve_job
 from ..job.workplace import workplace
 from ..store.store import open_store
 from .messages import AskCredentials, Finished, NestedRay, NewCredentials, Request
@@ -42,7 +42,7 @@ _ENVIRON = (
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
     "RAY_S3_NODE_ID",
     "RAY_S3_WORKING_DIR",
-    "RAY_S3_CHOSEN_AWS",
+    "RAY_S3_CHOSEN",
 )
 """What the supervisor set for this process; everything else is the Ray worker's, which may change."""
 
@@ -62,14 +62,16 @@ def main() -> None:
         prepared = False
         while (request := line.requests.get()) is not None:
             _take_over(request.environ)
-            store = location(request.store, request.credentials)
+            store, inherited = opened(request.store, request.private)
             renew = line.fresh_credentials if request.renewable else None
             receipt: Receipt | None
             try:
                 if not prepared:
-                    stack.enter_context(workplace(bundle.code, open_store(store, renew), _working_dir()))
+                    stack.enter_context(workplace(bundle, open_store(store, renew), _working_dir()))
                     prepared = True
-                receipt = serve_job(request.verb, request.func, request.job, store, renew, request.node)
+                receipt = serve_job(
+                    request.verb, request.func, request.job, store, renew, request.node, inherited
+                )
             except MissingObjectError as exc:  # of the code; what a job lacks is in its receipt
                 receipt = Receipt(missing=exc.digests, node=request.node)
             except BaseException as exc:

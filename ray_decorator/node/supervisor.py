@@ -51,7 +51,7 @@ def serve(
     func: bytes,
     job: bytes,
     store: bytes,
-    credentials: bytes,
+    private: bytes,
     broker: Any,
     node: str,
 ) -> bytes:
@@ -66,7 +66,7 @@ def serve(
     except InputError as exc:  # of this node's directory
         return _failed(ClusterError(f"Node {node}: {exc}"), node, fatal=True)
     environ = dict(os.environ)
-    request = Request(verb, func, job, store, credentials, environ, node, renewable=broker is not None)
+    request = Request(verb, func, job, store, private, environ, node, renewable=broker is not None)
     return runner.call(request, broker)
 
 
@@ -288,10 +288,10 @@ def _ray_environ() -> dict[str, str]:
 
     here = ray.get_runtime_context()
     users = {"RAY_S3_WORKING_DIR": os.getcwd()} if here.runtime_env.get("working_dir") else {}
-    chosen = [name for name in here.runtime_env.get("env_vars") or {} if name.startswith("AWS_")]
+    chosen = list(here.runtime_env.get("env_vars") or {})
     return {
         **users,
-        "RAY_S3_CHOSEN_AWS": " ".join(chosen),
+        "RAY_S3_CHOSEN": " ".join(chosen),
         "RAY_ADDRESS": here.gcs_address,
         "RAY_S3_NODE_ID": here.get_node_id(),
         "RAY_RUNTIME_ENV_HOOK": "ray_decorator.node.nested_ray.ray_begins",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..core.model import Bundle, Code, Requirements
+from ..core.paths import Folder
 from ..core.progress import Progress
 from ..core.settings import Settings
 from ..core.units import human_size
 from ..environment.installed import Installed, installed_distributions, requirements
 from ..project import at_home, driver
 from ..project.collect import Project, collect
+from ..project.roots import never_whole
 from .staging import Staging
 
 log = logging.getLogger(__name__)
@@ -40,8 +43,9 @@ class Bundler:
         found = find_code(self._settings, main, driver.project_paths(), left_out, earlier, packages)
         self._last = found, left_out
         needed = needed_packages(self._settings, found, packages)
+        start = _folder(driver.started_at())
         if found is None or not found.files:
-            return Bundle(needed, None)
+            return Bundle(needed, None, start)
         taken, sent = self._staging.push_code(found.files, progress)
         if sent:
             log.info(
@@ -52,7 +56,9 @@ class Bundler:
             )
         self._tell(found)
         placed = next((place for place, path in found.files if main is not None and path == str(main)), None)
-        return Bundle(needed, Code(taken.content, found.sys_path, found.packages, found.cwd, placed))
+        roots = tuple(map(_folder, found.roots))
+        code = Code(taken.content, found.sys_path, found.packages, found.cwd, placed, roots)
+        return Bundle(needed, code, start)
 
     def explain(self, error: BaseException) -> None:
         """Add to an error of a job what it could not import since that is at home."""
@@ -115,3 +121,8 @@ def needed_packages(
     if settings.packages == "none":
         return None
     return requirements(found.roots[0] if found and found.roots else None, packages)
+
+
+def _folder(path: Path) -> Folder:
+    real = os.path.realpath(path)
+    return Folder(real, real not in never_whole())

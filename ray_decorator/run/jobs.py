@@ -43,6 +43,7 @@ class JobMaker:
             cwd=self.cwd,
             sys_path=self.sys_path,
             user=os.getuid(),
+            inherited=call.inherited,
         )
 
     def _dep(

@@ -14,6 +14,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.utils import get_original_cwd
 from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
 from ray_decorator.core.errors import PicklingError
 from ray_decorator.frontends import hydra_state
@@ -66,6 +67,37 @@ def test_on_another_machine_the_app_was_started_where_its_code_is(monkeypatch: p
     monkeypatch.setattr(workplace, "_start", Path("/code/here"))
     with hydra_state.installed(state):
         assert get_original_cwd() == "/code/here"
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_variable_that_is_not_set_gives_an_error_that_says_what_helps(wrapped: bool) -> None:
+    def task() -> None:
+        try:
+            print(OmegaConf.create({"path": "${oc.env:NOT_SET_ANYWHERE}/x"}).path)
+        except InterpolationResolutionError as exc:
+            if wrapped:
+                raise ValueError("no model") from exc
+            raise
+
+    state = app_state()
+    with (
+        pytest.raises(ValueError if wrapped else InterpolationResolutionError) as caught,
+        hydra_state.installed(state),
+        hydra_state.installed(state),
+    ):
+        task()
+    [note] = caught.value.__notes__
+    assert note.startswith(
+        "NOT_SET_ANYWHERE is not set where the job runs. One of these helps: set it before you start"
+    )
+    assert "hydra.job.env_copy=[NOT_SET_ANYWHERE]" in note and "hydra.job.env_set.NOT_SET_ANYWHERE=" in note
+    assert "runtime_env.env_vars.NOT_SET_ANYWHERE=" in note
+
+
+def test_other_errors_are_left_alone() -> None:
+    with pytest.raises(KeyError) as caught, hydra_state.installed(app_state()):
+        raise KeyError("PATH")
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_a_resolver_that_cannot_travel_is_named() -> None:

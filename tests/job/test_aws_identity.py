@@ -219,9 +219,9 @@ def test_what_the_runtime_env_has_chosen_wins(
     use(rclone, monkeypatch)
     where = locate("s3://bucket/x")
     on_another_node(monkeypatch, tmp_path)
-    monkeypatch.setenv("RAY_S3_CHOSEN_AWS", "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("RAY_S3_CHOSEN", "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY")
     assert run(key, where) == "nodekey"
-    monkeypatch.setenv("RAY_S3_CHOSEN_AWS", "AWS_DEFAULT_REGION")
+    monkeypatch.setenv("RAY_S3_CHOSEN", "AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "venus-2")
 
     def region() -> tuple[str | None, Any]:

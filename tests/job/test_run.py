@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import pytest
 from trees import read, sent, tree
 
 from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.core.inherited import Inherited, Variable
 from ray_decorator.core.machine import path_id
-from ray_decorator.core.model import Content, Dep, Home, Job, Location, Out, Paths, Receipt
+from ray_decorator.core.model import Content, Credentials, Dep, Home, Job, Location, Out, Paths, Receipt
+from ray_decorator.core.private import Private
 from ray_decorator.core.progress import NoProgress
-from ray_decorator.job.run import location, serve_job
+from ray_decorator.job.run import opened, serve_job
 from ray_decorator.job.scratch import job_root
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
@@ -214,7 +217,24 @@ class TestRescue:
 
 def test_credentials_travel_apart_from_the_rest() -> None:
     place = Location("s3://bucket/x", endpoint="http://e")
-    assert location(pickle.dumps(place), pickle.dumps(None)) == place
+    private = Private(Credentials("key", "secret"), Inherited(argv=("a",)))
+    found = opened(pickle.dumps(place), pickle.dumps(private))
+    assert found == (replace(place, credentials=private.credentials), private.inherited)
+
+
+def test_a_job_takes_over_what_it_inherited_before_its_function_is_loaded(where: Location) -> None:
+    class Loads:
+        def __reduce__(self) -> Any:
+            return eval, (
+                "lambda *given, seen=__import__('os').environ['TOKEN']: [seen, *__import__('sys').argv]",
+            )
+
+    inherited = Inherited({"TOKEN": Variable("hunter2")}, ("app.py", "x=1"))
+    before = dict(os.environ), list(sys.argv)
+    receipt = serve_job("run", pickle.dumps(Loads()), pickle.dumps(job()), where, None, "n", inherited)
+    assert receipt is not None and receipt.failure is None
+    assert pickle.loads(receipt.value or b"") == ["hunter2", "app.py", "x=1"]
+    assert (dict(os.environ), list(sys.argv)) == before
 
 
 def test_what_its_threads_write_comes_home_as_from_a_program(where: Location, tmp_path: Path) -> None:

@@ -26,17 +26,20 @@ FILES = {
 PROGRAM = """
 import json, os, pickle, subprocess, sys
 from pathlib import Path
-from ray_decorator.core.model import Code, Content
+from ray_decorator.core.model import Bundle, Code, Content
+from ray_decorator.core.paths import Folder
 from ray_decorator.job import workplace
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import open_store
 
 given = json.loads(sys.stdin.read())
 content = Content(**given["content"])
-code = Code(content, ("app",), {"mine": "lib/mine"}, given["cwd"], given["main"]) if given["code"] else None
+roots = (Folder("/home/me/shop", True), Folder("/home/me", False))
+code = Code(content, ("app",), {"mine": "lib/mine"}, given["cwd"], given["main"], roots) if given["code"] else None
+bundle = Bundle(None, code, Folder("/home/me/shop/runs", True))
 working_dir = Path(given["working_dir"]) if given["working_dir"] else None
 told = {}
-with workplace.workplace(code, open_store(locate(given["store"])), working_dir):
+with workplace.workplace(bundle, open_store(locate(given["store"])), working_dir):
     told["cwd"], told["start"], told["main"] = os.getcwd(), str(workplace.start_directory()), workplace.main_script()
     if code is not None:
         import mine, train
@@ -45,6 +48,7 @@ with workplace.workplace(code, open_store(locate(given["store"])), working_dir):
         child = [sys.executable, "-c", "import mine, train; print(train.said, mine.said)"]
         told["child"] = subprocess.run(child, capture_output=True, text=True, check=True).stdout.strip()
         told["pyc"] = [str(path) for path in Path(told["main"] or told["cwd"]).parent.rglob("*.pyc")]
+    told["here"] = [workplace.here(path) for path in given.get("paths", [])]
 print(json.dumps(told))
 """
 
@@ -110,6 +114,33 @@ def test_without_code_the_directory_is_an_empty_one(given: dict[str, Any], tmp_p
     assert said["cwd"].endswith("/cwd") and said["main"] is None
 
 
+def test_what_stands_for_the_drivers_folders(given: dict[str, Any], tmp_path: Path) -> None:
+    paths = [
+        "/home/me/shop",
+        "/home/me/shop/a/b",
+        "/home/me/shopping",
+        "/home/me",
+        "/home/me/data",
+        "/",
+        "/etc",
+    ]
+    said = told({**given, "paths": [*paths, "/home/me/shop/runs/x"]}, tmp_path)
+    code = said["cwd"].removesuffix("/app")
+    assert said["here"] == [
+        f"{code}/0",
+        f"{code}/0/a/b",
+        None,
+        f"{code}/1",
+        None,
+        None,
+        None,
+        f"{said['cwd']}/x",
+    ]
+    said = told({**given, "code": False, "paths": ["/home/me/shop/runs/x", "/home/me/shop"]}, tmp_path)
+    assert said["here"] == [f"{said['cwd']}/x", None]
+
+
 def test_on_the_drivers_own_machine_nothing_is_set_up() -> None:
+    assert workplace.here("/") is None
     assert (workplace.start_directory(), workplace.main_script()) == (None, None)
     assert not workplace.is_code(__file__)

@@ -17,7 +17,9 @@ import pytest
 from runner_process import Runs
 
 from ray_decorator.core.errors import ClusterError, JobError
+from ray_decorator.core.inherited import Inherited
 from ray_decorator.core.model import Bundle, Location, Receipt
+from ray_decorator.core.private import Private
 from ray_decorator.node import supervisor
 from ray_decorator.node.messages import Request
 
@@ -239,7 +241,14 @@ def test_what_a_job_prints_appears_at_once_also_without_a_newline(
     made._connection.send_bytes(
         pickle.dumps(
             Request(
-                "run", b"", pickle.dumps(Runs(code)), store, pickle.dumps(None), dict(os.environ), "n", True
+                "run",
+                b"",
+                pickle.dumps(Runs(code)),
+                store,
+                pickle.dumps(Private(None, Inherited())),
+                dict(os.environ),
+                "n",
+                True,
             )
         )
     )

@@ -66,7 +66,7 @@ def test_its_call_carries_config_and_slots_and_makes_its_directory(
     assert call.workspace is not None and call.workspace.value == tmp_path / "sweep" / "7"
     assert job.directory.is_dir()
     payload = pickle.loads(call.payload)
-    assert payload == Payload(job.pickled, (("data", "path"), ("model", "path")))
+    assert payload == Payload(job.pickled, (("data", "path"), ("model", "path")), job.place)
 
 
 def test_all_that_is_wrong_with_a_job_is_kept_until_it_is_asked_for(

@@ -19,17 +19,19 @@ from plugin_app import app
 from hydra_plugins.hydra_ray_s3_launcher._compose import ComposedJob, Composer
 from hydra_plugins.hydra_ray_s3_launcher._task import HydraTask
 from ray_decorator.core.model import Paths
+from ray_decorator.core.paths import Folder
 from ray_decorator.frontends import hydra_state, main_module
+from ray_decorator.job import workplace
 
 
 class Home:
     """An app at home, with one composed job."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *overrides: str) -> None:
         self.there = directory / "there"  # the worker's
         self.there.mkdir()
         (directory / "data").mkdir()
-        with app(directory, "{x: 1, data: {path: data}, model: {path: m}}") as (context, config):
+        with app(directory, "{x: 1, data: {path: data}, model: {path: m}}", *overrides) as (context, config):
             JobRuntime.instance().set("name", "app")
             self.job: ComposedJob = Composer(
                 context.config_loader, config, ("data.path",), ("model.path",)
@@ -81,6 +83,27 @@ def test_what_hydra_saves_has_the_paths_of_home(home: Home, tmp_path: Path) -> N
 def test_in_the_jobs_own_directory_nothing_is_moved(home: Home) -> None:
     assert home.run(told, home.job.directory)["output"] == str(home.job.directory)
     assert (home.job.directory / ".hydra" / "hydra.yaml").exists()
+
+
+def test_the_directory_is_not_resolved_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPS", str(tmp_path / "at home"))
+    home = Home(tmp_path, "hydra.sweep.dir=${oc.env:SWEEPS}", "hydra.job.env_copy=[SWEEPS]")
+    monkeypatch.delenv("SWEEPS")
+
+    def seen(config: DictConfig) -> list[str]:
+        return [HydraConfig.get().runtime.output_dir, HydraConfig.get().sweep.dir, os.environ["SWEEPS"]]
+
+    at_home = str(tmp_path / "at home")
+    assert home.run(seen, home.job.directory) == [f"{at_home}/0", at_home, at_home]
+    assert home.run(seen, home.there / "work") == [str(home.there / "work"), str(home.there), at_home]
+    monkeypatch.setattr(workplace, "_stands_for", [(Folder(str(tmp_path), True), home.there)])
+    monkeypatch.setattr(workplace, "_start", home.there)
+    assert home.run(seen, home.there / "work")[2] == str(home.there / "at home")
+    for directory in (home.job.directory, home.there / "work"):
+        saved = OmegaConf.load(directory / ".hydra" / "hydra.yaml").hydra
+        assert OmegaConf.to_container(saved.sweep, resolve=False)["dir"] == "${oc.env:SWEEPS}"  # type: ignore[index,call-overload]
+        assert saved.job.env_set == {"SWEEPS": at_home}
 
 
 def test_an_exception_is_raised_and_stands_in_the_jobs_log(home: Home) -> None:

@@ -12,6 +12,7 @@ import pytest
 from trees import QUIET, read, tree
 
 from ray_decorator.core.model import Bundle
+from ray_decorator.core.paths import Folder
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.core.settings import Settings
 from ray_decorator.run.bundle import Bundler, needed_packages
@@ -57,6 +58,7 @@ def test_code_goes_to_the_store_once_without_what_is_left_out(
         assert bundler.make([project / "out"], QUIET) == bundle
     assert bundle.requirements is None and bundle.code is not None
     assert (bundle.code.cwd, bundle.code.content.is_tree) == (bundle.code.sys_path[0], True)
+    assert bundle.code.roots == (Folder(str(project), True),) and bundle.start == Folder(str(project), True)
     assert bundle.code.main is not None and bundle.code.main.endswith("train.py")
     staging.pull_all([(bundle.code.content, tmp_path / "there")], NoProgress())
     place = tmp_path / "there" / (bundle.code.cwd or "")
@@ -99,7 +101,9 @@ def test_code_include_sends_what_is_ignored_and_says_once_what_it_does_not_find(
 
 
 def test_nothing_travels_where_the_settings_say_so(project: Path, staging: Staging, tmp_path: Path) -> None:
-    assert Bundler(replace(WITHOUT_PACKAGES, code="none"), staging).make([], QUIET) == Bundle(None, None)
+    assert Bundler(replace(WITHOUT_PACKAGES, code="none"), staging).make([], QUIET) == Bundle(
+        None, None, Folder(str(project), True)
+    )
     assert not (tmp_path / "store").exists()
 
 

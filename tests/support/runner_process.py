@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
+from ray_decorator.core.inherited import Inherited
 from ray_decorator.core.model import Bundle, Location, Receipt
+from ray_decorator.core.private import Private
 from ray_decorator.node.messages import Finished, Request
 
 
@@ -58,7 +60,8 @@ class RunnerProcess:
         """Have it do a job that is this code, and fails afterwards at the latest."""
         self.send(
             Request(
-                "run", b"", pickle.dumps(Runs(code)), pickle.dumps(self._store), pickle.dumps(None),
+                "run", b"", pickle.dumps(Runs(code)), pickle.dumps(self._store),
+                pickle.dumps(Private(None, Inherited())),
                 self._environ, "worker1/abc", True,
             )
         )  # fmt: skip

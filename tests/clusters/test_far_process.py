@@ -1,0 +1,159 @@
+"""What a job on a far node sees of the driver's process: variables, the command line, the source of cells."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Any
+
+import cluster_bed
+import far_project
+import pytest
+import servers
+from process_app import APP, CONFIG
+
+FILES = {
+    "pyproject.toml": '[project]\nname = "template"\nversion = "1"\n',
+    ".gitignore": "data/\nlogs/\nresults/\n",
+    "app.py": APP,
+    "conf/config.yaml": CONFIG,
+    "conf/sub/a.txt": "the child's data",
+    "data/a.txt": "the data",
+}
+
+
+@pytest.fixture
+def driver(tmp_path: Path, bed: cluster_bed.Bed, rclone: servers.Server) -> far_project.Driver:
+    environ = far_project.environment(bed, rclone, tmp_path / "home", uuid.uuid4().hex)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "linked").symlink_to("disk")  # as many home directories are
+    project = far_project.write(tmp_path / "linked" / "project", FILES)
+    return far_project.Driver(project, far_project.venv() / "bin" / "python", environ)
+
+
+def told(driver: far_project.Driver, name: str = "told0.json") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((driver.project / "results" / name).read_text())
+    return found
+
+
+@pytest.mark.parametrize("how", ["bare", "sweep", "client"])
+def test_the_apps_root_its_secrets_its_user_and_its_command_line(
+    driver: far_project.Driver, how: str, bed: cluster_bed.Bed
+) -> None:
+    more = () if how == "bare" else ("-m",)
+    keys = ("hydra.launcher.deps=[data]", "hydra.launcher.outs=[out]")
+    address = bed.client_address if how == "client" else bed.address
+    given = {"USER": "alice", "UNSET_BY_THE_APP": "1", "RAY_ADDRESS": address}
+    basic = driver.run("app.py", *more, "hydra/launcher=basic", **given)
+    assert basic.returncode == 0, basic.stdout
+    at_home = told(driver)
+    (driver.project / "results" / "told0.json").unlink()
+    done = driver.run("app.py", *more, "hydra/launcher=ray_s3", *keys, "hydra.verbose=true", **given)
+    assert done.returncode == 0, done.stdout
+    there = told(driver)
+
+    root = there["PROJECT_ROOT"]
+    assert there["root"] == root != at_home["root"] and root.endswith("/0")
+    assert there["DATA_DIR"] == f"{root}/data" and at_home["DATA_DIR"] == f"{at_home['root']}/data"
+    assert there["argv"] == [f"{root}/app.py", *more, "hydra/launcher=ray_s3", *keys, "hydra.verbose=true"]
+    assert there["HOME"] != at_home["HOME"]
+    for name in (
+        "TOKEN",
+        "ELSEWHERE",
+        "UNSET_BY_THE_APP",
+        "user",
+        "default",
+        "data",
+        "itself",
+        "script",
+        "child",
+    ):
+        assert there[name] == at_home[name], name
+    assert there["by the variable"] is True and there["user"] == "alice" and there["TOKEN"] == "hunter2"
+
+    assert "hunter2" not in done.stdout
+    place = driver.project / "logs" / ("run" if how == "bare" else "sweep/0")
+    assert (place / "app.log").exists()
+    assert "dir: ${oc.env:PROJECT_ROOT}/logs/run" in (place / ".hydra" / "hydra.yaml").read_text()
+    for node in bed.nodes:
+        logs = [path for path in (node.directory / "ray").rglob("*") if path.is_file()]
+        assert not any(b"hunter2" in path.read_bytes() for path in logs)
+
+
+def test_the_users_own_choices_win_over_what_the_app_has_set(driver: far_project.Driver) -> None:
+    done = driver.run(
+        "app.py", "hydra/launcher=ray_s3", "hydra.launcher.deps=[data]", "hydra.launcher.outs=[out]",
+        "+hydra.launcher.ray_init_kwargs.runtime_env.env_vars={TOKEN: green, USER: bob}",
+        "hydra.job.env_copy=[HOME,DATA_DIR]", "+hydra.job.env_set.ELSEWHERE=set", USER="alice",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    there = told(driver)
+    assert (there["TOKEN"], there["user"], there["ELSEWHERE"]) == ("green", "bob", "set")
+    assert there["HOME"] == driver.environ["HOME"]
+    assert there["DATA_DIR"] == f"{there['root']}/data"
+    saved = (driver.project / "logs/run/.hydra/hydra.yaml").read_text()
+    assert f"DATA_DIR: {driver.project.resolve()}/data" in saved
+
+
+def test_a_variable_that_is_set_nowhere(driver: far_project.Driver) -> None:
+    asked = ("app.py", "hydra/launcher=ray_s3", "hydra.launcher.deps=[data]", "+late=${oc.env:NOWHERE}")
+    done = driver.run(*asked, USER="alice")
+    assert done.returncode == 1
+    assert "Environment variable 'NOWHERE' not found" in done.stdout
+    assert "NOWHERE is not set where the job runs. One of these helps: " in done.stdout
+    for cure, environ in [
+        ("x=0", {"NOWHERE": "was set"}),
+        ("+hydra.job.env_set.NOWHERE=was set", {}),
+        ("+hydra.launcher.ray_init_kwargs.runtime_env.env_vars.NOWHERE=was set", {}),
+    ]:
+        done = driver.run(*asked, cure, USER="alice", **environ)
+        assert done.returncode == 0 and "was set" in done.stdout.replace(cure, ""), done.stdout
+
+
+def test_a_child_of_a_far_job_may_not_use_ray_again(driver: far_project.Driver) -> None:
+    for launcher, said in (("ray_s3", "the child's code: 1"), ("basic", "the child's code: 0")):
+        done = driver.run(
+            "app.py", "hydra/launcher=ray_s3", "hydra.launcher.deps=[data]",
+            f"+child=['hydra/launcher={launcher}','hydra.run.dir=inner','data=conf/sub']", USER="alice",
+        )  # fmt: skip
+        assert said in done.stdout, done.stdout
+        assert ("was started by a job that runs on Ray already" in done.stdout) == (launcher == "ray_s3")
+
+
+CELLS = """
+import linecache, sys
+cell = '''
+import inspect, sys
+from ray_decorator import ray_decorator
+
+@ray_decorator()
+def told():
+    return inspect.getsource(told.local), sys.argv, __name__
+'''
+linecache.cache["<cell 1>"] = (len(cell), None, cell.splitlines(True), "<cell 1>")
+exec(compile(cell, "<cell 1>", "exec"), globals())
+assert list(told()) == list(told.local()), (told(), told.local())
+print("all is well")
+"""
+
+
+def test_a_notebooks_cell_has_its_source_and_a_command_without_a_script_its_arguments(
+    driver: far_project.Driver,
+) -> None:
+    done = driver.run("-c", CELLS, "x=1", "--fast")
+    assert done.stdout.splitlines()[-1] == "all is well", done.stdout
+
+
+def test_a_start_directory_outside_of_the_project(driver: far_project.Driver, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    done = subprocess.run(
+        [str(driver.python), str(driver.project / "app.py"), "hydra/launcher=ray_s3",
+         "hydra.launcher.deps=[data]", "hydra.launcher.outs=[out]"],
+        cwd=tmp_path / "runs", env={**driver.environ, "USER": "alice"}, timeout=300,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    there = told(driver)
+    assert there["argv"][0] == f"{there['root']}/app.py" and there["script"] and there["itself"]

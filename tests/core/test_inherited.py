@@ -1,0 +1,13 @@
+"""What a job takes over travels as it is, and is never shown."""
+
+from __future__ import annotations
+
+import pickle
+
+from ray_decorator.core.inherited import Inherited, Variable
+
+
+def test_it_travels_and_nothing_of_it_is_shown() -> None:
+    inherited = Inherited({"TOKEN": Variable("hunter2", "/hunter2")}, ("app.py", "password=hunter2"))
+    assert "hunter2" not in repr(inherited) + repr(inherited.environ)
+    assert pickle.loads(pickle.dumps(inherited)) == inherited

@@ -1,0 +1,129 @@
+"""Which of the driver's variables travel: those that the config names, and those that the app has changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from ray_decorator.core import start
+from ray_decorator.core.inherited import Variable
+from ray_decorator.project import environ
+
+PROGRAM = """
+import json, os, sys
+os.environ.update({"SET": "1", "CHANGED": "2", "HOME": "/elsewhere", "AWS_PROFILE": "p"})
+os.environ.update({"RAY_X": "1", "PYTHONX": "1"})
+os.environ["SAME"] = os.environ["SAME"]
+del os.environ["UNSET"]
+from ray_decorator.project import environ
+found = environ.inherited(b"", b"")
+print(json.dumps([{name: each.value for name, each in found.environ.items()}, found.argv]))
+"""
+
+
+def started(*more: str, **variables: str) -> Any:
+    given = {"PATH": os.environ["PATH"], "CHANGED": "1", "SAME": "1", "UNSET": "1", "KEPT": "1", **variables}
+    command = [sys.executable, "-c", PROGRAM, *more]
+    done = subprocess.run(command, env=given, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_what_the_app_has_set_changed_and_unset_since_it_was_started() -> None:
+    found, argv = started("x=1", "a b")
+    assert found == {"SET": "1", "CHANGED": "2", "UNSET": None}
+    assert argv == ["-c", "x=1", "a b"]
+
+
+def test_where_the_system_does_not_tell_it_is_what_changed_since_our_import(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(start, "ENVIRON", {**os.environ, "BEFORE": "1"})
+    monkeypatch.setattr(environ, "at_start", lambda: start.ENVIRON)
+    monkeypatch.setenv("SINCE", "1")
+    found = environ.inherited(b"", b"").environ
+    assert (found["SINCE"], found["BEFORE"]) == (Variable("1"), Variable(None))
+
+
+@pytest.mark.parametrize("told", [b"", b"a new title\0\0\0X=1\0", b"=x\0Y=1\0"])
+def test_an_environment_that_a_title_was_written_over_tells_nothing(
+    told: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "environ").write_bytes(told)
+    monkeypatch.setattr(environ, "_TOLD", str(tmp_path / "environ"))
+    assert environ.at_start.__wrapped__() is start.ENVIRON
+
+
+def test_an_environment_as_linux_tells_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "environ").write_bytes("A=1\0B==\0C=\0D=ä\xff\n=\0".encode("latin-1"))
+    monkeypatch.setattr(environ, "_TOLD", str(tmp_path / "environ"))
+    found = environ.at_start.__wrapped__()
+    assert {name: os.fsencode(value) for name, value in found.items()} == {
+        "A": b"1", "B": b"=", "C": b"", "D": b"\xe4\xff\n=",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${oc.env:NAMED}", "${oc.env: NAMED }", "${oc.env:'NAMED'}", "${oc.env:\"NAMED\",x}", "${oc.env:NAMED,null}",
+        "${oc.decode:${oc.env:NAMED}}", "a/${oc.env:NAMED}/b", "${oc.env:OTHER,${oc.env:NAMED}}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["func", "payload"])
+def test_what_a_config_names(text: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environ, "at_start", lambda: dict(os.environ))
+    monkeypatch.setenv("NAMED", "of the driver")
+    config = OmegaConf.create({"a": [{"b": text}], "not": "${oc.env:OTHER,1}"})
+    pickled = pickle.dumps({"inside": pickle.dumps(config)})
+    given = (pickled, b"") if where == "func" else (b"", pickled)
+    assert environ.inherited(*given).environ == {"NAMED": Variable("of the driver")}
+    assert config.a[0].b is not None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["HOME", "PATH", "PWD", "TMPDIR", "HOSTNAME", "LD_PRELOAD", "PYTHONPATH", "CUDA_VISIBLE_DEVICES", "RAY_ADDRESS",
+     "SLURM_JOB_ID", "XDG_CACHE_HOME", "AWS_SECRET_ACCESS_KEY", "SSL_CERT_FILE"],
+)  # fmt: skip
+def test_what_belongs_to_a_machine_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "set by the app")
+    named = pickle.dumps("${oc.env:" + name + "}")
+    assert name not in environ.inherited(named, named).environ
+    assert environ.variables([name]) == {name: Variable("set by the app")}
+
+
+@pytest.mark.parametrize(
+    "name", ["HOMES", "MY_PATH", "USER", "OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", "MY_RAY_X"]
+)
+def test_what_only_looks_like_it_travels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "set by the app, for itself")
+    assert environ.inherited(b"", b"").environ[name] == Variable("set by the app, for itself")
+
+
+def test_paths_are_known_by_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real" / "a:b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    values = {
+        "LINK": f"{tmp_path}/link/data/",
+        "COLON": f"{tmp_path}/link/a:b",
+        "LIST": f"{tmp_path}/link:{tmp_path}/real",
+        "RELATIVE": "link/data",
+        "URL": f"file://{tmp_path}/link",
+        "EMPTY": "",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    found = environ.variables(values)
+    assert {name: each.value for name, each in found.items()} == values
+    assert {name: each.real for name, each in found.items() if each.real is not None} == {
+        "LINK": f"{tmp_path}/real/data", "COLON": f"{tmp_path}/real/a:b",
+    }  # fmt: skip
