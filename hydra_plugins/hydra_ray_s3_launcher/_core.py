@@ -27,7 +27,7 @@ from ray_decorator.frontends.supported import check_supported
 from ray_decorator.frontends.terms import Terms, mark_of
 from ray_decorator.project import driver
 from ray_decorator.run.session import Session
-from ray_decorator.run.sessions import session_for
+from ray_decorator.run.sessions import refuse_to_nest, session_for
 
 from . import _tracebacks
 from ._compose import ComposedJob, ComposedOnce, Composer
@@ -64,6 +64,7 @@ def prepare(
 ) -> Sweep:
     """Check the settings, and let Ray start in the background while the sweeper validates its jobs."""
     try:
+        refuse_to_nest()
         check_supported(task_function)
         terms = Terms(deps, outs, Options(**options))
         if (mark := mark_of(task_function)) is not None:

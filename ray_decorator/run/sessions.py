@@ -14,6 +14,7 @@ import threading
 from types import FrameType
 
 from ..core import at_exit
+from ..core.errors import InputError
 from ..core.settings import Settings
 from ..project import driver
 from .session import Session, ShowProgress
@@ -21,6 +22,7 @@ from .session import Session, ShowProgress
 _sessions: dict[tuple[str, str, str], Session] = {}
 _lock = threading.Lock()
 _interrupted = threading.Event()
+_JOB = "RAY_S3_JOB"  # set by job.inheritance
 
 
 def session_for(settings: Settings, show_progress: ShowProgress) -> Session:
@@ -38,6 +40,21 @@ def session_for(settings: Settings, show_progress: ShowProgress) -> Session:
     if session is not None:
         session.close(cancel=True)
     return _sessions[key]
+
+
+def refuse_to_nest() -> None:
+    """Raise InputError in a process that a job of ours has started, unless RAY_S3_NESTED is 1.
+
+    The job's own process may use Ray: it lends its CPUs while it waits.
+    """
+    job = os.environ.get(_JOB, "")
+    if job not in ("", str(os.getpid())) and os.environ.get("RAY_S3_NESTED") != "1":
+        raise InputError(
+            f"this process was started by a job that runs on Ray already ({_JOB} is {job}, the job's process). "
+            "It may not send work to Ray once more, which could wait for CPUs that the job itself holds. Run it "
+            "here (hydra/launcher=basic, or .local of a decorated function), or set RAY_S3_NESTED=1 to send it to "
+            "Ray all the same"
+        )
 
 
 def cancel_on_interrupt() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ray_decorator.core.errors import InputError
 from ray_decorator.core.settings import Settings
 from ray_decorator.display.progress import make_progress
 from ray_decorator.run import sessions
@@ -56,6 +58,23 @@ def test_equal_settings_in_one_directory_share_a_session(
     assert session_for(Settings("local", "file:///y", False)) is not one
     monkeypatch.chdir(tmp_path)
     assert session_for() is not one
+
+
+def test_a_process_that_a_job_has_started_is_refused_unless_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_S3_JOB", "7")
+    with pytest.raises(InputError) as caught:
+        sessions.refuse_to_nest()
+    assert str(caught.value).startswith(
+        "this process was started by a job that runs on Ray already (RAY_S3_JOB is 7"
+    )
+    assert "hydra/launcher=basic" in str(caught.value) and "RAY_S3_NESTED=1" in str(caught.value)
+    monkeypatch.setenv("RAY_S3_NESTED", "1")
+    sessions.refuse_to_nest()
+    monkeypatch.delenv("RAY_S3_NESTED")
+    monkeypatch.setenv("RAY_S3_JOB", str(os.getpid()))  # the job itself
+    sessions.refuse_to_nest()
 
 
 def test_another_identity_gets_a_session_of_its_own_and_no_key_is_kept(
