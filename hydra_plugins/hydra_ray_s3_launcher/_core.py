@@ -201,6 +201,7 @@ class _Batch:
             received=outcome.received,
             directory=os.path.relpath(job.directory),
             node=outcome.node,
+            attempts=outcome.attempts,
         )
         self._sweep.report.add(row, job.name)
 

@@ -10,7 +10,7 @@ import contextlib
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-from ..core.errors import ClusterError, JobCancelledError, JobError, text_of
+from ..core.errors import ClusterError, JobCancelledError, JobDiedError, JobError, text_of
 from ..core.failures import failure_of
 from ..core.model import Job, Receipt
 from ..node import entry
@@ -23,20 +23,21 @@ class Pending(Future[Receipt]):
     Where the job's output has end marks, ``printed`` knows when these have come: the receipt waits for that.
     """
 
-    def __init__(self, reference: Any, job: Job, retries: int, printed: Printed | None) -> None:
+    def __init__(self, reference: Any, job: Job, printed: Printed | None, *, is_final: bool) -> None:
+        """``is_final``: the job is not run again, whatever it may die of."""
         super().__init__()
         self.reference = reference
         self._printed = printed
-        reference.future().add_done_callback(lambda done: self._settle(done, job, retries))
+        reference.future().add_done_callback(lambda done: self._settle(done, job, is_final))
 
-    def _settle(self, done: Future[Any], job: Job, retries: int) -> None:
+    def _settle(self, done: Future[Any], job: Job, is_final: bool) -> None:
         with contextlib.suppress(InvalidStateError):
             try:
                 error = done.exception()
                 if error is None:
                     self._take(receipt_in(done.result()) or Receipt(), job)
                 else:
-                    self.set_exception(_job_error(error, job, retries))
+                    self.set_exception(_job_error(error, job, is_final))
             except InvalidStateError:
                 raise
             except BaseException as exc:  # a reply that cannot be read, or a future that was cancelled
@@ -65,31 +66,23 @@ def receipt_in(reply: bytes) -> Receipt | None:
     return decoded
 
 
-def _job_error(error: BaseException, job: Job, retries: int) -> BaseException:
+def _job_error(error: BaseException, job: Job, is_final: bool) -> BaseException:
     import ray.exceptions as faults
 
     made: JobError
     if isinstance(error, faults.TaskCancelledError):
         made = JobCancelledError(f"{job.name} was cancelled")
-        made.__cause__ = error
-        return made
-    if isinstance(error, faults.OutOfMemoryError):
-        text = "ran out of memory: Ray killed it to save its node. Ask for more in ray_remote_kwargs.memory"
-    elif isinstance(error, faults.NodeDiedError):
-        text = f"lost its node. {_about_retries(retries, 'to run it again elsewhere')}"
+    elif isinstance(error, faults.OutOfMemoryError):
+        cure = "Ask for more in ray_remote_kwargs.memory"
+        made = JobDiedError(f"{job.name} ran out of memory: Ray killed it to save its node. {cure}")
+    elif isinstance(error, faults.NodeDiedError | faults.LocalRayletDiedError | faults.ObjectLostError):
+        cure = ". Set ray_remote_kwargs.max_retries to run it again elsewhere" if is_final else ""
+        made = JobDiedError(f"{job.name} lost its node{cure}")
     elif isinstance(error, faults.WorkerCrashedError):
-        text = (
-            "crashed: its process died without reporting an error (killed, os._exit or a segmentation fault). "
-            f"{_about_retries(retries, 'to run it again')}"
-        )
+        how = "its process died without reporting an error (killed, os._exit or a segmentation fault)"
+        cure = ". Set ray_remote_kwargs.max_retries to run it again" if is_final else ""
+        made = JobDiedError(f"{job.name} crashed: {how}{cure}")
     else:
-        text = f"failed on Ray: {error}"
-    made = JobError(f"{job.name} {text}")
+        made = JobError(f"{job.name} failed on Ray: {error}")
     made.__cause__ = error
     return made
-
-
-def _about_retries(retries: int, purpose: str) -> str:
-    if retries:
-        return f"It was run again as often as ray_remote_kwargs.max_retries ({retries}) says"
-    return f"Set ray_remote_kwargs.max_retries {purpose}"

@@ -53,7 +53,8 @@ def check_store_is_shared(settings: Settings, nodes: Sequence[Mapping[str, Any]]
 
 
 def _options(settings: Settings) -> dict[str, Any]:
-    return {"max_retries": 0, **settings.ray_remote_kwargs}
+    # one counter for all causes, which is the engine's
+    return {**settings.ray_remote_kwargs, "max_retries": 0, "retry_exceptions": False}
 
 
 def _task(settings: Settings) -> Any:
@@ -83,7 +84,6 @@ class RayCluster:
         self._enter = _task(settings)
         self._mark = connection_mark()
         self._options = _options(settings)
-        self._retries = int(self._options["max_retries"] or 0)
         nodes = living_nodes()
         self._settings = settings
         self._others = _other_hosts(nodes)
@@ -133,7 +133,8 @@ class RayCluster:
         reference = self._enter.options(name=job.name).remote(
             self._reference, "run", func, data, self._private(job.inherited), self._broker
         )
-        return Pending(reference, job, self._retries, self._printed)
+        is_final = self._settings.retries.most == 0
+        return Pending(reference, job, self._printed, is_final=is_final)
 
     def _private(self, inherited: Inherited) -> bytes:
         # apart from all else, and small: Ray keeps such an argument in memory, and writes it nowhere

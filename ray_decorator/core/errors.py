@@ -13,6 +13,7 @@
     │   └── PackagesError               a node cannot be given the driver's Python packages
     ├── PicklingError (TypeError)       a function, argument or result cannot travel
     └── JobError (RuntimeError)         a job died, or its exception cannot be rebuilt here
+        ├── JobDiedError                its process or node is gone: another attempt may fare better
         └── JobCancelledError           it was stopped before it had finished
 
     RemoteTraceback                     no error of its own: the cause of one that came from a worker
@@ -131,6 +132,10 @@ class PicklingError(RayS3Error, TypeError):
 
 class JobError(RayS3Error, RuntimeError):
     """A job's process died, or its own exception cannot be rebuilt on the driver."""
+
+
+class JobDiedError(JobError):
+    """A job's process crashed, was killed (for its memory, say), or went with its node."""
 
 
 class JobCancelledError(JobError):

@@ -19,7 +19,12 @@ def failure_of(exc: BaseException) -> Failure:
         pickled = pack(exc)
     except Exception:  # an exception may hold anything; its text travels in any case
         pickled = None
-    return Failure(pickled, summary_of(exc), text)
+    return Failure(pickled, summary_of(exc), text, kinds_of(type(exc)))
+
+
+def kinds_of(kind: type[BaseException]) -> tuple[str, ...]:
+    """The dotted names of an exception class and of those that it inherits from, its own first."""
+    return tuple(f"{each.__module__}.{each.__qualname__}" for each in kind.__mro__)
 
 
 def rebuilt(failure: Failure) -> BaseException:

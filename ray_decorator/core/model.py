@@ -264,7 +264,9 @@ class Job:
 
     ``outs`` are those of the call, then its workspace where it ``has_workspace``. ``cwd``, ``sys_path`` and
     ``user`` (a uid) are the driver's. ``end_marks``: what it prints ends with marks (job.output). What it
-    ``inherited`` travels apart from the rest: `private.Private`.
+    ``inherited`` travels apart from the rest: `private.Private`. ``attempt`` counts from 1. Another one follows, and
+    nothing of this one comes home, where an exception of a class in ``retry_on`` (dotted names) ends it, or where
+    it is ``replaced``.
     """
 
     id: str
@@ -278,15 +280,19 @@ class Job:
     user: int
     end_marks: bool = False
     inherited: Inherited = field(default_factory=Inherited)
+    attempt: int = 1
+    retry_on: tuple[str, ...] = ()
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An exception as plain data: the pickled instance where it can be pickled, and always its text."""
+    """An exception as plain data: the pickled instance where it can be pickled, always its text and `kinds_of` it."""
 
     pickled: bytes | None = field(repr=False)
     summary: str
     traceback: str
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +303,7 @@ class Receipt:
     node ``lacks`` the bundle or the deps' content, or ``fatal`` says that the failure is not this job's alone.
     ``unwritten`` are the keys of outs that the job never wrote. ``sent`` and ``received`` are the
     worker's own transfers in bytes, ``seconds`` the run time of the function alone. ``end_marks`` is how many
-    of its streams have one.
+    of its streams have one. ``replaced``: as `Job` says.
     """
 
     value: bytes | None = field(repr=False, default=None)
@@ -312,13 +318,15 @@ class Receipt:
     lacks: Literal["", "bundle", "content"] = ""
     fatal: bool = False
     end_marks: int = 0
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What the front door gets: a value or an error (with the worker's traceback as its cause).
 
-    ``sent`` and ``received`` are the bytes that moved for this call, counted where they left or came in.
+    ``sent`` and ``received`` are the bytes that moved for this call, counted where they left or came in. It is
+    the last of ``attempts``.
     """
 
     name: str
@@ -328,3 +336,4 @@ class Outcome:
     sent: int = 0
     received: int = 0
     node: str = ""
+    attempts: int = 1

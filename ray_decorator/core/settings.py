@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from .directories import cache_home
 from .errors import InputError
+from .retries import NO_RETRIES, OPTIONS, Retries, retries_of
 
 _CHOICES = {"packages": ("auto", "none"), "code": ("auto", "none"), "credentials": ("driver", "worker")}
 _ON_THIS_MACHINE = ("local", "auto")  # though a Ray that "auto" finds may have nodes elsewhere
@@ -36,8 +37,9 @@ class Options:
     ``ray://host:port``; else RAY_ADDRESS, else ``local``. ``s3_base_path`` is ``s3://bucket/prefix`` or
     ``file:///directory``; else RAY_S3_BASE_PATH, else, for ``local`` and ``auto``, none is needed as long as
     all workers run on this machine (a directory in the user's cache serves other Pythons). ``ray_init_kwargs``
-    are for ``ray.init``, ``ray_remote_kwargs`` for each job, as for ``ray.remote``. ``max_concurrent`` is how
-    many jobs may be in flight at once, None for as many as the cluster takes.
+    are for ``ray.init``, ``ray_remote_kwargs`` for each job, as for ``ray.remote``; of these, ``max_retries`` (0)
+    and ``retry_exceptions`` are obeyed here: see `core.retries.retries_of`. ``max_concurrent`` is how many jobs
+    may be in flight at once, None for as many as the cluster takes.
 
     Of jobs on other machines: ``packages`` is ``auto`` (the driver's) or ``none`` (left as they are), ``code``
     is ``auto`` (the project's) or ``none``, ``credentials`` (for S3) the ``driver``'s or the ``worker``'s; else
@@ -74,12 +76,15 @@ class Options:
         }
         address = self.ray_address or os.environ.get("RAY_ADDRESS") or "local"
         url = self.s3_base_path or os.environ.get("RAY_S3_BASE_PATH") or None
+        remote = dict(self.ray_remote_kwargs or {})
+        retries, wrong_retries = _retries(remote)
         problems = [
             *_address_problems(address),
             *_reach_problems(address, url),
             *_limit_problems(self.max_concurrent),
             *_choice_problems(chosen),
             *_list_problems(self.code_include),
+            *wrong_retries,
         ]
         if problems:
             raise InputError(tuple(problems))
@@ -88,7 +93,8 @@ class Options:
             store_url=url or (cache_home() / "store").as_uri(),
             store_is_default=url is None,
             ray_init_kwargs=dict(self.ray_init_kwargs or {}),
-            ray_remote_kwargs=dict(self.ray_remote_kwargs or {}),
+            ray_remote_kwargs={name: value for name, value in remote.items() if name not in OPTIONS},
+            retries=retries,
             max_concurrent=self.max_concurrent,
             code_include=tuple(self.code_include or ()),
             **chosen,
@@ -99,8 +105,8 @@ class Options:
 class Settings:
     """Options as resolved: where to run, and where to stage.
 
-    ``store_is_default`` says that no store was named: ``store_url`` is then a directory in the user's cache,
-    which only this machine can see.
+    ``ray_remote_kwargs`` are those that Ray gets. ``store_is_default`` says that no store was named: ``store_url``
+    is then a directory in the user's cache, which only this machine can see.
     """
 
     ray_address: str
@@ -108,6 +114,7 @@ class Settings:
     store_is_default: bool
     ray_init_kwargs: Mapping[str, Any] = field(default_factory=dict)
     ray_remote_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    retries: Retries = NO_RETRIES
     max_concurrent: int | None = None
     packages: str = "auto"
     code: str = "auto"
@@ -118,6 +125,13 @@ class Settings:
     def is_embedded(self) -> bool:
         """Whether Ray runs on this machine (which ``auto`` is to prove yet), and no store was named."""
         return self.ray_address in _ON_THIS_MACHINE and self.store_is_default
+
+
+def _retries(remote: Mapping[str, Any]) -> tuple[Retries, tuple[str, ...]]:
+    try:
+        return retries_of(remote), ()
+    except InputError as exc:
+        return NO_RETRIES, exc.problems
 
 
 def _over(ours: Any, theirs: Any) -> Any:

@@ -37,7 +37,8 @@ _LONGEST_OVERRIDES = 120
 class JobRow:
     """One job of a sweep. ``sent`` and ``received`` are the bytes uploaded and downloaded for it.
 
-    ``status`` is COMPLETED, FAILED or CANCELLED; ``result`` is brief(return value).
+    ``status`` is COMPLETED, FAILED or CANCELLED; ``result`` is brief(return value); ``attempts`` is how often it
+    was started, which is shown where any was more than once.
     """
 
     number: int
@@ -49,6 +50,7 @@ class JobRow:
     received: int
     directory: str
     node: str = ""
+    attempts: int = 1
 
 
 def show(rows: Sequence[JobRow]) -> None:
@@ -152,6 +154,7 @@ def _table(rows: Sequence[JobRow]) -> Table:
     from rich.text import Text
 
     nodes = len({row.node for row in rows if row.node}) > 1
+    attempts = any(row.attempts > 1 for row in rows)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("job", justify="right", no_wrap=True)
     table.add_column("overrides", overflow="fold")
@@ -160,6 +163,8 @@ def _table(rows: Sequence[JobRow]) -> Table:
     table.add_column("result", no_wrap=True)
     table.add_column("up", justify="right", no_wrap=True)
     table.add_column("down", justify="right", no_wrap=True)
+    if attempts:
+        table.add_column("attempts", justify="right", no_wrap=True)
     if nodes:
         table.add_column("node", no_wrap=True)
     table.add_column("directory", overflow="fold")
@@ -172,6 +177,7 @@ def _table(rows: Sequence[JobRow]) -> Table:
             Text(row.result),
             _moved(row.sent),
             _moved(row.received),
+            *([str(row.attempts)] if attempts else []),
             *([Text(row.node)] if nodes else []),
             Text(row.directory),
         )
@@ -183,6 +189,7 @@ def _paragraph(row: JobRow) -> Text:
     from rich.text import Text
 
     head = f", {row.seconds:.1f} s, {row.result}, {_moved(row.sent)} up, {_moved(row.received)} down"
+    head += f", {row.attempts} attempts" if row.attempts > 1 else ""
     lines = ("", *filter(None, (row.overrides, row.directory, row.node)))
     return Text.assemble(f"{row.number} ", _status(row), head, "\n    ".join(lines), overflow="fold")
 

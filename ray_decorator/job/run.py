@@ -150,10 +150,16 @@ class _Sent:
 
 
 def rescue(job: Job, side: _Side) -> Receipt | None:
-    """What a crashed job left on this node: its outs that come home in any case; None if nothing."""
+    """What a crashed job left on this node: its outs that come home in any case; None if nothing.
+
+    What is replaced by another attempt is cleared away.
+    """
     left = sorted(attempts(job.id), key=lambda path: path.stat().st_mtime)
     if not left:
         return None
+    if job.replaced:
+        shutil.rmtree(job_root(job.id), ignore_errors=True)
+        return Receipt()
     sent = _bring_out(job, _out_paths(job, left[-1], side), side, failed=True)
     if sent.error is not None:
         raise sent.error
@@ -170,9 +176,14 @@ def run_job(func: bytes, job: Job, side: _Side) -> Receipt:
         deps, received = _stage_deps(job, outs, scratch, side, copied)
         with restored(job.cwd, job.sys_path, scratch.path), side.aws_identity():
             take_over(job.inherited)
+            os.environ["RAY_S3_ATTEMPT"] = str(job.attempt)
             output = Output()
             value, failure, seconds = _call(func, job, deps, outs)
             end_marks = output.end(job.id if job.end_marks else None)
+        if failure is not None and not set(job.retry_on).isdisjoint(failure.kinds):
+            return Receipt(
+                failure=failure, seconds=seconds, received=received, end_marks=end_marks, replaced=True
+            )
         written = [path.exists() for path in outs]
         try:
             sent = _bring_out(job, outs, side, copied, failed=failure is not None)

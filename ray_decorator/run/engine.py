@@ -6,7 +6,9 @@ start(call, job) -> window -> cluster.submit -> receipt -> outs home -> Outcome
     outs, value or failure                 outs are pulled; the Outcome
     its node lacks the bundle or content   prepare, and submit again
     the store lost objects                 they are uploaded again, and the job submitted again (twice at most)
-    there is none: the job crashed         its node is asked what the job left; the Outcome has the error
+    its failure is retried                 the job is submitted again, as often as `Retries` allow
+    there is none: the job crashed         its node is asked what the job left; then it is retried as well, or
+                                           the Outcome has the error
     there is none: it was cancelled        the Outcome has a JobCancelledError
     the cluster is lost                    every outcome that is not there yet is the ClusterError
 
@@ -16,23 +18,23 @@ our own, rescues in one of its own each.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, InvalidStateError, wait
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Collection
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from ..cluster.cluster import Cluster
-from ..core import pickling
-from ..core.errors import ClusterError, InputError, JobCancelledError, JobError
+from ..core.errors import ClusterError, JobCancelledError, JobDiedError, JobError
 from ..core.failures import rebuilt
-from ..core.model import Call, Content, Job, Outcome, Receipt
+from ..core.model import Call, Job, Outcome, Receipt
 from ..core.progress import Progress
-from ..store.transfer import Pulled, Snapshot
+from ..core.retries import NO_RETRIES, Retries
 from .daemon_pool import DaemonPool
+from .flights import Flight, Staged, raise_first, settle
+from .landing import Landing, Store
 from .window import Window
 
 log = logging.getLogger(__name__)
@@ -43,49 +45,6 @@ _CANCEL_SECONDS = 3.0
 _LANDING_SECONDS = 30.0
 _TICK = 0.05
 _LEND_SECONDS = 1.0
-
-
-class Store(Protocol):
-    """What the engine asks of the driver's side of the store: see `staging.Staging`."""
-
-    def pull_all(self, wanted: list[tuple[Content, Path]], progress: Progress) -> list[Pulled]: ...
-
-    def pull_aside(self, content: Content, destination: Path, progress: Progress) -> Path: ...
-
-    def reuploads(self, snapshots: Collection[Snapshot]) -> Mapping[str, int]: ...
-
-    def reupload(
-        self,
-        snapshots: Collection[Snapshot],
-        since: Mapping[str, int],
-        missing: tuple[str, ...],
-        progress: Progress,
-    ) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """A job that can be submitted: ``snapshots`` are what it reads from the store, ``sent`` the bytes it took."""
-
-    call: Call
-    job: Job
-    snapshots: tuple[Snapshot, ...] = ()
-    sent: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    """One submission of a job. ``since`` tells which uploads it relies on."""
-
-    staged: Staged
-    func: Any
-    outcome: Future[Outcome]
-    since: Mapping[str, int]
-    reuploads: int = 0
-
-    @property
-    def name(self) -> str:
-        return self.staged.call.name
 
 
 class Engine:
@@ -99,6 +58,7 @@ class Engine:
         restage: Callable[[Staged, str], Staged],
         max_concurrent: int | None = None,
         explain: Callable[[BaseException], None] = lambda error: None,
+        retries: Retries = NO_RETRIES,
     ) -> None:
         """``restage(staged, lacks)`` gives a job's node what it lacked, ``bundle`` or ``content``.
 
@@ -107,6 +67,7 @@ class Engine:
         self._cluster: Cluster | None = cluster
         self._store, self._progress, self._restage = store, progress, restage
         self._explain = explain
+        self._home, self._retries = Landing(store, progress), retries
         self._window = Window(cluster.capacity, max_concurrent)
         self._function: tuple[bytes, Any] | None = None  # the last one, and the reference to it
         self._pending: dict[Future[Outcome], Future[Receipt]] = {}
@@ -123,11 +84,11 @@ class Engine:
         outcome: Future[Outcome] = Future()
         self._progress.expect("running", 1)
         outcome.add_done_callback(self._done)
-        flight = _Flight(staged, func, outcome, self._store.reuploads(staged.snapshots))
+        flight = Flight(staged, func, outcome, self._store.reuploads(staged.snapshots))
         try:
             self._submit(flight)
         except BaseException as exc:
-            _settle(outcome, exc)
+            settle(outcome, exc)
             raise
         return outcome
 
@@ -150,9 +111,9 @@ class Engine:
                 break
             # the last ones are landing, or start anew
             flying = wait(flying, timeout=_TICK, return_when=FIRST_EXCEPTION).not_done
-            _raise_first(outcomes)
+            raise_first(outcomes)
         wait(flying, return_when=FIRST_EXCEPTION)
-        _raise_first(outcomes)
+        raise_first(outcomes)
 
     def stop(self, outcomes: Collection[Future[Outcome]]) -> None:
         """Cancel these jobs, kill those that do not heed it; what has finished meanwhile still comes home.
@@ -183,7 +144,7 @@ class Engine:
         self._window.fail(error)
         for outcome, has_answered in flying.items():
             if not has_answered:
-                _settle(outcome, error)
+                settle(outcome, error)
 
     def close(self) -> None:
         """No job is started any more; what has not come back is given up."""
@@ -193,7 +154,7 @@ class Engine:
         with self._lock:
             left = list(self._pending)
         for outcome in left:
-            _settle(outcome, error)
+            settle(outcome, error)
 
     def _reference(self, call: Call) -> Any:
         """A reference to the pickled function, which travels once however many jobs of a batch use it."""
@@ -211,51 +172,54 @@ class Engine:
                 raise self._error or ClusterError("there is no cluster any more")
             return self._cluster
 
-    def _submit(self, flight: _Flight) -> None:
-        pending = self._living().submit(flight.func, flight.staged.job)
+    def _submit(self, flight: Flight) -> None:
+        pending = self._living().submit(flight.func, self._job(flight))
         with self._lock:
             self._pending[flight.outcome] = pending
             error, stopping = self._error, flight.outcome in self._stopping
         if error is not None:  # it was lost while the job was submitted
-            _settle(flight.outcome, error)
+            flight.settle(error)
         elif stopping:  # as above: nobody had it to cancel
             self._living().cancel(pending, force=True)
-        pending.add_done_callback(lambda done: self._landing.submit(lambda: self._land(flight, done)))
+        pending.add_done_callback(
+            lambda done: self._landing.submit(lambda: flight.do(lambda: self._land(flight, done)))
+        )
 
-    def _land(self, flight: _Flight, done: Future[Receipt]) -> None:
+    def _job(self, flight: Flight) -> Job:
+        return self._retries.job(flight.staged.job, flight.attempt)
+
+    def _land(self, flight: Flight, done: Future[Receipt]) -> None:
         """A receipt, or the news that there will be none, becomes an outcome, or another flight."""
         if flight.outcome.done():  # given up meanwhile: it comes too late
             return
-        try:
-            error = done.exception()
-            if error is None:
-                self._take(flight, done.result())
-            elif isinstance(error, JobCancelledError) or self._is_stopping(flight):
-                self._finish(flight, Receipt(), _cancelled(flight, error))
-            else:
-                threading.Thread(target=self._rescue, args=(flight, error), daemon=True).start()
-        except ClusterError as exc:  # lost meanwhile: the run's error
-            _settle(flight.outcome, exc)
-        except Exception as exc:  # whatever it is, it is this call's, and the others go on
-            _settle(flight.outcome, Outcome(flight.name, error=exc))
+        error = done.exception()
+        if error is None:
+            self._take(flight, done.result())
+        elif isinstance(error, JobCancelledError) or self._is_stopping(flight):
+            self._finish(flight, Receipt(), flight.cancelled(error))
+        else:
+            threading.Thread(target=self._rescue, args=(flight, error), daemon=True).start()
 
-    def _take(self, flight: _Flight, receipt: Receipt) -> None:
+    def _take(self, flight: Flight, receipt: Receipt) -> None:
         error = rebuilt(receipt.failure) if receipt.failure is not None else None
         if error is not None:
             self._explain(error)
         stopping = self._is_stopping(flight)
-        if stopping and (isinstance(error, KeyboardInterrupt) or receipt.lacks or receipt.missing):
-            self._finish(flight, receipt, _cancelled(flight, error))  # so Ray cancels what runs
+        begins_anew = receipt.lacks or receipt.missing or receipt.replaced
+        if stopping and (isinstance(error, KeyboardInterrupt) or begins_anew):
+            self._finish(flight, receipt, flight.cancelled(error))  # so Ray cancels what runs
         elif receipt.fatal and error is not None:
-            _settle(flight.outcome, error)
+            flight.settle(error)
         elif receipt.lacks:
             self._submit(replace(flight, staged=self._restage(flight.staged, receipt.lacks)))
         elif receipt.missing:
             self._upload_again(flight, receipt.missing)
+        elif receipt.replaced and error is not None:
+            self._again(flight, error)
         else:
             self._finish(flight, receipt, error)
 
-    def _upload_again(self, flight: _Flight, missing: tuple[str, ...]) -> None:
+    def _upload_again(self, flight: Flight, missing: tuple[str, ...]) -> None:
         if flight.reuploads >= _MOST_REUPLOADS:
             raise JobError(
                 f"{flight.name}: the store lost objects again right after they were uploaded "
@@ -266,60 +230,35 @@ class Engine:
         since = self._store.reuploads(snapshots)
         self._submit(replace(flight, since=since, reuploads=flight.reuploads + 1))
 
-    def _rescue(self, flight: _Flight, error: BaseException) -> None:
+    def _rescue(self, flight: Flight, error: BaseException) -> None:
         """A job that crashed has sent nothing; its node may still have what comes home in any case."""
         receipt: Receipt | None = None
+        again = isinstance(error, JobDiedError) and self._retries.another(flight.attempt)
         with self._lock:
             cluster = self._cluster
         if cluster is not None:
             try:
-                receipt = cluster.rescue(flight.staged.job)
+                receipt = cluster.rescue(replace(self._job(flight), replaced=again))
             except Exception as exc:
                 log.warning("%s: could not look for what it left: %s", flight.name, exc)
-        self._landing.submit(lambda: self._finish_safely(flight, receipt or Receipt(), error))
+        end = self._again if again else partial(self._finish, receipt=receipt or Receipt())
+        self._landing.submit(lambda: flight.do(lambda: end(flight, error=error)))
 
-    def _finish_safely(self, flight: _Flight, receipt: Receipt, error: BaseException) -> None:
-        try:
-            self._finish(flight, receipt, error)
-        except Exception as exc:
-            _settle(flight.outcome, Outcome(flight.name, error=exc))
+    def _again(self, flight: Flight, error: BaseException) -> None:
+        """The next attempt, unless the job was cancelled meanwhile."""
+        if self._is_stopping(flight):
+            self._finish(flight, Receipt(), flight.cancelled(error))
+            return
+        log.warning("%s", self._retries.next_one(flight.name, flight.attempt, error))
+        self._submit(replace(flight, attempt=flight.attempt + 1))
 
-    def _finish(self, flight: _Flight, receipt: Receipt, error: BaseException | None) -> None:
-        received, error = self._bring_home(flight, receipt, error)
-        for key in receipt.unwritten:
-            log.warning("%s: output %r was not produced", flight.name, key)
-        value = None
-        if error is None and receipt.value is not None:
-            value = pickling.loads(receipt.value)
-        sent = flight.staged.sent
-        outcome = Outcome(flight.name, value, error, receipt.seconds, sent, received, receipt.node)
-        _settle(flight.outcome, outcome)
+    def _finish(self, flight: Flight, receipt: Receipt, error: BaseException | None) -> None:
+        staged = flight.staged
+        if error is not None:
+            error = self._retries.exhausted(error, flight.attempt)
+        flight.settle(self._home.outcome(staged.call, staged.sent, flight.attempt, receipt, error))
 
-    def _bring_home(
-        self, flight: _Flight, receipt: Receipt, error: BaseException | None
-    ) -> tuple[int, BaseException | None]:
-        """All outs side by side; one that cannot come keeps none of the others. The job's error is first."""
-        if not receipt.outs:
-            return 0, error
-        targets = flight.staged.call.targets
-        wanted = [(content, targets[index].value) for index, content in receipt.outs.items()]
-        pulled = self._store.pull_all(wanted, self._progress)
-        for index, one in zip(receipt.outs, pulled, strict=True):
-            if one.error is None:
-                continue
-            problem = one.error
-            if isinstance(problem, InputError):
-                aside = self._store.pull_aside(receipt.outs[index], targets[index].value, self._progress)
-                problem = InputError(
-                    f"outs key {targets[index].key!r}: {problem}. What the job wrote is at {aside}"
-                )
-            if error is None:
-                error = problem
-            else:
-                error.add_note(f"What it had written could not be brought home: {problem}")
-        return sum(one.received for one in pulled), error
-
-    def _is_stopping(self, flight: _Flight) -> bool:
+    def _is_stopping(self, flight: Flight) -> bool:
         with self._lock:
             return flight.outcome in self._stopping
 
@@ -329,33 +268,3 @@ class Engine:
             self._stopping.discard(outcome)
         self._window.release()
         self._progress.advance("running", 1)
-
-
-def is_finished(outcome: Future[Outcome]) -> bool:
-    """Whether the job has run to its end, however it ended: it was neither cancelled nor lost."""
-    if not outcome.done() or outcome.exception() is not None:
-        return False
-    return not isinstance(outcome.result().error, JobCancelledError)
-
-
-def _raise_first(outcomes: Collection[Future[Outcome]]) -> None:
-    for outcome in outcomes:
-        if outcome.done():
-            outcome.result()
-
-
-def _settle(outcome: Future[Outcome], result: Outcome | BaseException) -> None:
-    """An outcome is settled once; what comes too late is dropped."""
-    with contextlib.suppress(InvalidStateError):
-        if isinstance(result, Outcome):
-            outcome.set_result(result)
-        else:
-            outcome.set_exception(result)
-
-
-def _cancelled(flight: _Flight, cause: BaseException | None) -> JobCancelledError:
-    if isinstance(cause, JobCancelledError):
-        return cause
-    error = JobCancelledError(f"{flight.name} was cancelled")
-    error.__cause__ = cause
-    return error

@@ -38,7 +38,8 @@ from .batch import Batch
 from .bundle import Bundler
 from .changed_deps import ChangedDeps
 from .claims import Claims
-from .engine import Engine, Staged
+from .engine import Engine
+from .flights import Staged
 from .jobs import JobMaker
 from .shared_progress import SharedProgress
 from .staging import Staging
@@ -239,8 +240,8 @@ class Session:
                 "Ray runs on this machine alone, and data stays where it is; for a cluster set ray_address and "
                 "s3_base_path, or RAY_ADDRESS and RAY_S3_BASE_PATH"
             )
-        limit, explain = self.settings.max_concurrent, self._bundler.explain
-        engine = Engine(cluster, self._staging, self.progress, self._restage, limit, explain)
+        limit, retries, explain = self.settings.max_concurrent, self.settings.retries, self._bundler.explain
+        engine = Engine(cluster, self._staging, self.progress, self._restage, limit, explain, retries)
         self._cluster, self._mark = cluster, connection_mark() or ""
         self._watch = Watch(self.settings.ray_address, lambda error: self._lost(engine, error))
         if cluster.reaches_out():
@@ -275,7 +276,7 @@ class Session:
 
     def _maker(self) -> JobMaker:
         # a second attempt must not find the first one's files: no directory of the driver's then
-        in_place = not self.settings.ray_remote_kwargs.get("max_retries")
+        in_place = self.settings.retries.most == 0
         return JobMaker(self._start, driver.project_paths(), self.settings.store_is_default, in_place)
 
     def _pushed(self, calls: Sequence[Call], found: dict[str, Snapshot]) -> list[Staged]:

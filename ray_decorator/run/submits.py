@@ -13,7 +13,7 @@ from ..cluster.ray_api import in_ray_task
 from ..core.errors import ClusterError, InputError
 from ..core.model import Call, Outcome
 from .claims import release_with
-from .engine import Staged
+from .flights import Staged
 from .submitted import Submitted
 
 if TYPE_CHECKING:

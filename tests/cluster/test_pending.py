@@ -9,11 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray.exceptions as faults
 
 from ray_decorator.cluster import printed
 from ray_decorator.cluster.pending import Pending
 from ray_decorator.cluster.printed import Printed
-from ray_decorator.core.errors import JobError
+from ray_decorator.core.errors import JobDiedError, JobError
 from ray_decorator.core.model import Job, Receipt
 
 JOB = Job("a1", "#0 x=1", b"", (), (), False, "/", (), os.getuid())
@@ -21,7 +22,7 @@ JOB = Job("a1", "#0 x=1", b"", (), (), False, "/", (), os.getuid())
 
 def replied(marks: Printed | None, reply: bytes) -> Future[Receipt]:
     answer: Future[Any] = Future()
-    pending = Pending(SimpleNamespace(future=lambda: answer), JOB, 0, marks)
+    pending = Pending(SimpleNamespace(future=lambda: answer), JOB, marks, is_final=True)
     answer.set_result(reply)
     return pending
 
@@ -47,3 +48,25 @@ def test_a_silent_job_waits_for_nothing() -> None:
 def test_a_reply_that_cannot_be_read_is_the_jobs_error() -> None:
     error = replied(None, b"no pickle").exception(0)
     assert isinstance(error, JobError) and str(error).startswith("#0 x=1 has ended, but: A node's reply")
+
+
+@pytest.mark.parametrize("is_final", [True, False])
+@pytest.mark.parametrize(
+    ("fault", "said", "cure"),
+    [
+        (faults.WorkerCrashedError(), "crashed: its process died without", "max_retries to run it again"),
+        (faults.NodeDiedError("node"), "lost its node", "max_retries to run it again elsewhere"),
+        (faults.OutOfMemoryError("oom"), "ran out of memory: Ray killed it", None),
+    ],
+    ids=["crash", "node", "memory"],
+)
+def test_a_job_that_died_may_be_run_again(
+    fault: Exception, said: str, cure: str | None, is_final: bool
+) -> None:
+    answer: Future[Any] = Future()
+    pending = Pending(SimpleNamespace(future=lambda: answer), JOB, None, is_final=is_final)
+    answer.set_exception(fault)
+    error = pending.exception(0)
+    assert type(error) is JobDiedError and str(error).startswith(f"#0 x=1 {said}")
+    assert cure is None or str(error).endswith(f"Set ray_remote_kwargs.{cure}") is is_final
+    assert error.__cause__ is fault

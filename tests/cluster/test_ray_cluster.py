@@ -19,16 +19,16 @@ import pytest
 
 from ray_decorator.cluster.cluster import Cluster
 from ray_decorator.cluster.ray_cluster import RayCluster, check_options, connection_mark
-from ray_decorator.core.errors import ClusterError, InputError, JobCancelledError, JobError
+from ray_decorator.core.errors import ClusterError, InputError, JobCancelledError, JobDiedError, JobError
 from ray_decorator.core.failures import rebuilt
 from ray_decorator.core.model import Job, Location, Out, Receipt
-from ray_decorator.core.settings import Settings
+from ray_decorator.core.settings import Options, Settings
 
 SECONDS = 60.0
 
 
 def settings(**more: Any) -> Settings:
-    return Settings("local", "file:///x", False, ray_remote_kwargs=more)
+    return Options(ray_address="local", s3_base_path="file:///x", ray_remote_kwargs=more).resolve()
 
 
 @pytest.fixture
@@ -60,9 +60,24 @@ def test_a_value_and_an_exception(cluster: Cluster) -> None:
 def test_a_crash_is_a_job_error_that_says_how_to_retry(cluster: Cluster) -> None:
     crashed = submitted(cluster, lambda payload, paths: os.kill(os.getpid(), signal.SIGKILL), job("#3 x=1"))
     error = crashed.exception(SECONDS)
-    assert type(error) is JobError
+    assert type(error) is JobDiedError
     assert str(error).startswith("#3 x=1 crashed: its process died without reporting an error")
     assert str(error).endswith("Set ray_remote_kwargs.max_retries to run it again")
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_ray_itself_runs_nothing_again(tmp_path: Path) -> None:
+    cluster = made(tmp_path, max_retries=3, retry_exceptions=True)
+    runs = tmp_path / "runs"
+
+    def dies(payload: bytes, paths: Any) -> None:
+        with open(runs, "a") as file:
+            file.write(os.environ["RAY_S3_ATTEMPT"])
+        os._exit(1)
+
+    error = submitted(cluster, dies, job("#3", attempt=2)).exception(SECONDS)
+    assert type(error) is JobDiedError and str(error).endswith("(killed, os._exit or a segmentation fault)")
+    assert runs.read_text() == "2"
 
 
 def test_what_a_crashed_job_left_is_found_once(cluster: Cluster, tmp_path: Path) -> None:
@@ -83,7 +98,7 @@ def test_a_cancelled_job(cluster: Cluster, tmp_path: Path) -> None:
     _await(started)
     cluster.cancel(pending, force=True)
     error = pending.exception(SECONDS)
-    assert isinstance(error, (JobCancelledError, JobError)) and str(error).startswith("#1 ")
+    assert isinstance(error, (JobCancelledError, JobDiedError, JobError)) and str(error).startswith("#1 ")
     cluster.cancel(pending, force=True)  # it has ended: nothing to do
 
 
@@ -111,7 +126,6 @@ def test_what_no_node_can_give_is_refused(tmp_path: Path) -> None:
             "^ray_remote_kwargs may not set name, num_returns: each job has its own",
         ),
         ({"num_cpu": 1}, "^ray_remote_kwargs are not accepted by ray.remote: "),
-        ({"max_retries": "many"}, "^ray_remote_kwargs are not accepted by ray.remote: "),
     ],
 )
 def test_options_that_ray_does_not_take_are_refused_without_a_connection(
@@ -143,7 +157,7 @@ import ray
 from ray_decorator.cluster.ray_cluster import RayCluster
 from ray_decorator.core.errors import InputError
 from ray_decorator.core.model import Bundle, Location
-from ray_decorator.core.settings import Settings
+from ray_decorator.core.settings import Options, Settings
 
 ray.init(sys.argv[1], logging_level="ERROR")
 here = Path.cwd().as_uri()

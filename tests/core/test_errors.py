@@ -14,6 +14,7 @@ from ray_decorator.core.errors import (
     CorruptObjectError,
     InputError,
     JobCancelledError,
+    JobDiedError,
     JobError,
     Missing,
     MissingDepError,
@@ -46,6 +47,7 @@ from ray_decorator.core.errors import (
         (PackagesError, (ClusterError,)),
         (PicklingError, (TypeError,)),
         (JobError, (RuntimeError,)),
+        (JobDiedError, (JobError,)),
         (JobCancelledError, (JobError,)),
     ],
 )

@@ -44,6 +44,13 @@ def test_in_a_file_no_line_is_too_long(capsys: pytest.CaptureFixture[str]) -> No
     assert directory in err
 
 
+def test_attempts_are_shown_where_there_was_more_than_one(capsys: pytest.CaptureFixture[str]) -> None:
+    show([replace(ROWS[0], attempts=3), ROWS[1]])
+    head, first, second, _ = capsys.readouterr().err.splitlines()
+    assert head.split()[-2:] == ["attempts", "directory"]
+    assert (first.split()[-2], second.split()[-2]) == ("3", "1")
+
+
 LONG = replace(ROWS[0], overrides="first=1 items=[" + "7," * 30_000 + "7] last=2")
 
 

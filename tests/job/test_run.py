@@ -109,6 +109,39 @@ def test_an_exception_is_data_and_outs_stay_behind_but_for_the_workspace(where: 
     assert receipt.unwritten == ()
 
 
+@pytest.mark.parametrize("retry_on", [("builtins.LookupError",), (f"{__name__}.Gone",)])
+def test_of_an_attempt_that_is_replaced_nothing_comes_home(
+    where: Location, tmp_path: Path, retry_on: tuple[str, ...]
+) -> None:
+    def work(payload: bytes, paths: Paths) -> Any:
+        Path(paths.outs[0]).write_text("half a model")
+        (Path(paths.workspace or "") / "train.log").write_text("it failed")
+        raise Gone("no such key")
+
+    places = {name: home_of(tmp_path / name) for name in ("model", "run")}
+    outs = (
+        Out("o", "model", home=places["model"]),
+        Out("w", "run", directory=True, on_failure=True, home=places["run"]),
+    )
+    one = job(outs=outs, has_workspace=True, retry_on=retry_on)
+    receipt = run(work, one, where, at_home=True)
+    assert receipt.replaced and receipt.failure is not None and receipt.outs == {}
+    assert not any((tmp_path / name).exists() for name in places) and not job_root("j").exists()
+    last = run(work, replace(one, retry_on=()), where, at_home=True)
+    assert not last.replaced and (tmp_path / "run/train.log").exists()
+
+
+class Gone(KeyError):
+    pass
+
+
+def test_a_job_knows_which_attempt_it_is(where: Location) -> None:
+    for attempt in (1, 3):
+        receipt = run(lambda payload, paths: os.environ["RAY_S3_ATTEMPT"], job(attempt=attempt), where)
+        assert pickle.loads(receipt.value or b"") == str(attempt)
+    assert "RAY_S3_ATTEMPT" not in os.environ
+
+
 def test_sys_exit_is_data_too(where: Location) -> None:
     receipt = run(lambda payload, paths: sys.exit(0), job(), where)
     assert receipt.failure is not None and receipt.failure.summary == "SystemExit: 0"
@@ -190,8 +223,9 @@ class TestRescue:
     def test_a_node_that_never_saw_the_job_answers_nothing(self, where: Location) -> None:
         assert served(lambda payload, paths: None, job(), where, verb="rescue") is None
 
-    def test_what_a_crashed_job_left_comes_home_but_for_its_outs(
-        self, where: Location, shop: Store, hashes: HashCache, tmp_path: Path
+    @pytest.mark.parametrize("replaced", [False, True])
+    def test_what_a_crashed_job_left_comes_home_but_for_its_outs_or_if_it_is_replaced(
+        self, where: Location, shop: Store, hashes: HashCache, tmp_path: Path, replaced: bool
     ) -> None:
         def work(payload: bytes, paths: Paths) -> Any:
             Path(paths.outs[0]).write_text("half")
@@ -208,6 +242,12 @@ class TestRescue:
             "serve_job('run', func, job, where, None, 'a node', at_home=False)"
         )
         assert subprocess.run([sys.executable, "-c", crash, str(request)], timeout=120).returncode == 9
+        if replaced:
+            assert served(work, replace(one, replaced=True), where, verb="rescue") == Receipt(
+                node="this node"
+            )
+            assert not job_root("j").exists()
+            return
         receipt = served(work, one, where, verb="rescue")
         assert receipt is not None and list(receipt.outs) == [1]
         pull(receipt.outs[1], tmp_path / "home", shop, hashes, NoProgress())

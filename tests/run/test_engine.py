@@ -15,15 +15,18 @@ from ray_decorator.core.errors import (
     ClusterError,
     InputError,
     JobCancelledError,
+    JobDiedError,
     JobError,
     MissingObjectError,
     PackagesError,
 )
 from ray_decorator.core.failures import failure_of
-from ray_decorator.core.model import Content, Outcome, Receipt
+from ray_decorator.core.model import Content, Job, Outcome, Receipt
 from ray_decorator.core.progress import NoProgress
+from ray_decorator.core.retries import Retries
 from ray_decorator.run import engine as module
-from ray_decorator.run.engine import Engine, Staged, is_finished
+from ray_decorator.run.engine import Engine
+from ray_decorator.run.flights import Staged, is_finished
 from ray_decorator.run.jobs import JobMaker
 
 OUTS = {0: Content("0" * 32, 3, 1), 1: Content("1" * 32 + ".dir", 3, 1)}
@@ -395,3 +398,156 @@ def test_what_only_the_driver_knows_is_added_to_a_jobs_error(
     assert isinstance(error, ModuleNotFoundError) and error.name == "m"
     assert error.__notes__ == ["it is at home"]
     engine.close()
+
+
+class TestRetries:
+    @pytest.fixture(autouse=True)
+    def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "_CANCEL_SECONDS", 0.05)
+
+    @pytest.fixture
+    def engine(self, cluster: FakeCluster, store: FakeStore) -> Iterator[Engine]:
+        retries = Retries(2, ("builtins.OSError",))
+        made = Engine(cluster, store, NoProgress(), lambda staged, lacks: staged, retries=retries)
+        yield made
+        made.close()
+
+    @staticmethod
+    def raised(error: Exception, *, replaced: bool = True) -> Receipt:
+        return Receipt(failure=failure_of(error), replaced=replaced)
+
+    def test_one_counter_for_all_causes(
+        self,
+        engine: Engine,
+        cluster: FakeCluster,
+        staged: Callable[[str], Staged],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        future = engine.start(staged("a"))
+        cluster.await_jobs(1)[0].set_exception(JobDiedError("a crashed: it was killed"))
+        cluster.await_jobs(2)[1].set_result(self.raised(ConnectionError("reset")))
+        cluster.await_jobs(3)[2].set_result(value("done"))
+        outcome = outcome_of(future)
+        assert (outcome.value, outcome.attempts) == ("done", 3)
+        jobs = [job for job, _ in cluster.jobs]
+        assert [job.attempt for job in jobs] == [1, 2, 3] and len({job.id for job in jobs}) == 3
+        assert [job.retry_on for job in jobs] == [("builtins.OSError",), ("builtins.OSError",), ()]
+        assert caplog.messages == [
+            "a: attempt 1 of 3 failed, and is replaced by another one (crashed: it was killed)",
+            "a: attempt 2 of 3 failed, and is replaced by another one (ConnectionError: reset)",
+        ]
+        assert [(job.id, job.replaced) for job in cluster.rescued] == [(jobs[0].id, True)]
+
+    def test_the_last_one_is_rescued_and_its_error_says_how_many_there_were(
+        self, engine: Engine, cluster: FakeCluster, store: FakeStore, staged: Callable[[str], Staged]
+    ) -> None:
+        cluster.left["a"] = Receipt(outs={1: OUTS[1]})
+        cluster.on_submit = lambda job, pending: pending.set_exception(JobDiedError("a lost its node"))
+        outcome = outcome_of(engine.start(staged("a")))
+        assert str(outcome.error) == "a lost its node" and outcome.attempts == 3
+        assert outcome.error is not None
+        assert outcome.error.__notes__ == ["This was attempt 3: ray_remote_kwargs.max_retries is 2"]
+        assert [job.replaced for job in cluster.rescued] == [True, True, False]
+        assert len(store.pulled) == 1
+
+    @pytest.mark.parametrize(
+        "end",
+        [
+            JobError("a failed on Ray: its runtime_env"),
+            JobCancelledError("a was cancelled"),
+            ClusterError("gone"),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_what_another_attempt_would_not_mend_is_final(
+        self, engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged], end: Exception
+    ) -> None:
+        future = engine.start(staged("a"))
+        cluster.await_jobs(1)[0].set_exception(end)
+        assert outcome_of(future).error is end
+        assert len(cluster.jobs) == 1
+
+    def test_an_exception_that_is_not_to_be_retried_is_final(
+        self, engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged]
+    ) -> None:
+        future = engine.start(staged("a"))
+        cluster.await_jobs(1)[0].set_result(self.raised(KeyError("x"), replaced=False))
+        assert isinstance(outcome_of(future).error, KeyError)
+        assert len(cluster.jobs) == 1
+
+    def test_what_a_node_lacks_and_the_store_lost_is_no_attempt(
+        self, engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged]
+    ) -> None:
+        future = engine.start(staged("a"))
+        cluster.await_jobs(1)[0].set_exception(JobDiedError("a crashed"))
+        cluster.await_jobs(2)[1].set_result(Receipt(lacks="bundle"))
+        cluster.await_jobs(3)[2].set_result(Receipt(missing=("d",)))
+        cluster.await_jobs(4)[3].set_result(value(1))
+        assert outcome_of(future).attempts == 2
+        assert [job.attempt for job, _ in cluster.jobs] == [1, 2, 2, 2]
+
+    def test_without_bound(
+        self, cluster: FakeCluster, store: FakeStore, staged: Callable[[str], Staged]
+    ) -> None:
+        engine = Engine(cluster, store, NoProgress(), lambda one, lacks: one, retries=Retries(None))
+
+        def ends(job: Job, pending: Future[Receipt]) -> None:
+            if job.attempt < 30:
+                pending.set_exception(JobDiedError("a crashed"))
+            else:
+                pending.set_result(value("at last"))
+
+        cluster.on_submit = ends
+        outcome = outcome_of(engine.start(staged("a")))
+        assert (outcome.value, outcome.attempts) == ("at last", 30)
+        engine.close()
+
+    def test_cancelled_between_two_attempts(
+        self, engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged]
+    ) -> None:
+        looking, go_on = threading.Event(), threading.Event()
+        cluster.on_rescue = lambda: looking.set() or (go_on.wait(SECONDS) and None)
+        future = engine.start(staged("a"))
+        cluster.await_jobs(1)[0].set_exception(JobDiedError("a crashed"))
+        assert looking.wait(SECONDS)
+        engine.stop([future])
+        go_on.set()
+        assert isinstance(outcome_of(future).error, JobCancelledError)
+        assert len(cluster.jobs) == 1
+
+    def test_cancelled_while_the_next_one_is_submitted(
+        self, engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged]
+    ) -> None:
+        future = engine.start(staged("a"))
+        cluster.on_submit = lambda job, pending: engine.stop([future]) if job.attempt == 2 else None
+        cluster.await_jobs(1)[0].set_result(self.raised(OSError("disk")))
+        cluster.await_jobs(2)[1].set_exception(JobDiedError("killed"))
+        assert isinstance(outcome_of(future).error, JobCancelledError)
+        assert ("a", True) in cluster.cancelled and len(cluster.jobs) == 2
+
+    def test_a_cancelled_job_that_would_be_retried_is_not(
+        self, engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged]
+    ) -> None:
+        future = engine.start(staged("a"))
+        [pending] = cluster.await_jobs(1)
+        engine.stop([future])
+        pending.set_result(self.raised(OSError("disk")))
+        assert isinstance(outcome_of(future).error, JobCancelledError)
+        assert len(cluster.jobs) == 1
+
+    @pytest.mark.parametrize("how", ["lost", "close"])
+    def test_lost_or_closed_between_two_attempts(
+        self, engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged], how: str
+    ) -> None:
+        looking, go_on = threading.Event(), threading.Event()
+        cluster.on_rescue = lambda: looking.set() or (go_on.wait(SECONDS) and None)
+        future = engine.start(staged("a"))
+        cluster.await_jobs(1)[0].set_exception(JobDiedError("a crashed"))
+        assert looking.wait(SECONDS)
+        if how == "lost":
+            engine.lost(ClusterError("Ray is gone"))
+        else:
+            engine.close()
+        go_on.set()
+        assert isinstance(future.exception(SECONDS), ClusterError)
+        assert len(cluster.jobs) == 1

@@ -25,6 +25,7 @@ class FakeCluster:
     cancelled: list[tuple[str, bool]] = field(default_factory=list)
     prepared: list[Bundle] = field(default_factory=list)
     left: dict[str, Receipt] = field(default_factory=dict)
+    rescued: list[Job] = field(default_factory=list)
     on_submit: Callable[[Job, Future[Receipt]], None] = lambda job, future: None
     on_rescue: Callable[[], None] = lambda: None
     on_lend: Callable[[list[Future[Receipt]], float | None], bool] = lambda pending, seconds: False
@@ -54,8 +55,9 @@ class FakeCluster:
         self.cancelled.append((name, force))
 
     def rescue(self, job: Job) -> Receipt | None:
+        self.rescued.append(job)
         self.on_rescue()
-        return self.left.get(job.name)
+        return None if job.replaced else self.left.get(job.name)
 
     def prepare(self, bundle: Bundle) -> None:
         self.prepared.append(bundle)
