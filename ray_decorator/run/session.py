@@ -34,6 +34,7 @@ from ..core.progress import Progress
 from ..core.settings import Settings
 from ..project import driver
 from ..store.transfer import Snapshot
+from . import interrupts
 from .batch import Batch
 from .bundle import Bundler
 from .changed_deps import ChangedDeps
@@ -110,7 +111,7 @@ class Session:
         with self._lock:
             self._runs += 1
         try:
-            with self.progress.shown():
+            with self.progress.shown(), interrupts.stop_the_run():
                 return Batch(self, on_done).run(calls)
         finally:
             with self._lock:
@@ -252,6 +253,7 @@ class Session:
         doing = self.connection.doing
         with contextlib.nullcontext() if doing is None else self.progress.doing(doing):
             self.connection.wait()
+        interrupts.renew()
 
     def _lost(self, engine: Engine, error: ClusterError) -> None:
         self._error = error

@@ -1,6 +1,7 @@
 """The sessions of this process: one for all calls with the same settings, closed when the program ends.
 
-Ctrl-C cancels what was submitted: a program that ends by it does not wait for jobs that nobody wants any more.
+Ctrl-C, SIGTERM and SIGHUP cancel what was submitted: a program that ends by them does not wait for jobs that nobody
+wants any more.
 """
 
 from __future__ import annotations
@@ -8,15 +9,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import signal
 import sys
 import threading
-from types import FrameType
 
 from ..core import at_exit
 from ..core.errors import InputError
 from ..core.settings import Settings
 from ..project import driver
+from . import interrupts
 from .session import Session, ShowProgress
 
 _sessions: dict[tuple[str, str, str], Session] = {}
@@ -58,12 +58,9 @@ def refuse_to_nest() -> None:
 
 
 def cancel_on_interrupt() -> None:
-    """From now on, Ctrl-C cancels what was submitted, and then does what it does. For the main thread."""
+    """From now on, Ctrl-C (SIGTERM, SIGHUP) cancels what was submitted, and then does what it does."""
     _interrupted.clear()  # what is submitted from now on is wanted
-    if threading.current_thread() is not threading.main_thread():
-        return
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a handler of the program's own stays
-        signal.signal(signal.SIGINT, _on_interrupt)
+    interrupts.install(_on_interrupt)
 
 
 def close_all() -> None:
@@ -91,11 +88,10 @@ def _prepare_the_end() -> None:
     os.register_at_fork(after_in_child=_sessions.clear)  # a child has none of their threads
 
 
-def _on_interrupt(number: int, frame: FrameType | None) -> None:
+def _on_interrupt() -> None:
     _interrupted.set()
     for session in list(_sessions.values()):
         threading.Thread(target=session.cancel_submitted, name="ray-s3-interrupt", daemon=True).start()
-    signal.default_int_handler(number, frame)
 
 
 def _ended_by_interrupt() -> bool:

@@ -157,7 +157,12 @@ def test_a_port_that_is_not_rays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("ray_session_address")
-def test_ctrl_c_stops_the_jobs_and_keeps_what_is_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_ctrl_c_stops_the_jobs_and_keeps_what_is_done(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
     body = """Path(cfg.mark, f'{cfg.x}.started').write_text(str(os.getpid()))
     Path(cfg.out).parent.mkdir(exist_ok=True)
     Path(cfg.out).write_text('done')
@@ -174,9 +179,9 @@ def test_ctrl_c_stops_the_jobs_and_keeps_what_is_done(tmp_path: Path) -> None:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.1)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output = ended(process, 60)
-    assert process.returncode == 130, output
+    assert process.returncode == code, output
     assert (tmp_path / "outs/1.txt").read_text() == "done"
     assert re.search(r"^\s*0 .* COMPLETED", output, re.M), output
     assert re.search(r"^\s*1 .* CANCELLED", output, re.M), output
@@ -186,6 +191,29 @@ def test_ctrl_c_stops_the_jobs_and_keeps_what_is_done(tmp_path: Path) -> None:
         pid = int(mark.read_text())
         stat = Path(f"/proc/{pid}/cmdline")
         assert not stat.exists() or b"x=" not in stat.read_bytes()
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_the_third_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
+    body = """Path(cfg.mark).touch()
+    while True:  # heeds nothing but the end of its process
+        try:
+            time.sleep(300)
+        except KeyboardInterrupt:
+            pass"""
+    process = start(write_app(tmp_path, body), "+x=1", f"+mark={tmp_path / 'started'}")
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "started").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    output = ended(process, 20)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output and "Fatal" not in output
+    assert output.endswith("Left at once: jobs may still be running, and what they wrote is not here.\n")
 
 
 @pytest.mark.usefixtures("ray_session_address")

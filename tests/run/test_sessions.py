@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -118,18 +117,6 @@ def test_an_interrupt_while_one_is_waited_for_cancels_the_others() -> None:
     first.on_close = interrupted
     sessions.close_all()
     assert (first.closed, second.closed) == ([False], [True])
-
-
-def test_a_handler_of_the_programs_own_stays() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        sessions.cancel_on_interrupt()
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        sessions.cancel_on_interrupt()
-        assert signal.getsignal(signal.SIGINT) is sessions._on_interrupt
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def test_a_forked_child_has_no_sessions() -> None:
