@@ -173,6 +173,7 @@ except InputError as exc:
 """
 
 
+@pytest.mark.cluster
 def test_with_no_store_a_node_that_joins_from_elsewhere_is_refused(tmp_path: Path) -> None:
     with cluster_bed.start(workers=0, isolated=True) as bed:
         with subprocess.Popen(

@@ -6,7 +6,10 @@ import re
 import textwrap
 from itertools import pairwise
 
+import pytest
 from terminal import UNTIL_DRAWN, Session, run
+
+pytestmark = pytest.mark.app
 
 LIVE = f"""
 {UNTIL_DRAWN}

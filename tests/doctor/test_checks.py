@@ -190,6 +190,7 @@ def test_options_that_no_job_can_have(
     assert f"ray_remote_kwargs {message}" in said.found["job resources"][1]
 
 
+@pytest.mark.cluster
 def test_what_jobs_ask_for_and_an_autoscaler_can_add(rclone: servers.Server, project: Path) -> None:
     types = {"gpu_worker": {"CPU": 2, "GPU": 1}}
     with cluster_bed.start(workers=0, isolated=False, node_types=types) as scaling:

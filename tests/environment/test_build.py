@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from package_index import REPOSITORY, Index, Node, answer, asking, make_venv, make_wheel, serve
 
 from ray_decorator.environment import build
 from ray_decorator.environment.inventory import platform_name
+
+pytestmark = pytest.mark.app
 
 _STANDARD_LIBRARY_ALONE = (
     ".core", ".core.errors", ".core.model", ".environment", ".environment.build", ".environment.inventory",

@@ -153,6 +153,7 @@ def test_a_wheel_from_this_machine_travels_as_its_files(driver: Driver, tmp_path
     assert not [name for name in delta["files"] if "__pycache__" in name or name.startswith("..")]
 
 
+@pytest.mark.app
 def test_a_directory_and_a_checkout_travel_as_their_files(driver: Driver, tmp_path: Path) -> None:
     checkout = make_project(tmp_path / "checkout", "fromgit")
     for command in (
@@ -169,6 +170,7 @@ def test_a_directory_and_a_checkout_travel_as_their_files(driver: Driver, tmp_pa
         assert {f"{name}/__init__.py", f"{name}_alone.py"} <= set(shown["local"][name]["files"])
 
 
+@pytest.mark.app
 def test_an_editable_one_travels_as_code_and_takes_its_metadata_along(driver: Driver, tmp_path: Path) -> None:
     project = make_project(tmp_path / "project", "mine")
     driver.install("-e", project)

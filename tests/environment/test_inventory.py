@@ -43,6 +43,7 @@ def test_what_is_lacking_is_compared_by_normalised_name_and_by_version(
     assert inventory.lacking(wanted) == {"old": "2.1", "gone": "1.0", "half": "1.0"}
 
 
+@pytest.mark.app
 def test_what_jobs_need_is_what_the_nodes_side_imports(node: Node) -> None:
     def lacks(*names: str, module: str) -> list[str]:
         pins = [f"{name}=={metadata.version(name)}" for name in names]

@@ -94,6 +94,7 @@ def key() -> str | None:
     return found.get_frozen_credentials().access_key if found else None
 
 
+@pytest.mark.app
 @pytest.mark.parametrize("kind", ["rclone", "moto"])
 def test_a_jobs_child_is_the_driver(
     request: pytest.FixtureRequest, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -150,6 +151,7 @@ def test_a_client_that_a_module_keeps_is_good_in_the_next_job(
     assert run(second, ends) == ["bucket"]
 
 
+@pytest.mark.app
 def test_new_credentials_are_asked_for(
     issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ def imported(source: str, cwd: Path) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.app
 @pytest.mark.parametrize("source", [DISCOVERY, APP], ids=["discovery", "app"])
 def test_an_app_that_does_not_use_the_plugin_imports_nothing_heavy(source: str, tmp_path: Path) -> None:
     found = imported(source, tmp_path)

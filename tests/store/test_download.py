@@ -26,7 +26,7 @@ def md5(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("unseen", [False, True])
-@pytest.mark.parametrize("size", [100, 2 * MIB, 20 * MIB])
+@pytest.mark.parametrize("size", [100, 2 * MIB, 9 * MIB])
 def test_files_are_made_with_their_modes(store: Store, tmp_path: Path, size: int, unseen: bool) -> None:
     data = os.urandom(MIB) * (size // MIB) or os.urandom(size)
     key = object_key(md5(data))
@@ -42,7 +42,7 @@ def test_files_are_made_with_their_modes(store: Store, tmp_path: Path, size: int
 
 
 @pytest.mark.parametrize("unseen", [False, True])
-@pytest.mark.parametrize("size", [100, 2 * MIB, 20 * MIB])
+@pytest.mark.parametrize("size", [100, 2 * MIB, 9 * MIB])
 def test_of_a_corrupt_object_nothing_remains(store: Store, tmp_path: Path, size: int, unseen: bool) -> None:
     home = tree(tmp_path / "home", {})
     data = b"x" * size
@@ -62,8 +62,15 @@ def test_all_that_is_missing_is_named_and_the_rest_comes(store: Store, tmp_path:
     assert read(home) == {digests[0]: b"there"}
 
 
+@pytest.fixture
+def ranged_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read in ranges what is larger than 16 MiB."""
+    monkeypatch.setattr("ray_decorator.store.download._RANGED", 16 * MIB)
+
+
 class TestVerified:
-    @pytest.mark.parametrize("size", [1000, 20 * MIB, 70 * MIB])
+    @pytest.mark.usefixtures("ranged_soon")
+    @pytest.mark.parametrize("size", [1000, 9 * MIB, 17 * MIB])
     def test_a_corrupt_object_is_named_and_nothing_is_in_place(
         self, store: Store, tmp_path: Path, hashes: HashCache, size: int
     ) -> None:

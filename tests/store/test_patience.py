@@ -54,11 +54,14 @@ def test_what_is_no_passing_trouble_is_told_at_once() -> None:
     assert is_passing(StoreUnreachableError("nobody")) and not is_passing(StoreError("in another region"))
 
 
-def test_the_wait_and_its_end_are_told_once_for_all_threads(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_wait_and_its_end_are_told_once_for_all_threads(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray_decorator.store.patience._QUIET", 0.4)
     waiting, since = Patience("s3://there", 20), time.monotonic()
 
     def down_for_a_while() -> str:
-        if time.monotonic() - since < 4:
+        if time.monotonic() - since < 1:
             raise StoreUnreachableError("nobody answers\nmore of it")
         return "up"
 
@@ -121,7 +124,7 @@ def test_a_store_that_is_down_for_some_seconds_is_waited_for(
     def down(verb: str, path: str) -> servers.Fault | None:
         if verb == stage:
             first.append(time.monotonic())
-        return "503" if first and time.monotonic() - first[0] < 8 else None
+        return "503" if first and time.monotonic() - first[0] < 2 else None
 
     with servers.counting(server, fault=down) as (proxy, _):
         moved(s3_store(proxy, monkeypatch), there, tmp_path / "home", hashes)

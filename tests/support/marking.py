@@ -1,4 +1,4 @@
-"""What a test needs, told by the fixtures that it uses and the folder that it is in.
+"""What a test needs, told by the fixtures that it uses, the folder that it is in, and its own markers.
 
 With pytest-xdist, the tests that share something expensive run in one worker, which has it once. All clusters are in
 one of them: two heads of Ray on one machine take the same ports for their clients at the same moment.
@@ -33,7 +33,7 @@ def mark(items: Iterable[pytest.Item]) -> None:
         folder = _FOLDERS.get(item.path.parent.name)
         if folder is not None:
             item.add_marker(folder)
-        if "cluster" in (folder, *(_NEEDS[name] for name in used)):
+        if item.get_closest_marker("cluster") is not None:
             item.add_marker(pytest.mark.xdist_group("cluster"))
         elif used:
             item.add_marker(pytest.mark.xdist_group(used[0].removesuffix("_address")))
