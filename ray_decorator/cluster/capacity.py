@@ -38,11 +38,12 @@ def awaited(options: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> s
     ``nodes`` are the living ones, as ``ray.nodes()`` describes them. Raises ClusterError where neither one
     of them nor one that an autoscaler can add will ever serve them.
     """
-    wanted, labels = _resources(options), options.get("label_selector") or {}
-    if not nodes or any(_fits(wanted, node["Resources"]) and _labelled(labels, node) for node in nodes):
-        return None
+    wanted, (labels, *others) = _resources(options), _selectors(options)
+    for one in (labels, *others):
+        if not nodes or any(_fits(wanted, node["Resources"]) and _labelled(one, node) for node in nodes):
+            return None
     offered = node_types()
-    fitting = [kind for kind in offered if _could_serve(kind, wanted, labels)]
+    fitting = [kind for kind in offered if any(_could_serve(kind, wanted, one) for one in (labels, *others))]
     if not fitting:
         raise ClusterError(_never(wanted, labels, nodes, offered))
     return _waiting(wanted, labels, nodes, fitting)
@@ -119,6 +120,12 @@ def _resources(options: Mapping[str, Any]) -> dict[str, float]:
     if accelerator := options.get("accelerator_type"):
         named[f"accelerator_type:{accelerator}"] = 0.001  # how Ray itself asks for it
     return {k: float(v) for k, v in {**named, **(options.get("resources") or {})}.items() if v}
+
+
+def _selectors(options: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    """The labels that a job's node is to have: those that it would rather have, then each that will do."""
+    fallbacks = [one.get("label_selector") for one in options.get("fallback_strategy") or ()]
+    return [each or {} for each in (options.get("label_selector"), *fallbacks)]
 
 
 def _labelled(labels: Mapping[str, str], node: Mapping[str, Any]) -> bool:

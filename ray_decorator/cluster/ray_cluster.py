@@ -33,7 +33,6 @@ from .ray_api import connection_mark, in_ray_task
 
 log = logging.getLogger(__name__)
 
-_OURS = {"num_returns", "name"}
 _RESCUE_SECONDS = 10.0
 _CAPACITY_HOLDS = 10.0  # seconds
 
@@ -60,8 +59,6 @@ def _options(settings: Settings) -> dict[str, Any]:
 def _task(settings: Settings) -> Any:
     import ray
 
-    if refused := sorted(_OURS & set(settings.ray_remote_kwargs)):
-        raise InputError(f"ray_remote_kwargs may not set {', '.join(refused)}: each job has its own")
     try:
         entry.travel_by_value()
         return ray.remote(**_options(settings))(entry.enter)

@@ -16,9 +16,6 @@ from .errors import InputError, JobCancelledError, JobDiedError, text_of
 from .failures import kinds_of
 from .model import Job
 
-OPTIONS = ("max_retries", "retry_exceptions")
-"""The options of ``ray.remote`` that are read here, and that Ray does not get."""
-
 
 @dataclass(frozen=True, slots=True)
 class Retries:

@@ -9,7 +9,8 @@ from typing import Any, TypedDict
 
 from .directories import cache_home
 from .errors import InputError
-from .retries import NO_RETRIES, OPTIONS, Retries, retries_of
+from .job_options import for_ray
+from .retries import NO_RETRIES, Retries, retries_of
 
 _CHOICES = {"packages": ("auto", "none"), "code": ("auto", "none"), "credentials": ("driver", "worker")}
 _ON_THIS_MACHINE = ("local", "auto")  # though a Ray that "auto" finds may have nodes elsewhere
@@ -76,14 +77,15 @@ class Options:
         }
         address = self.ray_address or os.environ.get("RAY_ADDRESS") or "local"
         url = self.s3_base_path or os.environ.get("RAY_S3_BASE_PATH") or None
-        remote = dict(self.ray_remote_kwargs or {})
-        retries, wrong_retries = _retries(remote)
+        retries, wrong_retries = _retries(self.ray_remote_kwargs or {})
+        remote, refused = for_ray(self.ray_remote_kwargs or {})
         problems = [
             *_address_problems(address),
             *_reach_problems(address, url),
             *_limit_problems(self.max_concurrent),
             *_choice_problems(chosen),
             *_list_problems(self.code_include),
+            *refused,
             *wrong_retries,
         ]
         if problems:
@@ -93,7 +95,7 @@ class Options:
             store_url=url or (cache_home() / "store").as_uri(),
             store_is_default=url is None,
             ray_init_kwargs=dict(self.ray_init_kwargs or {}),
-            ray_remote_kwargs={name: value for name, value in remote.items() if name not in OPTIONS},
+            ray_remote_kwargs=remote,
             retries=retries,
             max_concurrent=self.max_concurrent,
             code_include=tuple(self.code_include or ()),

@@ -9,7 +9,7 @@ import cluster_bed
 import pytest
 
 from ray_decorator.cluster.autoscaler import NodeType
-from ray_decorator.cluster.capacity import _could_serve, asked
+from ray_decorator.cluster.capacity import _could_serve, asked, awaited
 
 _CHECK = """
 import json, logging, sys, time
@@ -106,6 +106,12 @@ def test_without_an_autoscaler_it_fails_at_once(bed: cluster_bed.Bed, way: str, 
         "ray_remote_kwargs, or start a node that has it.",
         "feasible {'num_cpus': 1}",
     ], done.err
+
+
+def test_labels_that_a_job_would_rather_have_may_be_missing() -> None:
+    node = {"Resources": {"CPU": 1}, "Labels": {"zone": "b"}}
+    rather = {"label_selector": {"zone": "a"}}
+    assert awaited({**rather, "fallback_strategy": [{"label_selector": {"zone": "b"}}]}, [node]) is None
 
 
 def test_what_a_job_asks_for() -> None:

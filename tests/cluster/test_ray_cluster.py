@@ -113,6 +113,29 @@ def test_its_mark_tells_the_connection(cluster: Cluster) -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_the_options_that_ray_takes_are_honoured(tmp_path: Path) -> None:
+    def seen(payload: bytes, paths: Any) -> Any:
+        import ray
+
+        here = ray.get_runtime_context()
+        return os.getpid(), os.environ.get("COLOUR"), here.get_assigned_resources().get("CPU")
+
+    remote = {
+        "max_calls": 1,
+        "num_cpus": 0.5,
+        "runtime_env": {"env_vars": {"COLOUR": "green"}},
+        "scheduling_strategy": "SPREAD",
+        "fallback_strategy": [{"label_selector": {"ray.io/node-id": "!in(none)"}}],
+        "label_selector": {"zone": "nowhere"},
+        "enable_task_events": False,
+    }
+    cluster = made(tmp_path, **remote)
+    values = [pickle.loads(submitted(cluster, seen, job()).result(SECONDS).value or b"") for _ in range(2)]
+    assert [value[1:] for value in values] == [("green", 0.5)] * 2
+    assert values[0][0] != values[1][0]  # one process, one job
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_what_no_node_can_give_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"^No node can ever serve GPU=3 for a job"):
         made(tmp_path, num_gpus=3)
@@ -121,11 +144,12 @@ def test_what_no_node_can_give_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"num_cpu": 1}, "^ray_remote_kwargs are not accepted by ray.remote: .*num_cpu"),
+        ({"lifetime": "detached"}, "^ray_remote_kwargs are not accepted by ray.remote: .*lifetime"),
         (
-            {"num_returns": 2, "name": "x"},
-            "^ray_remote_kwargs may not set name, num_returns: each job has its own",
+            {"object_store_memory": 1},
+            "^ray_remote_kwargs are not accepted by ray.remote: .*object_store_memory",
         ),
-        ({"num_cpu": 1}, "^ray_remote_kwargs are not accepted by ray.remote: "),
     ],
 )
 def test_options_that_ray_does_not_take_are_refused_without_a_connection(
