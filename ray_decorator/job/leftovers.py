@@ -15,6 +15,7 @@ import concurrent.futures.thread as pools
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import sys
 import threading
@@ -30,6 +31,10 @@ _TICK = 0.02
 _SUBREAPER, _GET_SUBREAPER = 36, 37  # PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER of <linux/prctl.h>
 # Python's own helpers: shared by all jobs of a process, and gone when it is
 _HELPERS = (b"resource_tracker import main", b"multiprocessing.forkserver import main")
+
+_LIBRARY = re.compile(
+    rf"^<frozen |[/-]packages/|^{re.escape(os.path.dirname(os.__file__))}/|/ray_decorator/[a-z]+/\w+\.py$"
+)
 
 
 @contextlib.contextmanager
@@ -51,6 +56,22 @@ def alone(name: str) -> Iterator[None]:
             finally:
                 _end_children(before)
                 adopt_orphans(was_subreaper)
+
+
+class Before:
+    """The threads and children of this process at a moment."""
+
+    def __init__(self) -> None:
+        self._threads, self._children = set(threading.enumerate()), set(_children(os.getpid()))
+
+    def is_left(self) -> bool:
+        """Whether a job has left any since: a child that lives, or a thread that is in code of no library.
+
+        Python's and libraries' own helpers (tqdm's monitor, a pool that has no work) are not the job's.
+        """
+        threads = [each for each in threading.enumerate() if each not in self._threads]
+        children = set(_children(os.getpid())) - self._children
+        return any(map(_is_in_job_code, threads)) or any(_runs(p) and not _is_helper(p) for p in children)
 
 
 def adopt_orphans(adopt: bool) -> bool:
@@ -97,6 +118,15 @@ def _is_idle(thread: threading.Thread) -> bool:
         return not pending
     frame = sys._current_frames().get(thread.ident or 0)
     return frame is not None and frame.f_code is pools._worker.__code__
+
+
+def _is_in_job_code(thread: threading.Thread) -> bool:
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None:
+        if not _LIBRARY.search(frame.f_code.co_filename):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _end_children(before: set[int]) -> None:
@@ -159,11 +189,17 @@ def _runs(pid: int) -> bool:
 
 def _is_kept(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/environ", "rb") as environ, open(f"/proc/{pid}/cmdline", "rb") as line:
-            command = line.read()
-            return KEEP in environ.read().split(b"\0") or any(each in command for each in _HELPERS)
+        with open(f"/proc/{pid}/environ", "rb") as environ:
+            return KEEP in environ.read().split(b"\0") or _is_helper(pid)
     except OSError:
         return False
+
+
+def _is_helper(pid: int) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as line:
+        command = line.read()
+        return any(each in command for each in _HELPERS)
+    return False
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -55,6 +55,10 @@ class NewCredentials:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The request is done; ``receipt`` is the pickled `Receipt`, or that of None: nothing to rescue."""
+    """The request is done; ``receipt`` is the pickled `Receipt`, or that of None: nothing to rescue.
+
+    ``last``: its job has left threads or children, and the runner takes no other.
+    """
 
     receipt: bytes = field(repr=False)
+    last: bool = False

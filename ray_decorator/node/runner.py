@@ -22,7 +22,7 @@ from pathlib import Path
 from ..core.errors import MissingObjectError
 from ..core.failures import failure_of
 from ..core.model import Bundle, Credentials, Receipt, Requirements
-from ..job.leftovers import kill_descendants
+from ..job.leftovers import Before, kill_descendants
 from ..job.process_state import working_directory
 from ..job.run import opened, serve_job
 from ..job.workplace import workplace
@@ -60,7 +60,8 @@ def main() -> None:
         del sys.path[0]
     with contextlib.ExitStack() as stack:
         prepared = False
-        while (request := line.requests.get()) is not None:
+        before, worn = Before(), False
+        while not worn and (request := line.requests.get()) is not None:
             _take_over(request.environ)
             store, inherited = opened(request.store, request.private)
             renew = line.fresh_credentials if request.renewable else None
@@ -77,7 +78,8 @@ def main() -> None:
             except BaseException as exc:
                 receipt = Receipt(failure=failure_of(exc), node=request.node)
             _leave_ray()
-            line.send(Finished(pickle.dumps(receipt)))
+            worn = before.is_left()
+            line.send(Finished(pickle.dumps(receipt), worn))
 
 
 def nested_ray_begins() -> Requirements | None:

@@ -15,7 +15,6 @@ is killed. Nothing here waits without a bound but for the job itself.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import pickle
@@ -24,9 +23,7 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -37,11 +34,11 @@ from ..core.model import Bundle, Failure, Job, Receipt
 from ..environment import build
 from ..job import fresh_credentials
 from ..job.leftovers import kill_descendants
+from .lending import lend_cpus
 from .messages import AskCredentials, Finished, NestedRay, NewCredentials, Request
 
 _TICK = 0.2  # seconds; Ray cancels by an exception in this thread, which no system call notices
 _END_SECONDS = 10.0  # for a process that has closed its pipe, or was killed, to be gone
-_LENT_SECONDS = 60.0  # after which CPUs that were lent for a nested Ray are asked back at the latest
 _KEPT = "_ray_s3_runner"
 
 
@@ -96,6 +93,7 @@ class Runner:
     def __init__(self, python: str, bundle: bytes, digest: str) -> None:
         ours, theirs = socket.socketpair()
         self.digest = digest
+        self._worn = False
         source = str(Path(__file__).resolve().parent.parent.parent)
         environ = {**os.environ, "PYTHONPATH": _joined(source, "PYTHONPATH")}
         environ["PATH"] = _joined(os.path.dirname(python), "PATH")
@@ -113,7 +111,7 @@ class Runner:
 
     def alive(self) -> bool:
         """Whether it can take another job."""
-        return self._process.poll() is None
+        return not self._worn and self._process.poll() is None
 
     def stop(self) -> None:
         """Let it end by itself, with what it keeps handed on."""
@@ -133,7 +131,7 @@ class Runner:
                     break
                 if exchange.nested.is_set():
                     exchange.nested.clear()
-                    _lend_cpus(exchange.done, self.alive)
+                    lend_cpus(exchange.done, self.alive)
         except BaseException:
             self._kill()
             _clear(request)
@@ -143,6 +141,9 @@ class Runner:
             return _failed(JobError(exchange.problem), request.node)
         if exchange.receipt is None:
             self._crashed()
+        if exchange.last:
+            self._worn = True
+            self.stop()
         return exchange.receipt or b""
 
     def _kill(self) -> int | None:
@@ -178,13 +179,14 @@ class _Exchange(threading.Thread):
     """Tells a runner one request, and hears what it says while it works on it.
 
     Once ``done``, ``receipt`` is what came of it, or ``problem`` says what of the runner's could not be
-    read or answered; neither where it crashed.
+    read or answered; neither where it crashed. ``last``: the runner takes no other request.
     """
 
     def __init__(self, connection: Connection, request: Request, broker: Any) -> None:
         super().__init__(name="ray-s3-exchange", daemon=True)
         self.receipt: bytes | None = None
         self.problem: str | None = None
+        self.last = False
         self.done = threading.Event()
         self.nested = threading.Event()
         self._connection = connection
@@ -215,8 +217,8 @@ class _Exchange(threading.Thread):
 
     def _heed(self, message: Any) -> None:
         match message:
-            case Finished(receipt):
-                self.receipt = receipt
+            case Finished(receipt, last):
+                self.receipt, self.last = receipt, last
             case NestedRay():
                 self.nested.set()
             case AskCredentials():
@@ -232,42 +234,6 @@ def _newest(broker: Any) -> NewCredentials:
         return NewCredentials(fresh_credentials.ask(broker))
     except Exception as exc:  # Ray's, or the connection's: the runner goes on with those that it has
         return NewCredentials(None, f"{type(exc).__name__}: {text_of(exc)}")
-
-
-def _lend_cpus(done: threading.Event, alive: Callable[[], bool]) -> None:
-    """Wait for ``done`` by Ray's own means: others have this task's CPUs meanwhile.
-
-    Returns at most a minute after the runner is not ``alive`` any more.
-
-    A runner whose job uses Ray is another driver to Ray. Where all CPUs belong to such jobs, their tasks
-    would wait for ever.
-    """
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    def wait_for(path: str) -> None:
-        import fcntl
-
-        with open(path) as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
-
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    with tempfile.NamedTemporaryFile(prefix="ray-s3-") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        waiter = ray.remote(wait_for).options(
-            num_cpus=0, max_retries=0, scheduling_strategy=here, name="ray-s3: waits for a nested Ray"
-        )
-        reference = waiter.remote(held.name)
-
-        def release() -> None:
-            done.wait()
-            with contextlib.suppress(ValueError):  # closed, and so released, already
-                fcntl.flock(held, fcntl.LOCK_UN)
-
-        threading.Thread(target=release, name="ray-s3-release", daemon=True).start()
-        waits = True
-        while waits and alive() and not done.is_set():
-            waits = bool(ray.wait([reference], timeout=_LENT_SECONDS, fetch_local=False)[1])
 
 
 def _clear(request: Request) -> None:

@@ -10,7 +10,7 @@ import pytest
 from runner_process import RunnerProcess, runner
 
 from ray_decorator.core.model import Credentials
-from ray_decorator.node.messages import AskCredentials, NestedRay, NewCredentials
+from ray_decorator.node.messages import AskCredentials, Finished, NestedRay, NewCredentials
 
 __all__ = ["runner"]
 
@@ -121,3 +121,31 @@ def test_what_has_a_session_of_its_own_ends_with_a_busy_one(
     while not _has_ended(child):
         assert time.monotonic() < deadline, "it runs on"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("leaves", "last"),
+    [
+        ("threading.Thread(target=time.sleep, args=(600,), daemon=True).start()", False),
+        ("threading.Thread(target=forever, daemon=True).start()", True),
+        ("subprocess.Popen(['sleep', '600'], env={**os.environ, 'RAY_S3_KEEP': '1'})", True),
+        ("subprocess.run(['true'])", False),
+    ],
+    ids=["a library's thread", "its thread", "its child", "nothing"],
+)
+def test_one_whose_job_has_left_something_takes_no_other(
+    leaves: str, last: bool, runner: RunnerProcess
+) -> None:
+    runner.start(
+        "import os, subprocess, threading, time\n"
+        "def forever(sleep=time.sleep):\n    while True:\n        sleep(0.1)\n"
+        f"{leaves}\nraise ValueError('left')"
+    )
+    finished = runner.received()
+    assert isinstance(finished, Finished)
+    assert finished.last is (last if sys.platform == "linux" or "thread" in leaves else False)
+    if finished.last:
+        assert runner.code() == 0
+    else:
+        runner.start("raise ValueError('the next')")
+        assert runner.failure() == "ValueError: the next"

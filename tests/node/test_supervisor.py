@@ -114,6 +114,14 @@ def test_a_receipt_comes_as_the_runner_made_it(runner: Callable[[str], superviso
     made._kill()
 
 
+def test_one_that_takes_no_other_job_is_left(
+    runner: Callable[[str], supervisor.Runner], tmp_path: Path
+) -> None:
+    made = runner("send(Finished(pickle.dumps(Receipt(node='there')), last=True))")
+    assert pickle.loads(made.call(REQUEST, None)) == Receipt(node="there")
+    assert not made.alive() and made._code() == 0
+
+
 class _Broker:
     """Asked for the newest credentials, it raises what is not in Ray's family."""
 
@@ -185,7 +193,7 @@ def test_an_interrupt_kills_the_runner(
     def cancelled(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(supervisor, "_lend_cpus", cancelled)  # Ray cancels wherever the task waits
+    monkeypatch.setattr(supervisor, "lend_cpus", cancelled)  # Ray cancels wherever the task waits
     with pytest.raises(KeyboardInterrupt):
         made.call(REQUEST, None)
     assert is_gone(tmp_path)
@@ -203,28 +211,6 @@ def test_a_node_directory_that_others_can_write_to_ends_the_run(
     error = pickle.loads(receipt.failure.pickled)
     assert receipt.fatal and isinstance(error, ClusterError)
     assert str(error).startswith(f"Node worker1/abc: {tmp_path}/node/envs is a symlink (made by ")
-
-
-@pytest.mark.ray
-def test_cpus_are_lent_until_the_job_is_done(ray_session: str) -> None:
-    import threading
-
-    import ray
-
-    @ray.remote(num_cpus=2)
-    def lends() -> float:
-        done = threading.Event()
-        free = ray.remote(num_cpus=2)(lambda: None)
-
-        def once_free() -> None:
-            ray.get(free.remote(), timeout=60)
-            done.set()
-
-        threading.Thread(target=once_free, daemon=True).start()
-        supervisor._lend_cpus(done, lambda: True)
-        return done.is_set()
-
-    assert ray.get(lends.remote(), timeout=120)
 
 
 def test_what_a_job_prints_appears_at_once_also_without_a_newline(
