@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -29,29 +28,6 @@ _CLIENT = ("/ray.rpc.RayletDriver/ClusterInfo", b"\x08\x06")  # ClusterInfoReque
 
 T = TypeVar("T")
 _said: set[str] = set()
-
-
-def set_switches(patience: float) -> None:
-    """Set Ray's environment switches, which it reads when it is imported; what the user has set stays.
-
-    A Ray that does not know one of them does without it: that cannot be noticed, and does no harm.
-    ``patience`` is for how many seconds a Ray that does not answer may still come back.
-    """
-    switches = {
-        "RAY_DEDUP_LOGS": "0",  # folded lines lose jobs' output
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        # Ray's own answer to `uv run` is one `uv run` more for each worker, of a project that is not there
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-        # else Ray ends this very process a minute after a GCS has died, while results are still coming home
-        "RAY_gcs_rpc_server_reconnect_timeout_s": f"{max(600, 2 * patience):.0f}",
-        # else Ray Client gives up after 30 s
-        "RAY_CLIENT_RECONNECT_GRACE_PERIOD": f"{max(30, patience):.0f}",
-        "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",  # direct drivers': else "patch"
-        **({} if sys.stderr.isatty() else {"RAY_COLOR_PREFIX": "0"}),
-    }
-    for name, value in switches.items():
-        os.environ.setdefault(name, value)
 
 
 def without_private(
@@ -138,6 +114,25 @@ def join_node(node_id: str) -> None:
         if not callable(services.find_node_ids):
             raise TypeError("it is no function")
         services.find_node_ids = lambda: [node_id]
+
+
+def join_placement_group(group: str, captures: bool) -> None:
+    """Let this driver be in a placement group, as a task is: its id in hex, "" for none.
+
+    ``captures``: its own tasks join it too.
+    """
+    name = "ray._private.worker.Worker.placement_group_id"
+    with _failing_open(
+        name, "a job elsewhere does not see its placement group, nor do its own tasks join it"
+    ):
+        import ray
+        from ray._private.worker import Worker
+
+        found = ray.PlacementGroupID(bytes.fromhex(group)) if group else ray.PlacementGroupID.nil()
+        values = {"placement_group_id": found, "should_capture_child_tasks_in_placement_group": captures}
+        for each in values:
+            _expected(getattr(Worker, each), property)
+            setattr(Worker, each, property(lambda _, each=each: values[each]))  # type: ignore[misc]
 
 
 def give_excepthook_back() -> None:

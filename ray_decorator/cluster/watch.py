@@ -2,7 +2,7 @@
 
 What Ray 2.60 does when nobody of it answers any more: a direct driver's tasks stay pending, and after 60 s
 Ray ends the driver's process, without its ``atexit`` handlers; a Ray Client gives up after 30 s. (Both are
-postponed by ray_api.set_switches.) Where the node that a direct driver is connected to dies alone, tasks that
+postponed by connection.py.) Where the node that a direct driver is connected to dies alone, tasks that
 were running there never end.
 
 A fault-tolerant head restarts meanwhile: RAY_S3_PATIENCE is how long it may take.

@@ -19,6 +19,7 @@ from . import entry, runner
 from .own_source import zipped_source
 
 _HOOK = "worker_process_setup_hook"
+_has_joined = False
 
 
 def ray_begins(runtime_env: dict[str, Any] | None) -> dict[str, Any]:
@@ -26,6 +27,7 @@ def ray_begins(runtime_env: dict[str, Any] | None) -> dict[str, Any]:
     import ray.cloudpickle
 
     ray_api.join_node(os.environ["RAY_S3_NODE_ID"])
+    _join_placement_group(os.environ.get("RAY_S3_PLACEMENT_GROUP", ""))
     requirements = runner.nested_ray_begins()
     for name, module in list(sys.modules.items()):
         if "." not in name and _is_code(module):
@@ -39,6 +41,15 @@ def ray_begins(runtime_env: dict[str, Any] | None) -> dict[str, Any]:
         return given
     entry.travel_by_value()
     return {**given, _HOOK: _with_packages(_without_passwords(requirements), zipped_source())}
+
+
+def _join_placement_group(given: str) -> None:
+    """The job's own process is another driver to Ray, which knows nothing of the group that the job is in."""
+    global _has_joined
+    if given or _has_joined:  # an earlier job of this process may have been in another
+        _has_joined = True
+        group, _, captures = given.partition(" ")
+        ray_api.join_placement_group(group, captures == "captures")
 
 
 def _with_packages(requirements: Requirements, runtime: bytes) -> Callable[[], None]:

@@ -62,9 +62,19 @@ def serve(
         return _failed(exc, node, fatal=True)
     except InputError as exc:  # of this node's directory
         return _failed(ClusterError(f"Node {node}: {exc}"), node, fatal=True)
-    environ = dict(os.environ)
+    environ = {**os.environ, "RAY_S3_PLACEMENT_GROUP": _placement_group()}
     request = Request(verb, func, job, store, private, environ, node, renewable=broker is not None)
     return runner.call(request, broker)
+
+
+def _placement_group() -> str:
+    """The one that this task is in, for node.nested_ray; "" where it is in none."""
+    import ray
+
+    here = ray.get_runtime_context()
+    group = here.get_placement_group_id()
+    captures = " captures" if here.should_capture_child_tasks_in_placement_group else ""
+    return f"{group}{captures}" if group else ""
 
 
 def _failed(error: RayS3Error, node: str, *, fatal: bool = False) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import platform
 import shutil
 import socket
@@ -310,3 +311,14 @@ def test_a_process_that_is_connected_has_nothing_to_say(monkeypatch: pytest.Monk
     monkeypatch.setattr(connection, "is_connected", lambda: True)
     made = Connection(Options(ray_address="local").resolve())
     assert made.doing is None and not made.is_ours
+
+
+def test_switches_that_the_user_has_set_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_gcs_rpc_server_reconnect_timeout_s", "RAY_CLIENT_RECONNECT_GRACE_PERIOD"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("RAY_DEDUP_LOGS", "1")
+    connection._set_switches(1000.0)
+    assert os.environ["RAY_DEDUP_LOGS"] == "1"
+    assert os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] == "2000"  # noqa: SIM112
+    assert os.environ["RAY_CLIENT_RECONNECT_GRACE_PERIOD"] == "1000"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import logging
-import os
 import re
 import subprocess
 import sys
@@ -253,17 +252,6 @@ def test_an_autoscaler_that_answers_otherwise(monkeypatch: pytest.MonkeyPatch) -
     assert [problem.partition(":")[0] for problem in problems] == [
         "AttributeError", "AttributeError", "JSONDecodeError",
     ]  # fmt: skip
-
-
-def test_switches_that_the_user_has_set_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RAY_gcs_rpc_server_reconnect_timeout_s", "RAY_CLIENT_RECONNECT_GRACE_PERIOD"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("RAY_DEDUP_LOGS", "1")
-    ray_api.set_switches(1000.0)
-    assert os.environ["RAY_DEDUP_LOGS"] == "1"
-    assert os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] == "2000"  # noqa: SIM112
-    assert os.environ["RAY_CLIENT_RECONNECT_GRACE_PERIOD"] == "1000"
 
 
 _PRIVATE = re.compile(r"\bray\._|\b_private\b|\b_internal|__internal|ray\.util\.client\b|worker\.mode")

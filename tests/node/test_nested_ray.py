@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import ray
 import ray._private.services as services
+import ray.util
 
 from ray_decorator.core.model import Requirements
 from ray_decorator.node import nested_ray, runner
@@ -56,3 +58,33 @@ def test_where_the_node_directory_cannot_be_used_a_task_has_the_clusters_package
     assert said.startswith("ray-s3: this task has the cluster's own packages alone: ")
     assert f"{tmp_path}/node is a symlink" in said and "RAY_S3_NODE_DIR" in said
     assert [path.name for path in tmp_path.iterdir()] == ["node"]
+
+
+def test_a_driver_is_in_the_placement_group_of_its_job_alone(
+    monkeypatch: pytest.MonkeyPatch, ray_session: str
+) -> None:
+    from ray._private.worker import Worker
+
+    for name in ("placement_group_id", "should_capture_child_tasks_in_placement_group"):
+        monkeypatch.setattr(Worker, name, getattr(Worker, name))
+    group = ray.util.placement_group([{"CPU": 1}])
+    assert ray.get(group.ready(), timeout=60)
+
+    def seen() -> list[str | None]:
+        """By this process, and by a task of its own."""
+
+        def tell() -> str | None:
+            found = ray.util.get_current_placement_group()
+            return found.id.hex() if found is not None else None
+
+        return [tell(), ray.get(ray.remote(num_cpus=0)(tell).remote(), timeout=60)]
+
+    for given, expected in [
+        (f"{group.id.hex()} captures", [group.id.hex(), group.id.hex()]),
+        (group.id.hex(), [group.id.hex(), None]),
+        ("", [None, None]),
+    ]:
+        monkeypatch.setenv("RAY_S3_PLACEMENT_GROUP", given)
+        nested_ray.ray_begins(None)
+        assert seen() == expected
+    ray.util.remove_placement_group(group)
