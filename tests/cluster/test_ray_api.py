@@ -129,6 +129,42 @@ def test_which_node_a_nested_ray_joins(
     fails_open(lambda: ray_api.join_node("abc"), said, name, then)
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    "patch",
+    [
+        without("ray._private.ray_logging.global_worker_stdstream_dispatcher"),
+        without("ray._private.ray_logging.global_worker_stdstream_dispatcher", instead=7),
+    ],
+)
+def test_what_shows_the_workers_output(
+    patch: Patch, ray_session: str, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    found = ray_api.output_source()
+    assert found is not None and callable(getattr(*found))
+    assert said() == []
+    patch(monkeypatch)
+    name = "ray._private.ray_logging.global_worker_stdstream_dispatcher"
+    then = "a job may be reported as done before its last lines are shown"
+    assert fails_open(ray_api.output_source, said, name, then) is None
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        without("ray._private.worker.Worker.placement_group_id"),
+        without("ray._private.worker.Worker.placement_group_id", instead=7),
+    ],
+)
+def test_which_placement_group_a_driver_is_in(
+    patch: Patch, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    patch(monkeypatch)
+    name = "ray._private.worker.Worker.placement_group_id"
+    then = "a job elsewhere does not see its placement group, nor do its own tasks join it"
+    fails_open(lambda: ray_api.join_placement_group("", False), said, name, then)
+
+
 @pytest.mark.parametrize(
     "patch",
     [without("ray._private.worker.custom_excepthook"), without("ray._private.worker.normal_excepthook")],

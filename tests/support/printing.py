@@ -68,7 +68,8 @@ def seen_of(output: str) -> dict[str, list[str]]:
     """What the user had seen of each job when it was reported as done, without Ray's label."""
     found: dict[str, list[str]] = {}
     lines: list[str] = []
-    for line in output.splitlines():
+    # Ray Client colours its labels, whatever the driver writes to
+    for line in re.sub(r"\x1b\[\d*m", "", output).splitlines():
         if line.startswith("== "):
             found[line.removeprefix("== ").removesuffix(" is done")] = lines
             lines = []
