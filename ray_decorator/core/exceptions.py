@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
-import cloudpickle
-
 from .errors import JobError, text_of
+from .pickling import Pickler
 from .reductions import made_from, reduced
 
 _MOST = 256  # exceptions that hang together; those beyond are left out
@@ -209,7 +208,7 @@ class _Unpacking:
         return _Unpickler(io.BytesIO(data), self._get).load()
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _Pickler(Pickler):
     def __init__(self, file: io.BytesIO, packing: _Packing) -> None:
         super().__init__(file)
         self._packing = packing

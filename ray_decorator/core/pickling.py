@@ -32,7 +32,7 @@ _NAMELESS = "<dynamic-code>"  # what cloudpickle puts for the file's name
 def dumps(value: Any, what: str) -> bytes:
     """``value`` pickled by cloudpickle. Raises PicklingError that names ``what`` and the culprit in it."""
     try:
-        return _pickled(value)
+        return pickled(value)
     except Exception as exc:
         culprit = _culprit(value, set())
         raise PicklingError(
@@ -55,14 +55,15 @@ def loads(data: bytes) -> Any:
     return pickle.loads(data)
 
 
-def _pickled(value: Any) -> bytes:
+def pickled(value: Any) -> bytes:
+    """As :func:`dumps`; raises what its parts raise."""
     buffer = io.BytesIO()
     _dump(value, buffer)
     return buffer.getvalue()
 
 
 def _dump(value: Any, file: Any) -> None:
-    _Pickler(file).dump(value)
+    Pickler(file).dump(value)
 
 
 def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
@@ -82,12 +83,15 @@ def _with_source(
     return kind(*arguments)
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """cloudpickle's, with what is said above."""
+
     dispatch_table: ClassVar[Any] = ChainMap(
         {types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table
     )
 
     def reducer_override(self, obj: Any) -> Any:
+        """cloudpickle's hook."""
         if isinstance(obj, types.FunctionType) and (place := _hidden_at(obj)) is not None:
             return _unhidden, place
         return super().reducer_override(obj)

@@ -24,10 +24,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-
 from ..content.hash_cache import HashCache, Stamp
 from ..content.move import copy, move_all, move_aside
+from ..core import pickling
 from ..core.directories import node_directory
 from ..core.errors import InputError, MissingObjectError, PicklingError
 from ..core.failures import failure_of
@@ -315,7 +314,7 @@ def _end_if_forked(process: int, error: BaseException | None) -> None:
 
 def _dump_value(value: Any) -> bytes:
     try:
-        return bytes(cloudpickle.dumps(value))
+        return pickling.pickled(value)
     except Exception as exc:
         cure = _UNRUN.get(type(value), "return plain data, and write the rest to a path in outs")
         raise PicklingError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import http.client
+import inspect
 import json
 import os
 import pickle
@@ -370,6 +371,19 @@ def test_what_fails_to_say_what_it_is_travels_all_the_same() -> None:
     error.lock = threading.Lock()  # type: ignore[attr-defined]
     again = unpack(pack(error) or b"")
     assert type(again) is Mute and type(again.args[0]) is Mute
+
+
+def test_code_that_it_holds_has_its_source() -> None:
+    class Told(Exception):
+        def cure(self) -> str:
+            return "mend it"
+
+    error = Told(lambda: "an argument")
+    error.hook = lambda: "an attribute"  # type: ignore[attr-defined]
+    kept: Any = unpack(pack(error) or b"")
+    for code in (kept.cure, kept.args[0], kept.hook):
+        assert inspect.getsourcefile(code) == __file__
+    assert kept.cure() == "mend it" and "an attribute" in inspect.getsource(kept.hook)
 
 
 def test_its_bytes_are_plain_for_another_pickle() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from trees import read, sent, tree
 
 from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.core import pickling
 from ray_decorator.core.inherited import Inherited, Variable
 from ray_decorator.core.machine import path_id
 from ray_decorator.core.model import Content, Credentials, Dep, Home, Job, Location, Out, Paths, Receipt
@@ -57,7 +59,7 @@ def served(
     at_home: bool = False,
     verb: str = "run",
 ) -> Receipt | None:
-    function = cloudpickle.dumps(func)
+    function = pickling.pickled(func)
     return serve_job(verb, function, pickle.dumps(one), where, None, "this node", at_home=at_home)
 
 
@@ -157,6 +159,11 @@ def test_a_value_that_cannot_travel_says_what_to_do(where: Location) -> None:
     assert receipt.failure is not None
     assert "the task returned a ScandirIterator, which cannot be pickled" in receipt.failure.summary
     assert "write the rest to a path in outs" in receipt.failure.summary
+
+
+def test_a_function_that_is_returned_has_its_source(where: Location) -> None:
+    returned = pickle.loads(run(lambda payload, paths: lambda: "source", job(), where).value or b"")
+    assert returned() == "source" and 'lambda: "source"' in inspect.getsource(returned)
 
 
 def test_what_the_store_has_lost_is_named_and_nothing_runs(where: Location, tmp_path: Path) -> None:
