@@ -30,7 +30,9 @@ def explain(
     for module in dict.fromkeys(_missing(error)):
         path = _at_home(module, [*entries, *_editable(module, found)], _taken(found))
         if path is not None:
-            error.add_note(f"Module {module!r} is at home, and did not travel: {_why(path, found, left_out)}")
+            note = f"Module {module!r} is at home, and did not travel: {_why(path, found, left_out)}"
+            # not add_note, which the error's class may forbid: a frozen dataclass, say
+            vars(error)["__notes__"] = [*getattr(error, "__notes__", ()), note]
 
 
 def _missing(error: BaseException) -> Iterator[str]:

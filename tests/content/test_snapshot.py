@@ -16,7 +16,7 @@ from trees import QUIET, Tally, numbered, read, settle, tree
 from ray_decorator.content.hash_cache import HashCache
 from ray_decorator.content.snapshot import Entry, snapshot, snapshot_of
 from ray_decorator.core.errors import InputError, MissingDepError
-from ray_decorator.core.model import Content
+from ray_decorator.core.model import Content, Extras
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import pull, push
 
@@ -124,6 +124,24 @@ class TestSnapshot:
             (source / name).symlink_to(tree(tmp_path / "elsewhere", {}))
         assert snapshot(source, hashes, QUIET).content.files == 1
         assert warnings(caplog) == []
+
+    def test_a_large_tree_is_known_with_its_links_and_empty_directories_until_one_changes(
+        self, tmp_path: Path, hashes: HashCache
+    ) -> None:
+        source = tree(tmp_path / "t", numbered(1200, 8))
+        (source / "empty").mkdir()
+        (source / "latest").symlink_to("3")
+        (source / "0/0.bin").chmod(0o600)
+        settle()
+        first = snapshot(source, hashes, QUIET)
+        tally = Tally()
+        assert snapshot(source, hashes, tally).content == first.content and not tally.expected
+        assert first.content.extras == Extras((("0/0.bin", 0o077),), ("empty",), (("latest", "3"),))
+        (source / "latest").unlink()
+        (source / "more").mkdir()
+        again = snapshot(source, hashes, QUIET).content
+        assert again.extras == Extras((("0/0.bin", 0o077),), ("empty", "more"))
+        assert again.digest == first.content.digest
 
     def test_the_second_time_nothing_is_hashed_but_what_changed(
         self, tmp_path: Path, hashes: HashCache

@@ -16,7 +16,9 @@ import far_project
 import pytest
 import servers
 
+from ray_decorator.content.hash_cache import HashCache, default_path
 from ray_decorator.core.errors import StoreDeniedError
+from ray_decorator.core.settings import Options
 from ray_decorator.doctor import checks
 from ray_decorator.doctor.findings import Finding
 
@@ -92,6 +94,24 @@ def test_with_nothing_set_all_is_well_on_this_machine(project: Path) -> None:
     assert "4 files, 6.0 kB" in code
     assert re.search(r"kept back as secrets, for their names:\n +\.env\n +keys/deploy\.pem\n", code)
     assert not store.exists()
+
+
+def test_code_that_stays_at_home_is_named(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.chdir(project)
+    (project / "model.txt").write_text("weights")
+    HashCache(default_path()).record_outs([str(project / "model.txt"), str(project / "gone")])
+    finding, found = checks._code(Options(code_include=["weights.bin", "nothing/"]).resolve())
+    assert found is not None and "0/weights.bin" in [name for name, _ in found.files]
+    assert finding.status == "warning"
+    assert f"code_include: 'nothing/' matches no file below {project}; write it as in a .gitignore there" in (
+        finding.facts
+    )
+    at = finding.facts.index("left out, since earlier runs wrote it:")
+    assert finding.facts[at + 1] == "  model.txt" and not any("gone" in fact for fact in finding.facts)
 
 
 def test_a_cluster_that_shares_nothing(bed: cluster_bed.Bed, rclone: servers.Server, project: Path) -> None:

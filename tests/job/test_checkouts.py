@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ray_decorator.core.model import Content
+from ray_decorator.core.model import Content, Extras
 from ray_decorator.job.checkouts import Checkouts
 
 CONTENT = Content("0123456789abcdef0123456789abcdef.dir", 400, 400)
@@ -82,13 +83,19 @@ def test_a_changed_checkout_is_thrown_away(
     assert [path for path in (tmp_path / "idle").rglob("*") if path.is_file()] == []
 
 
-def test_other_contents_and_other_executables_are_other_checkouts(
-    checkouts: Checkouts, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    "other",
+    [
+        Content("f" * 32 + ".dir", 400, 400),
+        replace(CONTENT, executables=("1/7",)),
+        replace(CONTENT, extras=Extras(private=(("1/7", 0o077),))),
+        replace(CONTENT, extras=Extras(folders=("empty",))),
+        replace(CONTENT, extras=Extras(links=(("latest", "1"),))),
+    ],
+    ids=["digest", "executables", "private", "folders", "links"],
+)
+def test_another_content_is_another_checkout(checkouts: Checkouts, tmp_path: Path, other: Content) -> None:
     used(checkouts, tmp_path / "job1")
-    executable = Content(CONTENT.digest, 400, 400, ("1/7",))
-    other = Content("f" * 32 + ".dir", 400, 400)
-    assert checkouts.take(executable, tmp_path / "job2") is None
     assert checkouts.take(other, tmp_path / "job2") is None
     assert checkouts.take(CONTENT, tmp_path / "job2") is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,19 @@ def test_whatever_the_import_has_made_of_it(tmp_path: Path) -> None:
         assert note.startswith("Module 'pkg.gen' is at home") and "['/pkg/gen.py']" in note
     caused.__cause__.__cause__ = caused  # goes round
     assert len(notes(caused, project, root)) == 2
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    code: int
+
+
+def test_an_error_that_takes_no_attributes_takes_the_note(tmp_path: Path) -> None:
+    root = make(tmp_path / "app", "pyproject.toml", "train.py", "secrets.py")
+    error = Frozen(3)
+    object.__setattr__(error, "__cause__", no_module("secrets"))
+    [note] = notes(error, collected(root / "train.py"), root)
+    assert note.startswith("Module 'secrets' is at home") and error == Frozen(3)
 
 
 def test_of_an_editable_install(tmp_path: Path) -> None:
