@@ -199,7 +199,7 @@ class _Batch:
             result=brief(outcome.value) if outcome.error is None else type(outcome.error).__name__,
             sent=outcome.sent,
             received=outcome.received,
-            directory=os.path.relpath(job.directory),
+            directory=_from_here(job.directory),
             node=outcome.node,
             attempts=outcome.attempts,
         )
@@ -251,6 +251,13 @@ class _Returned(JobReturn):
         if self._configs is None:
             self._configs = self._job.configs()
         return self._configs
+
+
+def _from_here(directory: Path) -> str:
+    try:
+        return os.path.relpath(directory)
+    except OSError:  # where this process is has gone meanwhile
+        return str(directory)
 
 
 def _what_happened(job: ComposedJob, error: BaseException) -> str:

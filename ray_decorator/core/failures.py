@@ -60,4 +60,4 @@ def _without_our_frames(exc: BaseException) -> BaseException:
 
 
 def _is_ours(file: str) -> bool:
-    return os.path.abspath(file).startswith(_OURS)
+    return file.startswith(_OURS)  # it is absolute; what is not needs no directory, which may be gone

@@ -60,6 +60,39 @@ os.chdir("/")
 print(work())
 """
 
+RAISES = """
+import os, tempfile
+from ray_decorator import ray_decorator
+
+code = "def fails():\\n    raise ValueError('of the job')"
+exec(compile(code, "<made>", "exec"), globals())
+
+def work():
+    os.chdir(tempfile.mkdtemp())
+    os.rmdir(os.getcwd())
+    fails()
+
+exec(compile("def work_of_a_cell():\\n    work()", "<cell>", "exec"), globals())
+for function in (work, work_of_a_cell):
+    try:
+        ray_decorator()(function)()
+    except ValueError as exc:
+        print(exc)
+"""
+
+REMOVES = """
+import shutil
+import hydra
+from hydra.utils import get_original_cwd
+
+@hydra.main(version_base=None, config_path=None)
+def main(cfg):
+    shutil.rmtree(get_original_cwd())
+    return cfg.x
+
+main()
+"""
+
 APP = """
 import os, shutil, sys
 import hydra
@@ -115,3 +148,28 @@ def test_so_is_a_hydra_app(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert gone(tmp_path / "here") in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_job_that_removes_its_own_directory_fails_of_its_own_exception(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    done = run(tmp_path, RAISES)
+    assert done.stdout.splitlines() == ["of the job"] * 2, done.stderr
+
+
+def test_a_sweep_whose_start_directory_is_removed_by_its_job_ends_as_with_the_basic_launcher(
+    tmp_path: Path,
+) -> None:
+    for launcher in ("basic", "ray_s3"):
+        (tmp_path / "here").mkdir()
+        done = run(
+            tmp_path,
+            REMOVES,
+            "-m",
+            f"hydra/launcher={launcher}",
+            "+x=1",
+            f"hydra.sweep.dir={tmp_path}/{launcher}",
+        )
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / launcher / "0" / ".hydra" / "config.yaml").read_text() == "x: 1\n"
+        assert "Traceback" not in done.stderr, done.stderr
+    assert f"{tmp_path}/ray_s3/0" in done.stderr + done.stdout
