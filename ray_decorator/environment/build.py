@@ -19,7 +19,6 @@ import os
 import platform
 import shutil
 import site
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -27,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from ..core.errors import PackagesError, without_passwords
+from ..core.errors import PackagesError
 from ..core.model import Requirements
 from .inventory import (
     EVERY_JOB,
@@ -39,22 +38,10 @@ from .inventory import (
     platform_name,
     site_directories,
 )
+from .uv import Uv, UvError, requirements_text
 
 _FAILURE_HOLDS = 60.0  # seconds: twenty jobs that start at once do not all wait for the same time-out
 _UNUSED_AFTER = 30 * 86400.0  # seconds
-_SHOWN_LINES = 30
-# a node's own settings that would change what exact pins mean, or where they are installed
-_FOREIGN_SETTINGS = (
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "UV_CONSTRAINT",
-    "UV_EXCLUDE_NEWER",
-    "UV_OVERRIDE",
-    "UV_PYTHON",
-    "UV_REQUIRE_HASHES",
-    "UV_SYSTEM_PYTHON",
-    "VIRTUAL_ENV",
-)
 
 
 def interpreter(requirements: Requirements | None, root: Path) -> str:
@@ -196,8 +183,8 @@ def _build(environment: _Environment, requirements: Requirements, lock: TextIO) 
     started = time.monotonic()
     _clear_unused(environment.path.parent)
     try:
-        _fill(environment, requirements, _Uv(uv, requirements, environment.root, lock))
-    except _UvError as exc:
+        _fill(environment, requirements, Uv(uv, requirements, environment.root, lock))
+    except UvError as exc:
         message = _refusal(environment, str(exc))
         failed.remember(message)
         raise PackagesError(message) from None
@@ -209,7 +196,7 @@ def _build(environment: _Environment, requirements: Requirements, lock: TextIO) 
     _say(f"built {environment.path} in {time.monotonic() - started:.1f} s")
 
 
-def _fill(environment: _Environment, requirements: Requirements, uv: _Uv) -> None:
+def _fill(environment: _Environment, requirements: Requirements, uv: Uv) -> None:
     if environment.path.exists():  # left by a build that was killed
         shutil.rmtree(environment.path)
     uv("venv", "--python", sys.executable, str(environment.path))
@@ -218,10 +205,12 @@ def _fill(environment: _Environment, requirements: Requirements, uv: _Uv) -> Non
         install.append("--no-deps")
     else:
         constraints = environment.path / "constraints.txt"
-        constraints.write_text(_lines({n: v for n, v in requirements.pins.items() if not v.startswith("@")}))
+        constraints.write_text(
+            requirements_text({n: v for n, v in requirements.pins.items() if not v.startswith("@")})
+        )
         install += ["--constraints", str(constraints), "--prerelease", "allow"]
     # by a pipe: a URL among them may hold a password, which is never written to a file
-    uv(*install, stdin=_lines(environment.needed))
+    uv(*install, stdin=requirements_text(environment.needed))
     _lay_over(environment)
     temporary = environment.path / "complete.tmp"
     temporary.write_text("")
@@ -233,57 +222,6 @@ def _lay_over(environment: _Environment) -> None:
     calls = "; ".join(f"site.addsitedir({directory!r})" for directory in site_directories())
     # .pth files are read in the order of their names: the packages' own paths come before the cluster's
     (own / "zzz_ray_s3_base.pth").write_text(f"import site; {calls}\n")
-
-
-class _UvError(Exception):
-    """What uv said when it failed, without passwords."""
-
-
-class _Uv:
-    """uv with the driver's indexes, in its environment only: others can read command lines and files."""
-
-    def __init__(self, path: str, requirements: Requirements, root: Path, lock: TextIO) -> None:
-        self._path = path
-        self._indexes = requirements.indexes
-        self._environ = _uv_environ(requirements.indexes, root)
-        self._cwd = root / "envs"  # not the job's: a pyproject.toml there has settings of its own
-        self._lock = lock
-
-    def __call__(self, *arguments: str, stdin: str = "") -> None:
-        done = subprocess.run(
-            [self._path, *arguments],
-            input=stdin,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=self._environ,
-            cwd=self._cwd,
-            # a uv that outlives its killed job keeps the lock until it is done
-            pass_fds=[self._lock.fileno()],
-        )
-        if done.returncode:
-            raise _UvError(self._shown(done.stderr) or f"(nothing; exit code {done.returncode})")
-
-    def _shown(self, text: str) -> str:
-        text = without_passwords(text)
-        for name, value in self._indexes.items():
-            if name.endswith("_PASSWORD") and value:
-                text = text.replace(value, "***")
-        return "\n".join(text.strip().splitlines()[-_SHOWN_LINES:])
-
-
-def _uv_environ(indexes: Mapping[str, str], root: Path) -> dict[str, str]:
-    environ = {name: value for name, value in os.environ.items() if name not in _FOREIGN_SETTINGS}
-    environ |= indexes
-    environ |= {"UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never"}
-    # an index that does not answer ends in a message within a minute
-    environ.setdefault("UV_HTTP_TIMEOUT", "20")
-    environ.setdefault("UV_HTTP_RETRIES", "1")
-    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME", "")
-    if not (os.path.isdir(home) and os.access(home, os.W_OK)):
-        environ.setdefault("UV_CACHE_DIR", str(root / "uv-cache"))
-    return environ
 
 
 class _Failure:
@@ -336,12 +274,6 @@ def _listed(environment: _Environment) -> str:
     ]
     more = ", …" if len(environment.needed) > len(shown) else ""
     return f"{len(environment.needed)} package(s) ({', '.join(shown)}{more})"
-
-
-def _lines(pins: Mapping[str, str]) -> str:
-    """A requirements file's text."""
-    rows = (f"{n} {v}" if v.startswith("@") else f"{n}=={v}" for n, v in sorted(pins.items()))
-    return "".join(f"{row}\n" for row in rows)
 
 
 def _clear_unused(envs: Path) -> None:
