@@ -99,6 +99,7 @@ def _settings(overrides: Sequence[str], config_dir: Path | None) -> Settings:
     from omegaconf.errors import OmegaConfBaseException
 
     from .core.settings import Options
+    from .dvc.remote import with_remote
 
     presets = _presets(config_dir)
     try:
@@ -117,7 +118,8 @@ def _settings(overrides: Sequence[str], config_dir: Path | None) -> Settings:
             f"hydra/launcher={chosen.runtime.choices[_LAUNCHER]} is another launcher: expected ray_s3, or a "
             "preset whose defaults list holds ray_s3"
         )
-    return Options(**{key: value for key, value in plain.items() if not key.startswith("_")}).resolve()
+    options = Options(**{key: value for key, value in plain.items() if not key.startswith("_")})
+    return with_remote(options.resolve(), Path.cwd())
 
 
 def _overrides(given: Sequence[str]) -> list[str]:

@@ -22,6 +22,7 @@ from ray_decorator.core.problems import Problems
 from ray_decorator.core.settings import Options
 from ray_decorator.display.progress import make_progress
 from ray_decorator.display.table import JobRow, brief
+from ray_decorator.dvc.remote import with_remote
 from ray_decorator.frontends import hydra_state, main_module
 from ray_decorator.frontends.supported import check_supported
 from ray_decorator.frontends.terms import Terms, mark_of
@@ -69,7 +70,8 @@ def prepare(
         terms = Terms(deps, outs, Options(**options))
         if (mark := mark_of(task_function)) is not None:
             terms = terms.over(mark.in_config())
-        session = session_for(terms.options.resolve(), make_progress)
+        settings = with_remote(terms.options.resolve(), *driver.places())
+        session = session_for(settings, make_progress)
     except RayS3Error as exc:
         raise _compact(exc) from exc
     task_context = HydraContext(hydra_context.config_loader, hydra_context.callbacks)

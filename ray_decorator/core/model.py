@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from .inherited import Inherited
 from .paths import Folder
+from .s3_requests import S3Requests
 
 Slot = tuple[Any, ...]
 """Where a path stands in a call: ``("args", 0, "data", "path")`` or ``("kwargs", "config", …)``.
@@ -83,7 +84,7 @@ class Location:
     ``url`` is ``s3://bucket/prefix`` or ``file:///directory``; the rest is for S3: endpoint (None for
     AWS's own), region, and the PEM text of a custom CA bundle. ``credentials`` None means
     that requests are not signed, or, with ``own_credentials``, that each process finds its own as boto3 does.
-    ``patience`` is for how many seconds it may stay away.
+    ``patience`` is for how many seconds it may stay away, ``requests`` how they are sent.
     ``settings`` is the mark of the AWS settings that all this was resolved from (`store.identity.aws_settings`).
     """
 
@@ -95,6 +96,7 @@ class Location:
     own_credentials: bool = False
     patience: float = 180.0
     settings: str = field(compare=False, default="")
+    requests: S3Requests = field(default_factory=S3Requests)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from .directories import cache_home
 from .errors import InputError
 from .job_options import for_ray
 from .retries import NO_RETRIES, Retries, retries_of
+from .s3_account import S3Account
 
 _CHOICES = {"packages": ("auto", "none"), "code": ("auto", "none"), "credentials": ("driver", "worker")}
 _ON_THIS_MACHINE = ("local", "auto")  # though a Ray that "auto" finds may have nodes elsewhere
@@ -35,8 +36,9 @@ class Options:
     """What a user may set. None or empty is left to the environment, then to the default.
 
     ``ray_address`` is ``local`` (a private Ray on this machine), ``auto``, ``host:port`` or
-    ``ray://host:port``; else RAY_ADDRESS, else ``local``. ``s3_base_path`` is ``s3://bucket/prefix`` or
-    ``file:///directory``; else RAY_S3_BASE_PATH, else, for ``local`` and ``auto``, none is needed as long as
+    ``ray://host:port``; else RAY_ADDRESS, else ``local``. ``s3_base_path`` is ``s3://bucket/prefix``,
+    ``file:///directory``, or a remote of the app's DVC repository: ``dvc`` (its default one) or ``dvc://name``; else
+    RAY_S3_BASE_PATH, else, for ``local`` and ``auto``, none is needed as long as
     all workers run on this machine (a directory in the user's cache serves other Pythons). ``ray_init_kwargs``
     are for ``ray.init``, ``ray_remote_kwargs`` for each job, as for ``ray.remote``; of these, ``max_retries`` (0)
     and ``retry_exceptions`` are obeyed here: see `core.retries.retries_of`. ``max_concurrent`` is how many jobs
@@ -71,7 +73,7 @@ class Options:
         for an address of no known form, for a ``max_concurrent`` below 1, for a value that is no choice, and for a
         ``code_include`` that is no list.
         """
-        chosen = {
+        chosen: dict[str, Any] = {
             name: getattr(self, name) or os.environ.get(f"RAY_S3_{name.upper()}") or choices[0]
             for name, choices in _CHOICES.items()
         }
@@ -108,7 +110,8 @@ class Settings:
     """Options as resolved: where to run, and where to stage.
 
     ``ray_remote_kwargs`` are those that Ray gets. ``store_is_default`` says that no store was named: ``store_url``
-    is then a directory in the user's cache, which only this machine can see.
+    is then a directory in the user's cache, which only this machine can see. Where the store is
+    a DVC remote, ``store_name`` is how the user named it, and ``account`` what its settings say of S3.
     """
 
     ray_address: str
@@ -122,6 +125,8 @@ class Settings:
     code: str = "auto"
     credentials: str = "driver"
     code_include: tuple[str, ...] = ()
+    store_name: str = ""
+    account: S3Account | None = None
 
     @property
     def is_embedded(self) -> bool:

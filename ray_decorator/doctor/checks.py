@@ -123,6 +123,8 @@ def _needs(check: str, other: str) -> Finding:
 
 def _settings(settings: Settings) -> Finding:
     store = "none" if settings.is_embedded else settings.store_url
+    if settings.store_name:
+        store += f" ({settings.store_name})"
     facts = [f"Ray: {settings.ray_address}", f"store: {store}"]
     if settings.ray_address == "local" or settings.store_is_default:
         facts.append("for a cluster set ray_address and s3_base_path, or RAY_ADDRESS and RAY_S3_BASE_PATH")
@@ -131,7 +133,7 @@ def _settings(settings: Settings) -> Finding:
 
 
 def _credentials(settings: Settings) -> tuple[Finding, _Places]:
-    identity = identify(settings.store_url, credentials=settings.credentials)
+    identity = identify(settings.store_url, credentials=settings.credentials, account=settings.account)
     places = _Places(identity.here, identity.location)
     here = places.here
     if here.credentials is None:

@@ -16,6 +16,7 @@ from ..core.model import Call, Outcome, PathSlot, Slot
 from ..core.problems import Problems
 from ..core.settings import Settings
 from ..display.progress import make_progress
+from ..dvc.remote import with_remote
 from ..project import driver, environ
 from ..run.sessions import cancel_on_interrupt, refuse_to_nest, session_for
 from . import main_module
@@ -75,6 +76,10 @@ def value_of(outcome: Outcome) -> Any:
 
 def _settings(terms: Terms) -> Settings:
     refuse_to_nest()  # first: what else a job's child has not got, nobody need know
+    return with_remote(_resolved(terms), *driver.places())
+
+
+def _resolved(terms: Terms) -> Settings:
     # a process that is connected needs no address; RAY_ADDRESS, which Ray sets for its own workers, would
     # ask for a store that other machines reach: with the cluster at hand, the session checks that itself
     if not is_connected() or terms.options.ray_address:

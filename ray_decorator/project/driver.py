@@ -58,6 +58,12 @@ def started_at() -> Path:
     return Path(hydra.runtime.cwd if moved else here)
 
 
+def places() -> tuple[Path, ...]:
+    """Where the app is: the directory that it was started in, then its script's."""
+    script = main_script()
+    return (started_at(), script.parent) if script is not None else (started_at(),)
+
+
 def hydra_config() -> Any:
     """Hydra's own config where one of its apps runs in this process; None without importing Hydra."""
     module = sys.modules.get("hydra.core.hydra_config")

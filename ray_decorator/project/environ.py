@@ -2,6 +2,7 @@
 
     named      those that the config names: ``${oc.env:NAME}``
     changed    those that the app has set, changed or unset since it was started
+    DVC_*      those that DVC gives to a stage's command: DVC_ROOT, DVC_STAGE, DVC_EXP_NAME, …
     neither    what belongs to a machine: `_NODES_OWN`
 
 Another variable of a node's own travels by Hydra's ``hydra.job.env_copy`` or ``env_set``, or by ``runtime_env``.
@@ -28,6 +29,7 @@ _NODES_OWN = re.compile(
     | RAY_.* | SLURM_.* | PBS_.* | SGE_.* | LSB_.* | KUBERNETES_.*
     | LC_CTYPE  # Python sets it for itself at its start (PEP 538)
     | AWS_.*    # see job.aws_identity
+    | DVC_SITE_CACHE_DIR | DVC_.*_CONFIG_DIR | DVC_DAEMON.* | DVC_PAGER
     """,
     re.VERBOSE,
 )
@@ -38,7 +40,8 @@ _NAMED = re.compile(rb"""oc\.env\s*:\s*['"]?([^\s'"\\,:${}]+)""")
 def inherited(func: bytes, payload: bytes) -> Inherited:
     """What a job takes over of this process as it is now. Both are pickled: the configs that are in them count."""
     named = (_named_by_all(func) | _named(payload)) & os.environ.keys()
-    travels = [name for name in _changed() | named if not _NODES_OWN.fullmatch(name)]
+    stages = {name for name in os.environ if name.startswith("DVC_")}
+    travels = [name for name in _changed() | named | stages if not _NODES_OWN.fullmatch(name)]
     return Inherited(variables(travels), tuple(sys.argv))
 
 

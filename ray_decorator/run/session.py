@@ -67,7 +67,12 @@ class Session:
         self.connection = Connection(settings)
         self.claims = _claims
         self.progress = SharedProgress(show_progress)
-        self._staging = Staging(settings.store_url, settings.credentials)
+        self._staging = Staging(
+            settings.store_url,
+            settings.credentials,
+            settings.account,
+            is_remote=bool(settings.store_name),
+        )
         self._bundler = Bundler(settings, self._staging)
         self._changed = ChangedDeps()
         self._start = driver.working_directory()

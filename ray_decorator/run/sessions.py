@@ -14,12 +14,13 @@ import threading
 
 from ..core import at_exit
 from ..core.errors import InputError
+from ..core.s3_account import S3Account
 from ..core.settings import Settings
 from ..project import driver
 from . import interrupts
 from .session import Session, ShowProgress
 
-_sessions: dict[tuple[str, str, str], Session] = {}
+_sessions: dict[tuple[str, str, str, S3Account | None], Session] = {}
 _lock = threading.Lock()
 _interrupted = threading.Event()
 _JOB = "RAY_S3_JOB"  # set by job.inheritance
@@ -30,7 +31,7 @@ def session_for(settings: Settings, show_progress: ShowProgress) -> Session:
 
     Raises InputError where that directory is gone.
     """
-    key = (repr(settings), driver.working_directory(), _identity())
+    key = (repr(settings), driver.working_directory(), _identity(), settings.account)  # whose keys are in no repr
     with _lock:
         session = _sessions.get(key)
         if session is not None and session.usable:

@@ -17,7 +17,9 @@ from ..content.snapshot import snapshot_of
 from ..core.errors import InputError
 from ..core.model import Content, Credentials, Location, PathSlot
 from ..core.progress import Progress
+from ..core.s3_account import S3Account
 from ..dvc.ignore import Ignores
+from ..dvc.remote import has_old_layout
 from ..dvc.repository import root_of
 from ..store.identity import Identity, identify
 from ..store.store import Store, open_store
@@ -29,8 +31,17 @@ log = logging.getLogger(__name__)
 class Staging:
     """The driver's side of a store, for all calls of a session. Safe to use from several threads."""
 
-    def __init__(self, store_url: str, credentials: str) -> None:
-        self._store_url, self._credentials = store_url, credentials
+    def __init__(
+        self,
+        store_url: str,
+        credentials: str,
+        account: S3Account | None = None,
+        *,
+        is_remote: bool = False,
+    ) -> None:
+        """``is_remote``: the store is a DVC remote; ``account`` is then what that says of S3."""
+        self._store_url, self._credentials, self._account = store_url, credentials, account
+        self._is_remote = is_remote
         self._identity: Identity | None = None
         self._store: Store | None = None
         self._hash_cache: HashCache | None = None
@@ -45,6 +56,12 @@ class Staging:
                 identity = self._identified()
                 opened = open_store(identity.here, identity.fresh)
                 opened.check()
+                if self._is_remote and has_old_layout(opened.folders()):
+                    log.warning(
+                        "%s holds objects as DVC 2 laid them out. Jobs, as DVC 3, look for them below files/md5: "
+                        "data that is nowhere else there is uploaded again, once",
+                        opened.url,
+                    )
                 self._store = opened
             return self._store
 
@@ -60,7 +77,9 @@ class Staging:
     def _identified(self) -> Identity:
         with self._lock:
             if self._identity is None:
-                self._identity = identify(self._store_url, credentials=self._credentials)
+                self._identity = identify(
+                    self._store_url, credentials=self._credentials, account=self._account
+                )
             return self._identity
 
     @property

@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..core.errors import InputError, StoreDeniedError
 from ..core.model import Credentials, Location
+from ..core.s3_account import S3Account
 from .patience import patience
 from .renewal import clock, renewal_time
 
@@ -36,10 +37,11 @@ _KINDS = ("driver", "worker")
 _PAUSE = 5.0  # seconds between two attempts to renew credentials that are still good
 
 
-def identify(url: str, *, credentials: str = "driver") -> Identity:
+def identify(url: str, *, credentials: str = "driver", account: S3Account | None = None) -> Identity:
     """Resolve ``s3_base_path``: ``s3://bucket[/prefix]`` or ``file:///directory``. For the driver.
 
-    For S3, what boto3 would use: profile, shared config files, environment, endpoint, region, CA bundle.
+    For S3, what boto3 would use: profile, shared config files, environment, endpoint, region, CA bundle; what
+    ``account`` says of these comes first.
     ``credentials`` says whose travel with a job: the ``driver``'s, or none, since each ``worker`` finds its
     node's own. Raises InputError for a URL, a profile or a value that is not usable, StoreDeniedError where
     there are no credentials.
@@ -51,7 +53,8 @@ def identify(url: str, *, credentials: str = "driver") -> Identity:
         )
     parts = urlsplit(url)
     if parts.scheme == "s3" and parts.netloc:
-        return _identify_s3(f"s3://{parts.netloc}{_clean(url.partition(parts.netloc)[2])}", credentials)
+        clean = f"s3://{parts.netloc}{_clean(url.partition(parts.netloc)[2])}"
+        return _identify_s3(clean, credentials, account or S3Account("~/.aws and the environment"))
     if url.startswith("file:///") and url.strip("/") != "file:":
         return Identity(Location("file://" + os.path.normpath(unquote(url.removeprefix("file://")))))
     raise InputError(
@@ -169,12 +172,11 @@ def _find_own(location: Location, problem: str) -> _Keys:
     return _Keys(found, f"{problem} cannot use what it has")
 
 
-def _identify_s3(url: str, credentials: str) -> Identity:
-    import boto3  # here, since workers rarely need it
-    from botocore.exceptions import BotoCoreError
-
-    session = _session()
-    ca_bundle = _ca_bundle(session)
+def _identify_s3(url: str, credentials: str, account: S3Account) -> Identity:
+    session = _session(account)
+    place = _place(url, session, account)
+    if account.anonymous:
+        return Identity(place)
     problem = f"boto3 cannot give credentials for {url}"
     found = _found(session, problem)
     if found is None:
@@ -182,35 +184,67 @@ def _identify_s3(url: str, credentials: str) -> Identity:
             f"no AWS credentials were found for {url}: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or run `aws configure` or `aws sso login`"
         )
+    if credentials == "worker" and account.credentials:
+        log.info("credentials: worker is set: the keys of %s are used on this machine alone", account.source)
+    return Identity(place, _Keys(found, problem), travels=credentials == "driver")
+
+
+def _place(url: str, session: botocore.session.Session, account: S3Account) -> Location:
+    import boto3  # here, since workers rarely need it
+    from botocore import UNSIGNED
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    ca_bundle = _ca_bundle(session, account)
     try:
-        region = session.get_config_variable("region") or "us-east-1"
-        client = boto3.Session(botocore_session=session).client("s3", region_name=region)
+        client = boto3.Session(botocore_session=session).client(
+            "s3",
+            region_name=account.region or session.get_config_variable("region") or "us-east-1",
+            endpoint_url=account.endpoint,
+            use_ssl=account.use_ssl,
+            config=Config(signature_version=UNSIGNED) if account.anonymous else None,
+        )
     except (BotoCoreError, ValueError) as exc:
         raise StoreDeniedError(f"boto3 cannot say how to reach {url}: {exc}") from exc
     reached = client.meta
-    place = Location(
+    return Location(
         url,
         reached.endpoint_url,
         reached.region_name,
         ca_bundle,
         patience=patience(),
         settings=aws_settings(),
+        requests=account.requests,
     )
-    return Identity(place, _Keys(found, problem), travels=credentials == "driver")
 
 
-def _session() -> botocore.session.Session:
+def _session(account: S3Account | None = None) -> botocore.session.Session:
     import botocore.session
     from botocore.exceptions import ProfileNotFound
 
     _quieten("botocore", logging.WARNING)  # an app that logs INFO would read of each step of the search
     _quieten("botocore.credentials", logging.ERROR)  # what it warns of, with a traceback, is told by us
     session = botocore.session.get_session()
+    if account is not None:
+        _apply(account, session)
     try:
         session.get_scoped_config()
     except ProfileNotFound as exc:
-        raise InputError(f"{exc}: AWS_PROFILE names none of the profiles in ~/.aws/config") from exc
+        named = account.source if account is not None and account.profile else "AWS_PROFILE"
+        raise InputError(f"{exc}: {named} names none of the profiles in ~/.aws/config") from exc
     return session
+
+
+def _apply(account: S3Account, session: botocore.session.Session) -> None:
+    # as for dvc, a file that the environment names is not exchanged
+    if account.config_file and "AWS_CONFIG_FILE" not in os.environ:
+        session.set_config_variable("config_file", account.config_file)
+    if account.credentials_file and "AWS_SHARED_CREDENTIALS_FILE" not in os.environ:
+        session.set_config_variable("credentials_file", account.credentials_file)
+    if account.profile:
+        session.set_config_variable("profile", account.profile)
+    if (keys := account.credentials) is not None:
+        session.set_credentials(keys.access_key, keys.secret_key, keys.token)
 
 
 def _quieten(logger: str, level: int) -> None:
@@ -260,15 +294,16 @@ def _what_to_do(provider: str, text: str) -> str:
     return f"see what `aws sts get-caller-identity{option}` says, and log in again"
 
 
-def _ca_bundle(session: botocore.session.Session) -> str | None:
-    path = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
-    if not path:
+def _ca_bundle(session: botocore.session.Session, account: S3Account) -> str | None:
+    path = account.ca_bundle or session.get_config_variable("ca_bundle")
+    path = path or os.environ.get("REQUESTS_CA_BUNDLE")
+    if not path or not account.requests.verify:
         return None
     try:
         return Path(path).expanduser().read_text()
     except (OSError, UnicodeDecodeError) as exc:
         raise InputError(
-            f"the CA bundle {path!r} (AWS_CA_BUNDLE or ca_bundle) cannot be read: {exc}"
+            f"the CA bundle {path!r} (AWS_CA_BUNDLE, ca_bundle or ssl_verify) cannot be read: {exc}"
         ) from exc
 
 

@@ -29,7 +29,7 @@ from .renewal import Provider, Renew
 
 if TYPE_CHECKING:
     from obstore import Bytes, GetResult
-    from obstore.store import BackoffConfig, ClientConfig, RetryConfig, S3Config
+    from obstore.store import BackoffConfig, ClientConfig, RetryConfig, S3Config, S3Credential
 
 _PROBE_KEY = "ray_s3/probe"
 _PAGE = 1000  # what S3 lists at most in one request
@@ -71,7 +71,7 @@ class Store:
         self._keys = _provider(location, renew)
         self.url = location.url
         self.local = location.url.startswith("file://")
-        self.threads = _LOCAL_THREADS if self.local else _THREADS
+        self.threads = _LOCAL_THREADS if self.local else location.requests.threads or _THREADS
         """How many requests it is worth to have under way at once."""
         self.ranges = True
         """Whether the server answers ranged reads as it should; set to False by who finds out (rclone)."""
@@ -223,6 +223,15 @@ class Store:
             for page in obstore.list(self._backend, prefix, chunk_size=_PAGE, offset=after):
                 yield [(meta["path"], meta["size"]) for meta in page]
 
+    def folders(self) -> frozenset[str]:
+        """The names of the topmost folders: one request. Empty where they cannot be listed."""
+        try:
+            with self._translated(""):
+                found = obstore.list_with_delimiter(self._backend)
+        except StoreError:
+            return frozenset()
+        return frozenset(str(path).strip("/") for path in found["common_prefixes"])
+
     def _open(self, client: ClientConfig, retry: RetryConfig) -> LocalStore | S3Store:
         if self.local:
             root = Path(self.url.removeprefix("file://"))
@@ -232,16 +241,15 @@ class Store:
         place = self._location
         parts = urlsplit(place.url)
         prefix = place.url.partition(parts.netloc)[2].strip("/")
-        if place.ca_bundle:
-            client = {**client, "root_certificate": place.ca_bundle}
+        client = {**client, **_client_options(place, client)}
         return S3Store(
             parts.netloc,
             prefix=prefix or None,
             config=_s3_config(place, signed=self._keys is not None),
             client_options={**client, "allow_http": (place.endpoint or "").startswith("http://")},
             retry_config=retry,
-            # a provider, since obstore would complete bare keys with this process's AWS_SESSION_TOKEN
-            credential_provider=self._keys,
+            # a provider, since obstore would complete bare keys, or none, with this process's AWS_* variables
+            credential_provider=self._keys or _nobody,
         )
 
     def _check_directory(self) -> None:
@@ -259,6 +267,28 @@ class Store:
         return f"{self.url} at {self._location.endpoint}" if self._location.endpoint else self.url
 
 
+def _nobody() -> S3Credential:
+    """Whose requests are not signed: obstore does not ask for them."""
+    return {"access_key_id": "", "secret_access_key": "", "token": None, "expires_at": None}
+
+
+def _client_options(place: Location, usual: ClientConfig) -> ClientConfig:
+    """What the location says of a connection, over what is usual."""
+    requests = place.requests
+    options: ClientConfig = {}
+    if place.ca_bundle:
+        options["root_certificate"] = place.ca_bundle
+    if not requests.verify:
+        options["allow_invalid_certificates"] = True
+    if requests.connect_timeout:
+        options["connect_timeout"] = timedelta(seconds=requests.connect_timeout)
+        if usual is _QUICK:
+            options["timeout"] = timedelta(seconds=requests.connect_timeout + 1)
+    if requests.read_timeout and usual is _PATIENT:  # never less than it takes to send a part
+        options["read_timeout"] = max(_PATIENT["read_timeout"], timedelta(seconds=requests.read_timeout))
+    return options
+
+
 def _s3_config(place: Location, *, signed: bool) -> S3Config:
     config: S3Config = {
         "region": place.region or "us-east-1",
@@ -267,6 +297,10 @@ def _s3_config(place: Location, *, signed: bool) -> S3Config:
     }
     # never left out: obstore would take this process's AWS_ENDPOINT_URL, which may not be the driver's
     config["endpoint"] = place.endpoint or f"https://s3.{config['region']}.amazonaws.com"
+    if place.requests.encryption:
+        config["server_side_encryption"] = place.requests.encryption
+    if place.requests.kms_key:
+        config["sse_kms_key_id"] = place.requests.kms_key
     return config
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
-from dvc_repositories import dvc
+import servers
+from dvc_repositories import digest_of, dvc, dvc_process
+from store_fixtures import use
+
+from ray_decorator.content.manifest import object_key
+from ray_decorator.store.identity import locate
+from ray_decorator.store.store import open_store
 
 APP = """
 from pathlib import Path
@@ -70,3 +78,37 @@ def test_what_dvcignore_names_is_neither_sent_nor_seen(repository: Path, tmp_pat
     assert (repository / "model.pkl").read_text() == "ALPHA BETA"
     stored = [path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()]
     assert not [data for data in stored if b"SECRET" in data]
+
+
+@pytest.mark.usefixtures("ray_session_address")
+@pytest.mark.parametrize("kind", ["moto", "rclone"])
+def test_the_default_remote_is_the_store_with_keys_of_its_own(
+    repository: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The keys are in .dvc/config.local alone; the job reads and writes where `dvc push` would."""
+    server: servers.Server = request.getfixturevalue(kind)
+    url = f"s3://{servers.BUCKET}/{uuid.uuid4().hex}"
+    use(server, monkeypatch)
+    for name in list(server.environment()):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("RAY_S3_BASE_PATH", "dvc")
+    dvc(repository, "remote", "add", "--force", "--default", "store", url)
+    dvc(repository, "remote", "modify", "store", "endpointurl", server.endpoint)
+    for key, value in (("access_key_id", servers.ACCESS_KEY), ("secret_access_key", servers.SECRET_KEY)):
+        dvc(repository, "remote", "modify", "--local", "store", key, value)
+    done = dvc_process(repository, "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert servers.SECRET_KEY not in done.stdout + done.stderr
+    assert (repository / "model.pkl").read_text() == "ALPHA BETA"
+    recorded = set(re.findall(r"md5: ([0-9a-f]{32}(?:\.dir)?)", (repository / "dvc.lock").read_text()))
+    data, model = digest_of(repository, repository / "data"), digest_of(repository, repository / "model.pkl")
+    assert {data, model} <= recorded
+    use(server, monkeypatch)
+    store = open_store(locate(url))
+    keys = {key for page in store.list("") for key, _ in page}
+    assert {object_key(data), object_key(model)} <= keys
+    assert not [
+        p
+        for p in repository.rglob("*")
+        if p.is_file() and p.name != "config.local" and servers.SECRET_KEY.encode() in p.read_bytes()
+    ]

@@ -88,6 +88,18 @@ def test_of_two_names_of_a_directory_the_one_in_a_repository_says_what_counts(
     assert whole.content.files == 2
 
 
+@pytest.mark.parametrize(("folder", "told"), [("ab", 1), ("files", 0), ("abc", 0)])
+def test_a_dvc_remote_in_the_layout_of_dvc_2_is_told_of(
+    home: Path, caplog: pytest.LogCaptureFixture, folder: str, told: int
+) -> None:
+    tree(home / "store", {f"{folder}/cdef": b"1"})
+    with caplog.at_level(logging.WARNING):
+        Staging((home / "store").as_uri(), "driver").open()
+        assert caplog.messages == []
+        Staging((home / "store").as_uri(), "driver", is_remote=True).open()
+    assert sum("as DVC 2 laid them out" in message for message in caplog.messages) == told
+
+
 def test_outs_come_home_and_beside_what_is_in_the_way(staging: Staging, home: Path) -> None:
     [taken] = hashed(staging, tree(home / "out", {"x": b"1"}))
     staging.push([taken], QUIET)

@@ -1,0 +1,14 @@
+"""How requests to S3 are sent travels with where the store is."""
+
+from __future__ import annotations
+
+import pickle
+
+from ray_decorator.core.model import Location
+from ray_decorator.core.s3_requests import S3Requests
+
+
+def test_it_travels_and_counts() -> None:
+    place = Location("s3://bucket", requests=S3Requests(verify=False, encryption="AES256", threads=3))
+    assert pickle.loads(pickle.dumps(place)) == place
+    assert place != Location("s3://bucket")

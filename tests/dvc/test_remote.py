@@ -1,0 +1,266 @@
+"""A DVC remote as a store: which one, what its keys mean, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import dvc_repositories
+import pytest
+import servers
+from dvc_repositories import dvc
+from store_fixtures import use
+from trees import QUIET, numbered, read, tree
+
+from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.core.errors import InputError, StoreDeniedError
+from ray_decorator.core.settings import Options
+from ray_decorator.dvc.remote import find, is_remote, with_remote
+from ray_decorator.store.identity import Identity, identify
+from ray_decorator.store.store import open_store
+from ray_decorator.store.transfer import pull, push, snapshot
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(tmp_path / "system"))
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "global"))
+    return dvc_repositories.init(tmp_path / "repository")
+
+
+def configure(root: Path, text: str) -> str:
+    (root / ".dvc" / "config").write_text(text)
+    return str(root)
+
+
+def remote(**keys: str) -> str:
+    return "['remote \"r\"']\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
+
+
+def refused(root: Path, text: str, name: str = "r") -> str:
+    with pytest.raises(InputError) as caught:
+        find(configure(root, text), name)
+    return str(caught.value)
+
+
+class TestWhichOne:
+    def test_the_default_one_or_the_one_that_is_named(self, root: Path) -> None:
+        dvc(root, "remote", "add", "--default", "One", "s3://bucket/one")
+        dvc(root, "remote", "add", "two", "../two")
+        assert find(str(root)).url == "s3://bucket/one"
+        assert find(str(root), "ONE") == find(str(root))
+        assert find(str(root), "two").url == (root.parent / "two").as_uri()
+
+    def test_the_settings_name_it(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        dvc(root, "remote", "add", "--default", "one", "s3://bucket/one")
+        monkeypatch.setenv("RAY_S3_BASE_PATH", "dvc")
+        settings = with_remote(Options().resolve(), root.parent, root / "src")
+        assert (settings.store_url, settings.store_name, settings.is_embedded) == (
+            "s3://bucket/one",
+            "dvc",
+            False,
+        )
+        named = with_remote(Options(s3_base_path="dvc://one").resolve(), root)
+        assert named.store_url == "s3://bucket/one"
+        other = Options(s3_base_path="s3://bucket/x").resolve()
+        assert with_remote(other, root) is other
+        assert is_remote("dvc://x") and not is_remote("dvcs") and not is_remote("s3://dvc")
+
+    def test_one_that_is_built_on_another(self, root: Path) -> None:
+        text = (
+            "['remote \"base\"']\nurl = s3://bucket/base\nregion = eu-west-1\nprofile = p\n"
+            "['remote \"r\"']\nurl = remote://Base/below/it\nprofile = q\n"
+        )
+        found = find(configure(root, text), "r")
+        assert found.url == "s3://bucket/base/below/it"
+        assert found.account is not None
+        assert (found.account.region, found.account.profile) == ("eu-west-1", "q")
+
+    def test_none_is_an_error_that_names_what_there_is(self, root: Path, tmp_path: Path) -> None:
+        two = "['remote \"a\"']\nurl = /a\n['remote \"b\"']\nurl = s3://x/b\n"
+        assert "has no default remote. There are: a, b. Choose one with `dvc remote default NAME`" in refused(
+            root, two, ""
+        )
+        assert "has no remote 'c'. There are: a, b. See `dvc remote list`" in refused(root, two, "c")
+        assert "has no remote 'r' of its own" in refused(root, remote(url="remote://r/x"))
+        assert "'r' has no url" in refused(root, remote(profile="x"))
+        settings = Options(s3_base_path="dvc").resolve()
+        with pytest.raises(InputError, match=r"'dvc', but .* is in no DVC repository\. Start the app in one"):
+            with_remote(settings, tmp_path)
+
+
+class TestWhatCannotServe:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "gs://b/p",
+            "azure://c/p",
+            "ssh://user:secret@host/p",
+            "https://host/p",
+            "gdrive://id",
+            "hdfs://h/p",
+            "oss://b",
+        ],
+    )
+    def test_is_an_error_that_names_the_others(self, root: Path, url: str) -> None:
+        text = remote(url=url) + "['remote \"other\"']\nurl = s3://x/b\n"
+        told = refused(root, text)
+        assert (
+            "jobs can use remotes on S3 and in a directory. There are: other. Name one as dvc://NAME" in told
+        )
+        assert "secret" not in told
+
+    @pytest.mark.parametrize(
+        ("key", "value", "told"),
+        [
+            ("version_aware", "true", "version_aware = true: its objects are not named by their content"),
+            ("worktree", "True", "worktree = true: its objects are not named by their content"),
+            (
+                "sse_customer_key",
+                "SECRET",
+                "sse_customer_key: jobs cannot do with objects that are encrypted",
+            ),
+            ("sse_customer_algorithm", "AES256", "sse_customer_algorithm: jobs cannot do with"),
+            ("acl", "public-read", "acl: jobs cannot do with access control lists"),
+            ("grant_read", "id=x", "grant_read: jobs cannot do with access control lists"),
+            ("cache_regions", "true", "cache_regions: jobs cannot do with that key"),
+            ("use_ssl", "maybe", "use_ssl, which is neither true nor false"),
+            ("jobs", "0", "jobs, which is not a whole number above 0"),
+            ("connect_timeout", "1.5", "connect_timeout, which is not a whole number above 0"),
+            ("region", "a, b", "region, which is not a single text"),
+            ("regoin", "x", "regoin, which DVC does not know for S3"),
+            ("access_key_id", "SECRET", "one of access_key_id and secret_access_key: set both"),
+        ],
+    )
+    def test_nor_can_these_keys_of_a_remote_on_s3(self, root: Path, key: str, value: str, told: str) -> None:
+        message = refused(root, remote(url="s3://bucket/p", **{key: value}))
+        assert f"the DVC remote 'r' has {told}" in message
+        assert "SECRET" not in message
+
+    def test_all_that_is_wrong_is_told_at_once(self, root: Path) -> None:
+        assert refused(root, remote(url="s3://b/p", acl="x", jobs="0", foo="1")).startswith("3 problems")
+
+    def test_every_key_of_dvcs_schema_is_known(self, root: Path) -> None:
+        from dvc.config_schema import REMOTE_SCHEMAS
+
+        keys = {str(key) for key in REMOTE_SCHEMAS["s3"]}
+        assert len(keys) > 25
+        for key in sorted(keys - {"url"}):
+            try:
+                find(configure(root, remote(url="s3://bucket/p", **{key: "true"})), "r")
+            except InputError as exc:
+                assert "does not know" not in str(exc), key
+
+
+class TestItsKeys:
+    def found(self, root: Path, **keys: str) -> Identity:
+        made = find(configure(root, remote(url="s3://bucket/p", **keys)), "r")
+        return identify(made.url, account=made.account)
+
+    @pytest.fixture(autouse=True)
+    def aws(self, monkeypatch: pytest.MonkeyPatch, moto: servers.Server) -> None:
+        use(moto, monkeypatch)
+
+    def test_region_endpoint_and_ssl(self, root: Path) -> None:
+        here = self.found(root, region="eu-west-3", endpointurl="http://10.1.2.3:9000").here
+        assert (here.region, here.endpoint) == ("eu-west-3", "http://10.1.2.3:9000")
+
+    def test_without_ssl_and_without_an_endpoint(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AWS_ENDPOINT_URL")
+        here = self.found(root, use_ssl="false", region="eu-west-3").here
+        assert here.endpoint is not None and here.endpoint.startswith("http://s3.eu-west-3.")
+
+    def test_keys_of_its_own(self, root: Path) -> None:
+        identity = self.found(root, access_key_id="own", secret_access_key="'a#, b'", session_token="t")
+        keys = identity.location.credentials
+        assert keys is not None and (keys.access_key, keys.secret_key, keys.token) == ("own", "a#, b", "t")
+        assert "a#, b" not in repr(identity) + repr(identity.here) + repr(identity.location)
+
+    def test_with_the_workers_credentials_they_stay_here(
+        self, root: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        made = find(
+            configure(root, remote(url="s3://bucket/p", access_key_id="own", secret_access_key="hush")), "r"
+        )
+        with caplog.at_level(logging.INFO):
+            identity = identify(made.url, credentials="worker", account=made.account)
+        assert identity.location.credentials is None and identity.location.own_credentials
+        assert identity.here.credentials is not None and identity.here.credentials.access_key == "own"
+        assert "the keys of the DVC remote 'r' are used on this machine alone" in caplog.text
+        assert "hush" not in caplog.text
+
+    def test_a_profile_in_files_of_its_own(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in (
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_CONFIG_FILE",
+            "AWS_SHARED_CREDENTIALS_FILE",
+        ):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+            monkeypatch.delenv(name)
+        (root / ".dvc" / "keys").write_text("[p]\naws_access_key_id = k\naws_secret_access_key = s\n")
+        (root / ".dvc" / "conf").write_text("[profile p]\nregion = ap-south-1\n")
+        here = self.found(root, profile="p", credentialpath="keys", configpath="conf").here
+        assert here.credentials is not None
+        assert (here.region, here.credentials.access_key, here.credentials.secret_key) == (
+            "ap-south-1",
+            "k",
+            "s",
+        )
+        # as dvc does: a file that the environment names stays
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+        with pytest.raises(StoreDeniedError):
+            _ = self.found(root, profile="p", credentialpath="keys", configpath="conf").here
+
+    def test_a_profile_that_is_not_there(self, root: Path) -> None:
+        with pytest.raises(InputError, match=r"the DVC remote 'r' names none of the profiles"):
+            self.found(root, profile="absent")
+
+    def test_without_signatures(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        identity = self.found(root, allow_anonymous_login="true")
+        assert identity.location.credentials is None and not identity.location.own_credentials
+        open_store(identity.here).check()
+
+    def test_how_requests_are_sent(self, root: Path, tmp_path: Path) -> None:
+        here = self.found(
+            root, sse="AES256", connect_timeout="7", read_timeout="2000", jobs="3", ssl_verify="false"
+        ).here
+        assert dataclasses.asdict(here.requests) == {
+            "verify": False, "encryption": "AES256", "kms_key": None, "connect_timeout": 7, "read_timeout": 2000,
+            "threads": 3,
+        }  # fmt: skip
+        assert open_store(here).threads == 3
+        assert self.found(root, sse_kms_key_id="k").here.requests.encryption == "aws:kms"
+        (tmp_path / "ca.pem").write_text("PEM")
+        assert self.found(root, ssl_verify=str(tmp_path / "ca.pem")).here.ca_bundle == "PEM"
+
+    def test_encryption_is_asked_of_the_server(self, root: Path, moto: servers.Server) -> None:
+        import boto3
+
+        identity = self.found(root, sse="AES256")
+        open_store(identity.here).put("encrypted", b"x")
+        told = boto3.client("s3", endpoint_url=moto.endpoint).head_object(Bucket="bucket", Key="p/encrypted")
+        assert told["ServerSideEncryption"] == "AES256"
+
+
+class TestWithTheRealDvc:
+    def test_what_dvc_pushed_needs_no_upload_and_the_reverse(
+        self, root: Path, tmp_path: Path, hashes: HashCache
+    ) -> None:
+        dvc(root, "remote", "add", "--default", "store", "../the store")
+        tree(root / "data", numbered(12))
+        dvc(root, "add", "data")
+        dvc(root, "push")
+        made = find(str(root))
+        store = open_store(identify(made.url).here)
+        taken = snapshot(root / "data", hashes, QUIET)
+        assert push(taken, store, hashes, QUIET) == 0
+        pull(taken.content, tmp_path / "back", store, None, QUIET)
+        assert read(tmp_path / "back") == numbered(12)
+        tree(root / "more", {"x": b"1", "sub/y": b"2"})
+        assert push(snapshot(root / "more", hashes, QUIET), store, hashes, QUIET) > 0
+        dvc(root, "add", "more")
+        assert "Everything is up to date" in dvc(root, "push")
