@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from ray_decorator.core import pickling, slots
 from ray_decorator.core.inherited import Variable
 from ray_decorator.core.model import Call, PathSlot
+from ray_decorator.dvc.outputs import Outputs
 from ray_decorator.project import environ
 
 from ._config_files import forget, read_once
@@ -116,7 +117,7 @@ class ComposedOnce:
 class Composer:
     """Composes the jobs of one app. ``deps`` and ``outs`` are keys of their configs.
 
-    ``bare``: there is one, and it is no sweep's.
+    ``bare``: there is one, and it is no sweep's. ``tracked`` is what DVC knows of deps that are not here.
     """
 
     loader: ComposedOnce
@@ -124,6 +125,7 @@ class Composer:
     deps: tuple[str, ...]
     outs: tuple[str, ...]
     bare: bool = False
+    tracked: Outputs = field(default_factory=Outputs)
 
     @property
     def carries_data(self) -> bool:
@@ -160,7 +162,7 @@ class Composer:
             directory=directory,
             deps=deps,
             outs=outs,
-            problems=(*wrong_deps, *wrong_outs, *slots.absent(deps)),
+            problems=(*wrong_deps, *wrong_outs, *slots.absent(self.tracked.untracked(deps))),
             pickled=pickling.dumps(config, f"the config of job #{num} {label}"),
             place=place,
             copied=environ.variables(map(str, config.hydra.job.env_copy)),

@@ -32,8 +32,9 @@ class RayS3LauncherConf:
     # Config keys of the local files and directories that a job writes; they come home. A key in both is read too.
     outs: list[str] = field(default_factory=list)
 
-    # The store that data travels through: s3://bucket/prefix or file:///directory. null: RAY_S3_BASE_PATH; without
-    # that, and with a private Ray, data stays where it is.
+    # The store that data travels through: s3://bucket/prefix, file:///directory, or a remote of the app's DVC
+    # repository: dvc (its default one), dvc://name. null: RAY_S3_BASE_PATH; without that, and with a private Ray,
+    # data stays where it is.
     s3_base_path: str | None = None
 
     # local (a private Ray), auto (one that runs here), host:port or ray://host:port. null: RAY_ADDRESS, else local.

@@ -67,6 +67,11 @@ class Snapshot:
         return data
 
     @property
+    def names(self) -> frozenset[str]:
+        """The files' paths in it; nothing is hashed for them."""
+        return frozenset(relpath for relpath, _ in self._found.files)
+
+    @property
     def entries(self) -> tuple[Entry, ...]:
         """The files, in no order."""
         stamps, (md5s, settled) = self._found.stamps, self._md5s()

@@ -16,6 +16,7 @@ from ..core.model import Call, Outcome, PathSlot, Slot
 from ..core.problems import Problems
 from ..core.settings import Settings
 from ..display.progress import make_progress
+from ..dvc.outputs import Outputs
 from ..dvc.remote import with_remote
 from ..project import driver, environ
 from ..run.sessions import cancel_on_interrupt, refuse_to_nest, session_for
@@ -90,11 +91,11 @@ def _resolved(terms: Terms) -> Settings:
 def _calls(function: Callable[..., Any], requests: Sequence[Request], terms: Terms) -> list[Call]:
     start = driver.started_at()
     found: list[tuple[Request, tuple[PathSlot, ...], tuple[PathSlot, ...]]] = []
-    problems = Problems()
+    problems, outputs = Problems(), Outputs()
     for request in requests:
         deps, wrong_deps = slots.find(request.root, terms.deps, kind="deps", start=start)
         outs, wrong_outs = slots.find(request.root, terms.outs, kind="outs", start=start)
-        problems.add(request.name, [*wrong_deps, *wrong_outs, *slots.absent(deps)])
+        problems.add(request.name, [*wrong_deps, *wrong_outs, *slots.absent(outputs.untracked(deps))])
         found.append((request, deps, outs))
     problems.raise_if_any()
     if not found:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -171,12 +172,10 @@ class Session:
         )
         if first and self._bundle_made is not None:
             self._prepare()
-        if self.settings.store_is_default:
-            self._ready()
-            make = self._maker().make
-            return [Staged(call, make(call, {})) for call in calls]
-        self._staging.open()
-        found = self._staging.hash((dep for call in calls for dep in call.deps), self.progress)
+        if not self.settings.store_is_default:
+            self._staging.open()
+        travelling = [dep for call in calls for dep in call.deps if self._travels(dep)]
+        found = self._staging.hash(travelling, self.progress)
         problems = [_problems(call.deps, found) for call in calls]
         if not isolate:
             _raise(calls, problems)
@@ -184,6 +183,10 @@ class Session:
         good = [call for call, wrong in zip(calls, problems, strict=True) if not wrong]
         staged = iter(self._pushed(good, {k: v for k, v in found.items() if isinstance(v, Snapshot)}))
         return [InputError.of(wrong) if wrong else next(staged) for wrong in problems]
+
+    def _travels(self, dep: PathSlot) -> bool:
+        """Whether the dep goes through the store: not where jobs read it in its place, if it is there."""
+        return not self.settings.store_is_default or not os.path.exists(dep.value)
 
     def start(self, staged: Staged) -> Future[Outcome]:
         """Submit a job. Waits for room on the cluster; raises ClusterError where that is lost."""
@@ -287,15 +290,18 @@ class Session:
         return JobMaker(self._start, driver.project_paths(), self.settings.store_is_default, in_place)
 
     def _pushed(self, calls: Sequence[Call], found: dict[str, Snapshot]) -> list[Staged]:
-        wanted = {dep.real: found[dep.real] for call in calls for dep in call.deps}
-        sent = dict(zip(wanted, self._staging.push(list(wanted.values()), self.progress), strict=True))
+        wanted = {dep.real: found[dep.real] for call in calls for dep in call.deps if dep.real in found}
+        pushed = self._staging.push(list(wanted.values()), self.progress) if wanted else []
+        sent = dict(zip(wanted, pushed, strict=True))
         contents = {real: one.content for real, one in wanted.items()}
         make = self._maker().make
         return [
             Staged(
                 call,
                 make(call, contents),
-                tuple({wanted[dep.real].content.digest: wanted[dep.real] for dep in call.deps}.values()),
+                tuple(
+                    {one.content.digest: one for dep in call.deps if (one := wanted.get(dep.real))}.values()
+                ),
                 sum(sent.pop(dep.real, 0) for dep in call.deps),
             )
             for call in calls
@@ -306,7 +312,7 @@ def _problems(deps: Iterable[PathSlot], found: dict[str, Snapshot | InputError])
     return [
         reworded(problem, f"deps key {dep.key!r}: {problem}")
         for dep in deps
-        if isinstance(wrong := found[dep.real], InputError)
+        if isinstance(wrong := found.get(dep.real), InputError)
         for problem in wrong.problems
     ]
 

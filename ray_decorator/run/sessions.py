@@ -31,7 +31,12 @@ def session_for(settings: Settings, show_progress: ShowProgress) -> Session:
 
     Raises InputError where that directory is gone.
     """
-    key = (repr(settings), driver.working_directory(), _identity(), settings.account)  # whose keys are in no repr
+    key = (
+        repr(settings),
+        driver.working_directory(),
+        _identity(),
+        settings.account,
+    )  # whose keys are in no repr
     with _lock:
         session = _sessions.get(key)
         if session is not None and session.usable:

@@ -6,6 +6,7 @@ The store is opened when it is first needed: with the embedded default it seldom
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ from ..dvc.repository import root_of
 from ..store.identity import Identity, identify
 from ..store.store import Store, open_store
 from ..store.transfer import Pulled, Snapshot, pull, pull_all, push_all, snapshot
+from .absent_deps import AbsentDeps
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Staging:
         self._store: Store | None = None
         self._hash_cache: HashCache | None = None
         self._code: Snapshot | None = None
+        self._told: set[str] = set()
         self._reuploads: Counter[str] = Counter()
         self._lock = threading.RLock()
 
@@ -105,19 +108,27 @@ class Staging:
     def hash(self, deps: Iterable[PathSlot], progress: Progress) -> dict[str, Snapshot | InputError]:
         """What is at each distinct path, by its real one, or what is wrong with it.
 
-        What a ``.dvcignore`` names is not part of it.
+        What a ``.dvcignore`` names is not part of it. Of a path that is not there, it is what DVC tracks.
         """
         found: dict[str, Snapshot | InputError] = {}
-        ignores = Ignores()
+        ignores, absent = Ignores(), AbsentDeps(self.open, self._hashes, self._told)
         # of several names of one directory, one in a DVC repository says what counts in it
         for dep in sorted(deps, key=lambda dep: root_of(dep.value) is None):
             if dep.real not in found:
                 try:
-                    selection = ignores.selection(dep.value)
-                    found[dep.real] = snapshot(dep.value, self._hashes, progress, selection=selection)
+                    found[dep.real] = self._taken(dep, ignores, absent, progress)
                 except InputError as exc:
                     found[dep.real] = exc
         return found
+
+    def _taken(self, dep: PathSlot, ignores: Ignores, absent: AbsentDeps, progress: Progress) -> Snapshot:
+        selection = ignores.selection(dep.value)
+        if not os.path.exists(dep.value) and (tracked := absent.take(dep)) is not None:
+            return tracked
+        taken = snapshot(dep.value, self._hashes, progress, selection=selection)
+        if taken.content.is_tree and selection is not None:
+            absent.warn_of_gaps(dep, taken)
+        return taken
 
     def push(self, snapshots: Sequence[Snapshot], progress: Progress) -> list[int]:
         """Bring them to the store as one batch; the bytes that each of them took now."""

@@ -174,9 +174,8 @@ def _find_own(location: Location, problem: str) -> _Keys:
 
 def _identify_s3(url: str, credentials: str, account: S3Account) -> Identity:
     session = _session(account)
-    place = _place(url, session, account)
     if account.anonymous:
-        return Identity(place)
+        return Identity(_place(url, session, account))
     problem = f"boto3 cannot give credentials for {url}"
     found = _found(session, problem)
     if found is None:
@@ -184,6 +183,7 @@ def _identify_s3(url: str, credentials: str, account: S3Account) -> Identity:
             f"no AWS credentials were found for {url}: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or run `aws configure` or `aws sso login`"
         )
+    place = _place(url, session, account)
     if credentials == "worker" and account.credentials:
         log.info("credentials: worker is set: the keys of %s are used on this machine alone", account.source)
     return Identity(place, _Keys(found, problem), travels=credentials == "driver")

@@ -226,7 +226,7 @@ class Store:
     def folders(self) -> frozenset[str]:
         """The names of the topmost folders: one request. Empty where they cannot be listed."""
         try:
-            with self._translated(""):
+            with self._faults.translated(""):
                 found = obstore.list_with_delimiter(self._backend)
         except StoreError:
             return frozenset()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -112,3 +114,44 @@ def test_the_default_remote_is_the_store_with_keys_of_its_own(
         for p in repository.rglob("*")
         if p.is_file() and p.name != "config.local" and servers.SECRET_KEY.encode() in p.read_bytes()
     ]
+
+
+def train(repository: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "train.py", "hydra/launcher=cluster", "hydra.run.dir=run", *overrides]
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=180, check=False)
+
+
+@pytest.mark.usefixtures("ray_session_address")
+@pytest.mark.parametrize("where", ["remote", "cache, no store", "nowhere"])
+def test_data_that_is_not_here(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """`dvc repro` would refuse it; the program itself runs. `dvc commit` wants the data here again, and no rerun."""
+    dvc(repository, "add", "data")
+    dvc(repository, "push")
+    dvc(repository, "repro")
+    shutil.rmtree(repository / "data")
+    (repository / "model.pkl").unlink()
+    if where == "cache, no store":
+        shutil.rmtree(tmp_path / "store")
+        monkeypatch.delenv("RAY_S3_BASE_PATH")
+        monkeypatch.setenv("RAY_ADDRESS", "local")
+    else:
+        monkeypatch.setenv("RAY_S3_BASE_PATH", "dvc")
+        shutil.rmtree(repository / ".dvc" / "cache")
+    if where == "nowhere":
+        shutil.rmtree(tmp_path / "store")
+    done = train(repository)
+    if where == "nowhere":
+        assert done.returncode != 0
+        assert "data: is not here; data.dvc tracks it, but neither file://" in done.stderr
+        assert "Run `dvc pull data`" in done.stderr
+        return
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (repository / "model.pkl").read_text() == "ALPHA BETA"
+    assert "deps key 'data.path': data is not here; as data.dvc tracks it, " in done.stdout
+    assert not (repository / "data").exists()
+    if where == "remote":
+        dvc(repository, "pull", "data")
+        dvc(repository, "commit", "--force", "train")
+        assert "up to date" in dvc(repository, "push")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import dvc.env
 import pytest
 from omegaconf import OmegaConf
 
@@ -41,6 +42,16 @@ def test_what_the_app_has_set_changed_and_unset_since_it_was_started() -> None:
     found, argv = started("x=1", "a b")
     assert found == {"SET": "1", "CHANGED": "2", "UNSET": None}
     assert argv == ["-c", "x=1", "a b"]
+
+
+def test_what_dvc_gives_to_a_stage_travels_and_what_is_of_this_machine_stays() -> None:
+    known = [value for name, value in vars(dvc.env).items() if name.startswith("DVC_")]
+    found, _ = started(**dict.fromkeys(known, "x"))
+    stay = {"DVC_SITE_CACHE_DIR", "DVC_SYSTEM_CONFIG_DIR", "DVC_GLOBAL_CONFIG_DIR", "DVC_PAGER"}
+    stay |= {"DVC_DAEMON", "DVC_DAEMON_LOGFILE"}
+    assert stay < set(known)
+    assert {name for name in found if name.startswith("DVC_")} == set(known) - stay
+    assert {"DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"} <= found.keys()
 
 
 def test_where_the_system_does_not_tell_it_is_what_changed_since_our_import(

@@ -58,6 +58,12 @@ class TestEveryStore:
         found = sorted(row for page in store.list("files/md5") for row in page)
         assert found == [("files/md5/00/k", 0), ("files/md5/01/k", 1), ("files/md5/02/k", 2)]
 
+    def test_the_topmost_folders(self, store: Store) -> None:
+        assert store.folders() == frozenset()
+        for key in ("files/md5/ab/cd", "files/x", "ray_s3/y", "top"):
+            store.put(key, b"1")
+        assert store.folders() == {"files", "ray_s3"}
+
     def test_parts_become_one_object(self, store: Store) -> None:
         chunks = [bytes([number]) * (5 << 20) for number in range(3)] + [b"end"]
         store.put_parts("big", lambda: chunks, size=(15 << 20) + 3, part=5 << 20, window=2)

@@ -1,0 +1,33 @@
+"""Contents that are known by their digests, of paths that are not on this disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import NoReturn
+
+from ..core.errors import InputError
+from ..core.model import Content
+from .hashing import Md5s
+from .snapshot import Snapshot, _Found, _taken
+
+
+def held(path: str, content: Content, gone: str) -> Snapshot:
+    """What the store holds and this disk does not. Asked for its bytes, it raises InputError(``gone``)."""
+
+    def raise_() -> NoReturn:
+        raise InputError(gone)
+
+    return Snapshot(path, content, _Found(), raise_)
+
+
+def made_of(path: str, objects: Iterable[tuple[str, str, str]]) -> Snapshot:
+    """What ``path`` would hold: relative path (``""`` for a single file), file with the bytes, their md5.
+
+    The md5s are verified as the bytes are uploaded. Raises OSError where a file is not there.
+    """
+    found, md5s = _Found(), dict[str, str]()
+    for relpath, file, md5 in objects:
+        found.add(relpath, file, os.stat(file))
+        md5s[file] = md5
+    return _taken(path, found, Md5s(md5s, frozenset()))

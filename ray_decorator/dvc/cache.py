@@ -1,0 +1,30 @@
+"""DVC's cache of a repository: what `dvc add`, `dvc commit` and `dvc pull` put there, named by md5."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..content import manifest
+from . import config
+from .repository import DVC_DIR
+
+
+class Cache:
+    """The cache of the repository ``root`` (``cache.dir``, else ``.dvc/cache``)."""
+
+    def __init__(self, root: str) -> None:
+        configured = config.load(root)["cache"].get("dir")
+        self.path = str(configured or os.path.join(root, DVC_DIR, "cache"))
+
+    def file_of(self, digest: str) -> str:
+        """Where the object of this name is, if it is there."""
+        return os.path.join(self.path, manifest.object_key(digest))
+
+    def rows(self, digest: str) -> tuple[manifest.Row, ...] | None:
+        """The files of a directory; None where its manifest is not there. Raises CorruptObjectError."""
+        try:
+            data = Path(self.file_of(digest)).read_bytes()
+        except OSError:
+            return None
+        return manifest.load(data, digest)

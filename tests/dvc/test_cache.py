@@ -1,0 +1,30 @@
+"""DVC's cache: where the real dvc puts objects, there they are found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dvc_repositories
+from dvc_repositories import digest_of, dvc
+from trees import tree
+
+from ray_decorator.dvc.cache import Cache
+
+
+def test_objects_are_found_where_dvc_put_them(tmp_path: Path) -> None:
+    root = dvc_repositories.init(tmp_path / "repository")
+    tree(root / "data", {"a": b"1", "sub/b": b"2"})
+    assert Cache(str(root)).rows("0" * 32 + ".dir") is None
+    dvc(root, "add", "data")
+    digest = digest_of(root, root / "data")
+    rows = Cache(str(root)).rows(digest)
+    assert rows is not None
+    found = {row.relpath: Path(Cache(str(root)).file_of(row.md5)).read_bytes() for row in rows}
+    assert found == {"a": b"1", "sub/b": b"2"}
+
+
+def test_the_cache_may_be_elsewhere(tmp_path: Path) -> None:
+    root = dvc_repositories.init(tmp_path / "repository")
+    assert Cache(str(root)).path == str(root / ".dvc" / "cache")
+    dvc(root, "cache", "dir", str(tmp_path / "shared"))
+    assert Cache(str(root)).path == str(tmp_path / "shared")
