@@ -8,8 +8,10 @@ from typing import NoReturn
 
 from ..core.errors import InputError
 from ..core.model import Content
+from .hash_cache import Stamp
 from .hashing import Md5s
-from .snapshot import Snapshot, _Found, _taken
+from .look import Found
+from .snapshot import Snapshot, _taken
 
 
 def held(path: str, content: Content, gone: str) -> Snapshot:
@@ -18,7 +20,7 @@ def held(path: str, content: Content, gone: str) -> Snapshot:
     def raise_() -> NoReturn:
         raise InputError(gone)
 
-    return Snapshot(path, content, _Found(), raise_)
+    return Snapshot(path, content, Found(), raise_)
 
 
 def made_of(path: str, objects: Iterable[tuple[str, str, str]]) -> Snapshot:
@@ -26,8 +28,9 @@ def made_of(path: str, objects: Iterable[tuple[str, str, str]]) -> Snapshot:
 
     The md5s are verified as the bytes are uploaded. Raises OSError where a file is not there.
     """
-    found, md5s = _Found(), dict[str, str]()
+    found, md5s = Found(), dict[str, str]()
     for relpath, file, md5 in objects:
-        found.add(relpath, file, os.stat(file))
+        found.files.append((relpath, file))  # the modes are those of the objects, which mean nothing
+        found.stamps[file] = Stamp.of(os.stat(file))
         md5s[file] = md5
     return _taken(path, found, Md5s(md5s, frozenset()))

@@ -1,7 +1,7 @@
 """What a first job needs, checked from the driver: each check is a Finding.
 
     credentials ── store          Ray ── job resources          code
-                                   ├──── packages
+                     └── DVC data  ├──── packages
                                    └──── credentials on the nodes
 
 A check that fails hides none of the others but those that build on it. Nothing is changed anywhere, but for
@@ -37,13 +37,14 @@ from ..core.errors import (
 from ..core.model import Location, Requirements
 from ..core.settings import Settings
 from ..core.units import human_seconds, human_size
+from ..dvc.repository import root_of
 from ..project import driver
 from ..project.collect import Project, describe, is_large, shown
 from ..run.bundle import find_code, needed_packages, nothing_matches
 from ..store.identity import identify
 from ..store.renewal import clock
 from ..store.store import Store, open_store
-from . import packages
+from . import dvc_data, packages
 from .findings import Finding, Status, worst
 from .nodes import NodeFacts, ask_nodes
 
@@ -87,6 +88,9 @@ def _examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
         yield _needs("store", "the credentials")
     else:
         yield _guarded("store", lambda: _store(places.here))[0]
+    if (root := root_of(os.getcwd())) is not None and (places is not None or settings.is_embedded):
+        there = places.here if places is not None and not settings.is_embedded else None
+        yield _guarded("DVC data", lambda: (dvc_data.check(root, there), None))[0]
     code, found = _guarded("code", lambda: _code(settings))
     pinned, requirements = _guarded("packages", lambda: _requirements(settings, found))
     travels = places.travels if places and not settings.is_embedded else None

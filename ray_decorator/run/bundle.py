@@ -12,6 +12,7 @@ from ..core.paths import Folder
 from ..core.progress import Progress
 from ..core.settings import Settings
 from ..core.units import human_size
+from ..dvc.code import config_for
 from ..environment.installed import Installed, installed_distributions, requirements
 from ..project import at_home, driver
 from ..project.collect import Project, collect
@@ -46,7 +47,8 @@ class Bundler:
         start = _folder(driver.started_at())
         if found is None or not found.files:
             return Bundle(needed, None, start)
-        taken, sent = self._staging.push_code(found.files, progress)
+        files = [*found.files, *config_for(found.files, driver.started_at())]
+        taken, sent = self._staging.push_code(files, progress)
         if sent:
             log.info(
                 "The project's code goes along: %d files, %s (sent: %s, with the list of them)",

@@ -155,3 +155,36 @@ def test_data_that_is_not_here(
         dvc(repository, "pull", "data")
         dvc(repository, "commit", "--force", "train")
         assert "up to date" in dvc(repository, "push")
+
+
+ASKING = """
+import json, os
+from pathlib import Path
+import dvc.api
+import hydra
+
+
+@hydra.main(version_base=None, config_path="conf", config_name="config")
+def main(cfg):
+    told = {name: value for name, value in os.environ.items() if name in ("DVC_ROOT", "DVC_STAGE")}
+    Path(cfg.model.path).write_text(json.dumps([told, dvc.api.params_show()], sort_keys=True))
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_a_job_knows_its_stage_and_its_parameters_as_at_home(repository: Path) -> None:
+    """The workers of the session's Ray were started without DVC's variables."""
+    (repository / "train.py").write_text(ASKING)
+    (repository / "params.yaml").write_text("lr: 0.5\n")
+    text = (repository / "dvc.yaml").read_text()
+    (repository / "dvc.yaml").write_text(text + "    params: [lr]\n")
+    dvc(repository, "repro")
+    on_ray = (repository / "model.pkl").read_text()
+    (repository / "dvc.yaml").write_text(text.replace("=cluster", "=basic") + "    params: [lr]\n")
+    dvc(repository, "repro")
+    assert on_ray == (repository / "model.pkl").read_text()
+    assert '"DVC_STAGE": "train"' in on_ray and '{"lr": 0.5}' in on_ray
