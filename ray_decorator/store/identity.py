@@ -58,8 +58,8 @@ def identify(url: str, *, credentials: str = "driver", account: S3Account | None
     if url.startswith("file:///") and url.strip("/") != "file:":
         return Identity(Location("file://" + os.path.normpath(unquote(url.removeprefix("file://")))))
     raise InputError(
-        f"s3_base_path is {url!r}, which is no store: expected s3://bucket, s3://bucket/prefix or "
-        "file:///absolute/directory"
+        f"s3_base_path is {url!r}, which is no store: expected s3://bucket, s3://bucket/prefix, "
+        "file:///absolute/directory, or a DVC remote: dvc or dvc://name"
     )
 
 

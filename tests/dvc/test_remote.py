@@ -90,6 +90,13 @@ class TestWhichOne:
             with_remote(settings, tmp_path)
 
 
+def test_what_is_no_store_is_told_of_all_that_are() -> None:
+    for url in ("dvcs", "DVC", "/directory"):
+        settings = Options(s3_base_path=url).resolve()
+        with pytest.raises(InputError, match=r"which is no store: .*, or a DVC remote: dvc or dvc://name"):
+            identify(with_remote(settings).store_url)
+
+
 class TestWhatCannotServe:
     @pytest.mark.parametrize(
         "url",

@@ -105,3 +105,22 @@ def test_a_value_or_its_exception() -> None:
     assert value_of(Outcome("f", value=3)) == 3
     with pytest.raises(KeyError):
         value_of(Outcome("f", error=KeyError("x")))
+
+
+def test_a_dvc_remote_is_looked_up_where_the_app_is(home: Path) -> None:
+    """Before anything starts: neither Ray nor the store is asked."""
+    terms = Terms((), (), Options(s3_base_path="dvc://absent"))
+    with pytest.raises(InputError, match=r"s3_base_path is 'dvc://absent', but .* is in no DVC repository"):
+        run(print, [request()], terms)
+    (home / ".dvc").mkdir()
+    with pytest.raises(InputError, match=r"has no remote 'absent'\. See `dvc remote list`"):
+        run(print, [request()], terms)
+
+
+def test_a_dep_that_is_not_here_and_that_dvc_tracks_is_none_of_the_problems(home: Path) -> None:
+    (home / ".dvc").mkdir()
+    (home / "far.bin.dvc").write_text(f"outs:\n- md5: {'a' * 32}\n  hash: md5\n  path: far.bin\n")
+    [call] = made(print, [request(data="far.bin")], Terms(("data",), ()))
+    assert [path.value for path in call.deps] == [home / "far.bin"]
+    with pytest.raises(InputError, match=r"deps key 'data' is .*/near\.bin, which does not exist"):
+        made(print, [request(data="near.bin")], Terms(("data",), ()))
