@@ -1,4 +1,4 @@
-"""The command line: ``ray-s3 doctor [overrides…]``, also as ``python -m ray_decorator``."""
+"""The command line: ``ray-s3 doctor|fetch …``, also as ``python -m ray_decorator``."""
 
 from __future__ import annotations
 
@@ -40,8 +40,11 @@ exit code: 0 when nothing is wrong (there may be warnings), 1 when something is,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (this process's unless given); its exit code."""
-    options = _parser().parse_intermixed_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if given[:1] == ["fetch"]:
+            return _fetch(_fetch_parser().parse_args(given[1:]))
+        options = _parser().parse_intermixed_args(given)
         return _doctor(options.overrides, options.config_dir)
     except KeyboardInterrupt:
         return 130
@@ -53,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ray-s3",
-        description="doctor: check credentials, store, Ray, packages, code; say how to fix what is wrong.",
+        description="doctor: check credentials, store, Ray, packages, code; say how to fix what is wrong. "
+        "fetch WHAT WHERE: bring home what a run could not (ray-s3 fetch --help).",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -68,6 +72,35 @@ def _parser() -> argparse.ArgumentParser:
         help="where your presets are (DIR/hydra/launcher/cluster.yaml); default: ./conf or ./config",
     )
     return parser
+
+
+def _fetch_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ray-s3 fetch",
+        description="Bring home what a run could not: its message has this command. Nothing that is there is "
+        "replaced.",
+        epilog="The store is used as by a run: AWS_PROFILE, AWS_ENDPOINT_URL and the like are read.",
+    )
+    parser.add_argument(
+        "what", help="s3://bucket/prefix/<digest>, a digest alone (in RAY_S3_BASE_PATH), or a path"
+    )
+    parser.add_argument("where", type=Path, help="the file or directory to make of it")
+    return parser
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from .core.errors import RayS3Error
+    from .core.progress import NoProgress
+    from .core.units import human_size
+    from .run.fetch import fetch
+
+    try:
+        received = fetch(options.what, options.where.absolute(), NoProgress())
+    except (RayS3Error, OSError) as exc:
+        print(f"ray-s3 fetch: {exc}", file=sys.stderr)
+        return 1
+    print(f"{options.where} is complete ({human_size(received)} received)")
+    return 0
 
 
 def _doctor(overrides: Sequence[str], config_dir: Path | None) -> int:

@@ -72,7 +72,7 @@ def load(data: bytes, digest: str) -> tuple[Row, ...]:
     anywhere but to a file of its own below the directory.
     """
     if md5(data).hexdigest() + ".dir" != digest:
-        raise CorruptObjectError(_complaint(digest, "its bytes do not hash to its name"))
+        raise CorruptObjectError(_complaint(digest, "its bytes do not hash to its name"), (digest,))
     try:
         rows = tuple(Row(_relpath(item["relpath"]), _md5(item["md5"])) for item in _list(json.loads(data)))
         _check_layout(rows)

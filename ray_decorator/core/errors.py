@@ -9,6 +9,8 @@
     │   ├── BucketNotFoundError         the bucket does not exist
     │   ├── MissingObjectError          the store lost objects that it was known to hold
     │   └── CorruptObjectError          an object's bytes are not what its name says
+    ├── HomeError (OSError)             an out cannot be written at home; the message says how to bring it later
+    ├── NodeDiskError (OSError)         a node's disk is full, though nothing is kept there for later jobs any more
     ├── ClusterError (RuntimeError)     Ray cannot be reached, or can never serve the request
     │   └── PackagesError               a node cannot be given the driver's Python packages
     ├── PicklingError (TypeError)       a function, argument or result cannot travel
@@ -99,23 +101,54 @@ class BucketNotFoundError(StoreError):
 
 
 class MissingObjectError(StoreError):
-    """The store does not hold objects that a manifest or a job names. ``digests`` lists them."""
+    """The store does not hold objects that a manifest or a job names, or other bytes than these.
 
-    def __init__(self, digests: tuple[str, ...], store_url: str) -> None:
+    ``digests`` lists them; ``names`` what a user knows them by, ``advice`` what can be done.
+    """
+
+    def __init__(
+        self,
+        digests: tuple[str, ...],
+        store_url: str,
+        names: tuple[str, ...] = (),
+        advice: str = "run again to upload them anew",
+    ) -> None:
         self.digests = tuple(digests)
         self.store_url = store_url
+        self.names = tuple(names)
+        self.advice = advice
         super().__init__(self.digests, store_url)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # OSError takes three arguments for an error number, its text and a file
+        return MissingObjectError, (self.digests, self.store_url, self.names, self.advice), vars(self)
+
     def __str__(self) -> str:
-        shown = ", ".join(self.digests[:3]) + (", …" if len(self.digests) > 3 else "")
+        names = self.names or self.digests
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
         return (
-            f"{len(self.digests)} object(s) are gone from {self.store_url}: {shown}. Somebody may have "
-            "collected garbage there (`dvc gc -c`); run again to upload them anew."
+            f"{len(self.digests)} object(s) are gone from {self.store_url}, or spoilt: {shown}. Somebody may have "
+            f"collected garbage there (`dvc gc -c`); {self.advice}."
         )
 
 
 class CorruptObjectError(StoreError):
-    """An object's bytes do not hash to its name, or a manifest's rows are not acceptable."""
+    """An object's bytes are not what its name says, or a manifest's rows are not acceptable.
+
+    ``digests`` are those of objects that another upload would mend.
+    """
+
+    def __init__(self, text: str, digests: tuple[str, ...] = ()) -> None:
+        self.digests = tuple(digests)
+        super().__init__(text)
+
+
+class HomeError(RayS3Error, OSError):
+    """What a job wrote cannot be written to its place at home: the disk is full, read-only, gone, …."""
+
+
+class NodeDiskError(RayS3Error, OSError):
+    """A node has no room for what a job reads."""
 
 
 class ClusterError(RayS3Error, RuntimeError):

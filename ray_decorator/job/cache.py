@@ -32,7 +32,8 @@ from ..core.progress import NoProgress
 from ..store.download import Wanted, download, manifest_bytes
 from ..store.store import Store
 from .cache_filling import Copy, fill, start
-from .seals import is_sealed
+from .room import disk_error, is_full, make_room
+from .seals import is_sealed, used_now
 
 _MOST_LOCKS = 256  # of a job that reads more contents, some may be fetched twice on a node
 _LONGEST_WAIT = 600.0  # seconds for somebody else's fetch; then it is fetched once more
@@ -89,8 +90,23 @@ class NodeCache:
         """Put contents down for one job, all of them at once; returns the bytes fetched from the store.
 
         All files are the job's own, and read-only unless ``writable``. Raises MissingObjectError,
-        CorruptObjectError, and InputError where something else is in a file's place.
+        CorruptObjectError, InputError where something else is in a file's place, and NodeDiskError where the
+        disk is full even without all that was kept for later jobs.
         """
+        try:
+            return self._checkout(wanted, store)
+        except OSError as exc:
+            if not is_full(exc):
+                raise
+            make_room()
+        try:
+            return self._checkout(wanted, store)
+        except OSError as exc:
+            if not is_full(exc):
+                raise
+            raise disk_error(exc) from exc
+
+    def _checkout(self, wanted: Sequence[Checkout], store: Store) -> int:
         received: list[int] = []
         files: list[_File] = []
         plans: list[Plan] = []
@@ -153,6 +169,7 @@ class NodeCache:
         def one(file: _File) -> None:
             if is_sealed(file.entry):
                 with contextlib.suppress(FileNotFoundError):  # somebody cleared the cache meanwhile
+                    used_now(file.entry)
                     file.copy_from(file.entry)
                     return
             lacking.append(file)

@@ -22,6 +22,7 @@ from ..content.hash_cache import Hashed, Stamp
 from ..content.manifest import md5_of_file
 from ..content.reflink import copy_bytes
 from ..content.temporary import beside, clear_stale
+from .room import has_room
 from .seals import is_sealed, seal
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,8 @@ def fill(copies: Sequence[Copy]) -> None:
 
 def _keep(fetched: Hashed, entry: str) -> None:
     if Stamp.of(os.lstat(fetched.path)) != fetched.stamp:
+        return
+    if not has_room(os.path.dirname(entry), fetched.stamp.size):
         return
     temporary = beside(entry)
     copy_bytes(fetched.path, temporary, 0o600)

@@ -4,7 +4,7 @@
 
 To put thousands of files down takes longer than many a job. A job takes a checkout by a rename, so it has
 it alone, and looks whether it is still what it was: one stat per file. A checkout that a job has written
-to no longer matches its fingerprint, and is thrown away.
+to no longer matches its fingerprint, and is thrown away. Where root could write unseen, none is kept (writers.py).
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from pathlib import Path
 
 from ..content.fingerprint import fingerprint
 from ..core.model import Content
+from .writers import is_written_to, may_go_unseen
 
 _WORTH_IT = 100  # files; fewer are put down anew as fast,
 _WORTH_BYTES = 64 * 1024 * 1024  # unless they are as large as this
 _KEPT_FOR = 3600.0  # seconds since a job last had it
-_KEPT = 2 * (os.cpu_count() or 1)  # of one content: as many as jobs that read it side by side
+_KEPT = os.cpu_count() or 1  # of one content: one is made only where all others are in use
 _TICK = 0.02  # seconds; stamps of the usual local file systems are no coarser
 
 
@@ -39,12 +40,12 @@ class Checkouts:
 
     def take(self, content: Content, destination: Path) -> str | None:
         """Move one to ``destination``, which must not exist; returns its fingerprint, None if there is none."""
-        if not _is_worth_it(content):
+        if not _is_worth_it(content) or may_go_unseen(str(destination.parent)):
             return None
         for idle in self._idle(content):
             with contextlib.suppress(OSError):  # another job was faster
                 os.rename(idle, destination)
-                if fingerprint(str(destination)) == idle.name:
+                if not is_written_to(str(destination)) and fingerprint(str(destination)) == idle.name:
                     return idle.name
                 # out of the way, and gone with the job: it may resist, where a job took away permissions
                 os.rename(destination, destination.with_name(f".spoilt-{idle.name}"))
@@ -52,6 +53,8 @@ class Checkouts:
 
     def made(self, new: Sequence[tuple[Content, Path]]) -> list[tuple[Content, Path, str]]:
         """Of checkouts that were just made and no job has seen: those worth keeping, with their fingerprints."""
+        if any(may_go_unseen(str(path.parent)) for _, path in new):
+            return []
         kept = [(content, path, fingerprint(str(path))) for content, path in new if _is_worth_it(content)]
         if kept:
             time.sleep(_TICK)  # whatever a job does to them now shows in a stamp

@@ -27,8 +27,9 @@ from typing import Any
 from ..content.hash_cache import HashCache, Stamp
 from ..content.move import copy, move_all, move_aside
 from ..core import pickling
+from ..core.commands import fetch_command
 from ..core.directories import node_directory
-from ..core.errors import InputError, MissingObjectError, PicklingError
+from ..core.errors import CorruptObjectError, HomeError, InputError, MissingObjectError, PicklingError
 from ..core.failures import failure_of
 from ..core.inherited import Inherited
 from ..core.machine import is_same_path
@@ -37,7 +38,7 @@ from ..core.private import Private
 from ..core.progress import NoProgress
 from ..store.renewal import Renew
 from ..store.store import Store, open_store
-from ..store.transfer import Snapshot, push_all, snapshot
+from ..store.transfer import Snapshot, push, push_all, snapshot
 from . import aws_identity, reaper
 from .cache import Checkout, NodeCache
 from .fresh_credentials import ask
@@ -98,8 +99,8 @@ def serve_job(
         side = _Side(store, renew, at_home)
         loaded: Job = replace(pickle.loads(job), inherited=inherited)
         receipt = run_job(func, loaded, side) if verb == "run" else rescue(loaded, side)
-    except MissingObjectError as exc:
-        receipt = Receipt(missing=exc.digests)
+    except (MissingObjectError, CorruptObjectError) as exc:
+        receipt = Receipt(missing=exc.digests) if exc.digests else Receipt(failure=failure_of(exc))
     except _NoContent:
         receipt = Receipt(lacks="content")
     except BaseException as exc:
@@ -138,6 +139,10 @@ class _Side:
         return self._at_home and out.home is not None and is_same_path(out.home.nearest)
 
 
+_Stuck = tuple[Exception, Path, Path]
+"""What is wrong with an out that is not at home, where it is, and where it belongs."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Sent:
     """What became of a job's outs. ``error`` is the first that met one of them."""
@@ -146,6 +151,7 @@ class _Sent:
     bytes: int
     error: Exception | None
     kept: bool = False  # one of them could not be sent, and is here still
+    stuck: tuple[_Stuck, ...] = ()  # of those, what belongs to a place on this machine
 
 
 def rescue(job: Job, side: _Side) -> Receipt | None:
@@ -169,6 +175,7 @@ def rescue(job: Job, side: _Side) -> Receipt | None:
 def run_job(func: bytes, job: Job, side: _Side) -> Receipt:
     """Run the pickled ``func`` for ``job``: deps in, the call, outs out."""
     with open_scratch(job.id) as scratch:
+        before = scratch.path
         outs = _out_paths(job, scratch.path, side)
         _make_out_parents(job, outs)
         copied: dict[str, Stamp] = {}
@@ -190,12 +197,8 @@ def run_job(func: bytes, job: Job, side: _Side) -> Receipt:
             scratch.keep()
             raise
         if sent.error is not None:
-            if sent.kept:
-                scratch.keep()
-                sent.error.add_note(
-                    f"The job's outs are kept on node {socket.gethostname()} at {scratch.path}"
-                )
-            failure = failure or failure_of(sent.error)
+            error = _kept(sent, scratch, before) if sent.kept else sent.error
+            failure = failure or failure_of(error or sent.error)
         unwritten = tuple(out.key for out, is_there in zip(job.outs, written, strict=True) if not is_there)
     return Receipt(
         value=value,
@@ -207,6 +210,30 @@ def run_job(func: bytes, job: Job, side: _Side) -> Receipt:
         received=received,
         end_marks=end_marks,
     )
+
+
+def _kept(sent: _Sent, scratch: Scratch, before: Path) -> Exception | None:
+    """Leave the scratch behind; the error of what is in it, with the commands that bring it later."""
+    scratch.keep()
+    told = []
+    for problem, path, home in sent.stuck:
+        kept = scratch.path / path.relative_to(before) if path.is_relative_to(before) else path
+        how = f"{problem}. On node {socket.gethostname()}, bring it later with: {fetch_command(kept, home)}"
+        told.append(_kind(problem)(how))
+    error = _as_one(told) or sent.error
+    if error is not None:
+        error.add_note(f"The job's outs are kept on node {socket.gethostname()} at {scratch.path}")
+    return error
+
+
+def _as_one(problems: Sequence[Exception]) -> Exception | None:
+    if len(problems) < 2:
+        return next(iter(problems), None)
+    return HomeError(f"{len(problems)} outs did not come home: {'; '.join(map(str, problems))}")
+
+
+def _kind(error: Exception) -> type[InputError] | type[HomeError]:
+    return InputError if isinstance(error, InputError) else HomeError
 
 
 def _out_paths(job: Job, root: Path, side: _Side) -> list[Path]:
@@ -339,9 +366,9 @@ def _bring_out(
     # what lies in another one goes with that
     alone = [each for each in near.values() if each[0].inside is None or each[0].inside[0] not in near]
     stuck = _move_home(job, alone, copied or {})
-    error = next(iter(stuck), None) or sent.error
-    kept = sent.kept or any(not isinstance(problem, _Aside) for problem in stuck)
-    return replace(sent, error=error, kept=kept)
+    left = tuple(each for each in stuck if not isinstance(each[0], _Aside))
+    error = _as_one([problem for problem, _, _ in stuck]) or sent.error
+    return replace(sent, error=error, kept=sent.kept or bool(left), stuck=left)
 
 
 class _Aside(InputError):
@@ -355,20 +382,20 @@ def _is_in_place(out: Out, path: Path) -> bool:
     return out.in_place is not None and path == Path(out.in_place.path)
 
 
-def _move_home(job: Job, outs: Sequence[tuple[Out, Path]], copied: Mapping[str, Stamp]) -> list[InputError]:
-    """Move outs to their places; what is wrong with those that are not there now."""
+def _move_home(job: Job, outs: Sequence[tuple[Out, Path]], copied: Mapping[str, Stamp]) -> list[_Stuck]:
+    """Move outs to their places; what is wrong with those that are not there now, and where each is and belongs."""
     # what is below a directory that is used in place is there already
     away = [(out, path, Path(out.home.path)) for out, path in outs if out.home is not None]
     away = [each for each in away if os.path.realpath(each[1]) != os.path.realpath(each[2])]
     errors = move_all([(path, home) for _, path, home in away], copied)
     return [
-        _stuck(out, path, home, error)
+        (_stuck(out, path, home, error), path, home)
         for (out, path, home), error in zip(away, errors, strict=True)
         if error is not None
     ]
 
 
-def _stuck(out: Out, path: Path, home: Path, error: Exception) -> InputError:
+def _stuck(out: Out, path: Path, home: Path, error: Exception) -> Exception:
     problem: object = error
     if isinstance(error, InputError):
         try:
@@ -376,7 +403,9 @@ def _stuck(out: Out, path: Path, home: Path, error: Exception) -> InputError:
             return _Aside(f"outs key {out.key!r}: {error}. What the job wrote is at {aside}")
         except Exception as exc:
             problem = f"{error}; nor beside it: {exc}"
-    return InputError(f"outs key {out.key!r}: what the job wrote cannot be brought to {home} ({problem})")
+    if isinstance(error, OSError) and error.strerror:
+        problem = error.strerror
+    return _kind(error)(f"outs key {out.key!r}: what the job wrote cannot be brought to {home} ({problem})")
 
 
 def _push(job: Job, outs: Sequence[tuple[int, Out, Path]], side: _Side) -> _Sent:
@@ -393,11 +422,12 @@ def _push(job: Job, outs: Sequence[tuple[int, Out, Path]], side: _Side) -> _Sent
             error = error or _of_out(exc, job, out)
     sent, pushed = 0, dict(taken)
     try:
-        sent = sum(push_all(list(taken.values()), side.store, hashes, NoProgress()))
+        # not trusted: once the scratch is removed, nobody else has these bytes
+        sent = sum(push_all(list(taken.values()), side.store, hashes, NoProgress(), trust=False))
     except Exception:
         for index, each in taken.items():
             try:
-                sent += sum(push_all([each], side.store, hashes, NoProgress()))
+                sent += push(each, side.store, hashes, NoProgress(), trust=False)
             except Exception as exc:
                 del pushed[index]
                 error = error or _of_out(exc, job, job.outs[index])

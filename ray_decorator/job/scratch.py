@@ -27,6 +27,7 @@ from ..core.model import Content
 from ..store.store import Store
 from .cache import Checkout, NodeCache
 from .checkouts import Checkouts
+from .room import tidy
 
 _ABANDONED_AFTER = 3600.0  # seconds; long enough for the driver to rescue what a crashed job left
 _LOCK = ".lock"
@@ -74,6 +75,8 @@ class Scratch:
             with contextlib.suppress(OSError):  # another attempt of the same job is still there
                 self.path.parent.rmdir()
         self._lock.close()
+        with contextlib.suppress(OSError, InputError):
+            tidy()
 
 
 @contextlib.contextmanager

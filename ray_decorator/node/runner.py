@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from ..core.errors import MissingObjectError
+from ..core.errors import CorruptObjectError, MissingObjectError
 from ..core.failures import failure_of
 from ..core.model import Bundle, Credentials, Receipt, Requirements
 from ..job.leftovers import Before, kill_descendants
@@ -73,8 +73,9 @@ def main() -> None:
                 receipt = serve_job(
                     request.verb, request.func, request.job, store, renew, request.node, inherited
                 )
-            except MissingObjectError as exc:  # of the code; what a job lacks is in its receipt
-                receipt = Receipt(missing=exc.digests, node=request.node)
+            except (MissingObjectError, CorruptObjectError) as exc:  # of the code: a job's are in its receipt
+                failure = None if exc.digests else failure_of(exc)
+                receipt = Receipt(missing=exc.digests, failure=failure, node=request.node)
             except BaseException as exc:
                 receipt = Receipt(failure=failure_of(exc), node=request.node)
             _leave_ray()

@@ -13,9 +13,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..content.hash_cache import HashCache, default_path
+from ..content.manifest import object_key
 from ..content.move import free_name_beside
 from ..content.snapshot import snapshot_of
-from ..core.errors import InputError
+from ..core.commands import fetch_command
+from ..core.errors import InputError, MissingObjectError
 from ..core.model import Content, Credentials, Location, PathSlot
 from ..core.progress import Progress
 from ..core.s3_account import S3Account
@@ -28,6 +30,8 @@ from ..store.transfer import Pulled, Snapshot, pull, pull_all, push_all, snapsho
 from .absent_deps import AbsentDeps
 
 log = logging.getLogger(__name__)
+
+_MOST_NAMES = 3
 
 
 class Staging:
@@ -50,6 +54,7 @@ class Staging:
         self._code: Snapshot | None = None
         self._told: set[str] = set()
         self._reuploads: Counter[str] = Counter()
+        self._keys: dict[str, str] = {}  # real path -> the key of a dep that is there
         self._lock = threading.RLock()
 
     def open(self) -> Store:
@@ -114,6 +119,7 @@ class Staging:
         ignores, absent = Ignores(), AbsentDeps(self.open, self._hashes, self._told)
         # of several names of one directory, one in a DVC repository says what counts in it
         for dep in sorted(deps, key=lambda dep: root_of(dep.value) is None):
+            self._keys[dep.real] = dep.key
             if dep.real not in found:
                 try:
                     found[dep.real] = self._taken(dep, ignores, absent, progress)
@@ -155,6 +161,10 @@ class Staging:
         pull(content, free, self.open(), self._hashes, progress)
         return free
 
+    def fetch_command(self, content: Content, destination: Path) -> str:
+        """The command line that brings an out home later."""
+        return fetch_command(f"{self.open().url}/{content.digest}", destination)
+
     def reuploads(self, snapshots: Collection[Snapshot]) -> Mapping[str, int]:
         """How often each content, and the code, was uploaded again: what a job that starts now relies on."""
         with self._lock:
@@ -168,24 +178,47 @@ class Staging:
         missing: Sequence[str],
         progress: Progress,
     ) -> None:
-        """The store lost objects that a job started with: push again, unless that was done meanwhile."""
+        """The store lost or spoilt objects that a job started with: push again, unless that was done meanwhile.
+
+        Raises MissingObjectError where home does not have these bytes any more, StoreError.
+        """
         with self._lock:
             stale = [
                 one
                 for one in self._with_code(snapshots)
                 if self._reuploads[one.content.digest] == since.get(one.content.digest)
             ]
-            if stale and not self._reuploads:
-                log.warning(
-                    "%s no longer holds %d object(s) that were staged there before (garbage collected?); "
-                    "uploading them again",
-                    self.open().url,
-                    len(missing),
-                )
-            self._hashes.forget(self.open().place, missing)
+            if not stale:
+                return
+            store, names = self.open(), self._names(stale, missing)
+            level = logging.INFO if self._reuploads else logging.WARNING
+            self._hashes.forget(store.place, missing)
             for one in stale:
                 self._reuploads[one.content.digest] += 1
-            push_all(stale, self.open(), self._hashes, progress, trust=False)
+            try:
+                push_all(stale, store, self._hashes, progress, trust=False, spoilt=set(missing))
+            except InputError as exc:
+                advice = f"these bytes are not at home any more ({exc}): run again, with what is there now"
+                raise MissingObjectError(tuple(missing), store.url, names, advice) from exc
+            log.log(
+                level,
+                "%s no longer holds %d object(s) as they were staged there (deleted, or other bytes): %s. They "
+                "were uploaded again",
+                store.url,
+                len(missing),
+                ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else ""),
+            )
+
+    def _names(self, snapshots: Sequence[Snapshot], missing: Sequence[str]) -> tuple[str, ...]:
+        """What the objects are at home: a path, the key of the dep that it is of, and the object's own key."""
+        paths: dict[str, str] = {}
+        for one in snapshots:
+            key = self._keys.get(one.path)
+            of = f"deps key {key!r}" if key else "code"
+            paths.setdefault(one.content.digest, f"{one.path} ({of}, ")
+            for entry in one.entries:
+                paths.setdefault(entry.md5, f"{entry.path} ({of}, ")
+        return tuple(f"{paths.get(md5, '(')}{object_key(md5)})" for md5 in missing)
 
     def _with_code(self, snapshots: Collection[Snapshot]) -> list[Snapshot]:
         return [*snapshots, *([self._code] if self._code is not None else [])]

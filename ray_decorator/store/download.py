@@ -77,12 +77,13 @@ def download(
     """Make the files; returns them with their md5s, in no order.
 
     ``unseen``: nobody looks at the files before all are there, and none of them is there yet, so each is made
-    where it goes. Goes on past objects that are missing, and raises MissingObjectError with all of them in
-    the end; CorruptObjectError at the first whose bytes are not what its name says.
+    where it goes. Goes on past objects that are missing, or whose bytes are not what their names say, and raises
+    MissingObjectError with all of them in the end, CorruptObjectError where none is missing.
     """
     budget = Budget(_MEMORY)
     done: list[Hashed] = []
     missing: set[str] = set()
+    spoilt: dict[str, CorruptObjectError] = {}
     if wanted:
         progress.expect("downloading", len(wanted))
 
@@ -97,21 +98,34 @@ def download(
             return
         with budget.hold(min(incoming.size, _WINDOW * _PART)):
             if incoming.size <= _WHOLE:
-                done.append(_keep(want, incoming.read(), store, unseen))
+                keep(want, incoming.read())
                 progress.advance("downloading", 0, incoming.size)
             else:
-                done.append(_keep_large(want, incoming, store, unseen, progress))
+                with noted(want):
+                    done.append(_keep_large(want, incoming, store, unseen, progress))
         progress.advance("downloading", 1)
 
-    def keep(small: tuple[Wanted, Bytes]) -> None:
-        want, data = small
-        done.append(_keep(want, data, store, unseen))
-        progress.advance("downloading", 1, len(data))
+    def keep(want: Wanted, data: Bytes) -> None:
+        with noted(want):
+            done.append(_keep(want, data, store, unseen))
 
-    with WriterThread(keep, _BACKLOG) as writer:
+    def keep_small(small: tuple[Wanted, Bytes]) -> None:
+        keep(*small)
+        progress.advance("downloading", 1, len(small[1]))
+
+    @contextlib.contextmanager
+    def noted(want: Wanted) -> Iterator[None]:
+        try:
+            yield
+        except CorruptObjectError as exc:
+            spoilt[want.md5] = exc
+
+    with WriterThread(keep_small, _BACKLOG) as writer:
         each(one, wanted, store.threads)
     if missing:
-        raise MissingObjectError(tuple(sorted(missing)), store.url)
+        raise MissingObjectError(tuple(sorted({*missing, *spoilt})), store.url)
+    if spoilt:
+        raise CorruptObjectError(str(next(iter(spoilt.values()))), tuple(sorted(spoilt)))
     return done
 
 
@@ -171,7 +185,8 @@ def _verify(found: str, want: Wanted, store: Store) -> None:
     if found != want.md5:
         raise CorruptObjectError(
             f"the object {object_key(want.md5)} of {store.url} is corrupt: its bytes hash to {found}. "
-            "Delete it there, and run again to upload it anew."
+            "Run again to upload it anew.",
+            (want.md5,),
         )
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import obstore
@@ -28,7 +28,7 @@ from .patience import Patience
 from .renewal import Provider, Renew
 
 if TYPE_CHECKING:
-    from obstore import Bytes, GetResult
+    from obstore import Bytes, GetResult, ObjectMeta
     from obstore.store import BackoffConfig, ClientConfig, RetryConfig, S3Config, S3Credential
 
 _PROBE_KEY = "ray_s3/probe"
@@ -58,6 +58,16 @@ def open_store(location: Location, renew: Renew | None = None) -> Store:
     """
     return Store(location, renew)
 
+
+class Seen(NamedTuple):
+    """An object as a store tells of it: its key, its size in bytes, its ETag without quotes ("" for none)."""
+
+    key: str
+    size: int
+    etag: str
+
+
+SeenPage = list[Seen]
 
 Page = list[tuple[str, int]]
 """Keys, and the sizes of their objects in bytes."""
@@ -109,16 +119,21 @@ class Store:
                     raise
 
     def head(self, key: str) -> int | None:
-        """The size of the object in bytes, None where none is seen.
+        """The size of the object in bytes, None where none is seen: see `look`."""
+        seen = self.look(key)
+        return None if seen is None else seen.size
+
+    def look(self, key: str) -> Seen | None:
+        """What there is of the object, None where none is seen.
 
         S3 answers so also where the bucket is missing, or the credentials are wrong: the next request
         will tell. It denies a key that is not there to who may not list the bucket.
         """
 
-        def attempt() -> int | None:
+        def attempt() -> Seen | None:
             with self._faults.translated(key):
                 try:
-                    return int(obstore.head(self._backend, key)["size"])
+                    return _seen(obstore.head(self._backend, key), key)
                 except FileNotFoundError:
                     return None
                 except PermissionDeniedError:
@@ -171,7 +186,7 @@ class Store:
         ``chunks`` makes them, anew for each attempt. An exception that they raise aborts the upload: the object
         does not come to be.
         """
-        part = max(part, -(-size // _UPLOAD_PARTS))
+        part = part_size(size, part)
 
         def attempt() -> None:
             try:
@@ -201,11 +216,16 @@ class Store:
         self.patience.keep(attempt)
 
     def list(self, prefix: str) -> Iterator[Page]:
-        """Pages of (key, size) of all below ``prefix``: a request each on S3, in the order of keys there."""
+        """Pages of (key, size) of all below ``prefix``: see `look_at_all`."""
+        for page in self.look_at_all(prefix):
+            yield [(seen.key, seen.size) for seen in page]
+
+    def look_at_all(self, prefix: str) -> Iterator[SeenPage]:
+        """Pages of what there is below ``prefix``: a request each on S3, in the order of keys there."""
         last: str | None = None
         pages = self._pages(prefix, last)
 
-        def attempt() -> Page | None:
+        def attempt() -> SeenPage | None:
             nonlocal pages
             try:
                 return next(pages, None)
@@ -215,13 +235,17 @@ class Store:
 
         while (page := self.patience.keep(attempt)) is not None:
             if page:
-                last = page[-1][0]
+                last = page[-1].key
                 yield page
 
-    def _pages(self, prefix: str, after: str | None) -> Iterator[Page]:
+    def _pages(self, prefix: str, after: str | None) -> Iterator[SeenPage]:
         with self._faults.translated(prefix):
             for page in obstore.list(self._backend, prefix, chunk_size=_PAGE, offset=after):
-                yield [(meta["path"], meta["size"]) for meta in page]
+                yield [_seen(meta, meta["path"]) for meta in page]
+
+    def file_of(self, key: str) -> str:
+        """The file that is the object ``key``, where the store is a directory."""
+        return os.path.join(self.url.removeprefix("file://"), key)
 
     def folders(self) -> frozenset[str]:
         """The names of the topmost folders: one request. Empty where they cannot be listed."""
@@ -265,6 +289,15 @@ class Store:
     def place(self) -> str:
         """What tells it from any other: its URL, and for S3 the server's."""
         return f"{self.url} at {self._location.endpoint}" if self._location.endpoint else self.url
+
+
+def part_size(size: int, part: int) -> int:
+    """How large the parts of an upload of ``size`` bytes are that asks for parts of ``part`` bytes."""
+    return max(part, -(-size // _UPLOAD_PARTS))
+
+
+def _seen(meta: ObjectMeta, key: str) -> Seen:
+    return Seen(key, int(meta["size"]), (meta["e_tag"] or "").strip('"'))
 
 
 def _nobody() -> S3Credential:

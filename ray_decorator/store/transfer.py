@@ -10,18 +10,19 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..content.extras import Modes, close, closed_bits
-from ..content.hash_cache import HashCache
+from ..content.hash_cache import HashCache, Stamp
 from ..content.hashing import hash_files
 from ..content.manifest import Row, object_key
 from ..content.merge import Plan, Target, plan
 from ..content.snapshot import Entry, Snapshot, snapshot
 from ..content.temporary import clear_stale
 from ..content.threads import each
+from ..core.errors import CorruptObjectError, MissingObjectError
 from ..core.model import Content
 from ..core.progress import Progress
 from .download import Wanted, download, rows_of
@@ -37,13 +38,20 @@ def push(taken: Snapshot, store: Store, hashes: HashCache, progress: Progress, *
 
 
 def push_all(
-    taken: Sequence[Snapshot], store: Store, hashes: HashCache, progress: Progress, *, trust: bool = True
+    taken: Sequence[Snapshot],
+    store: Store,
+    hashes: HashCache,
+    progress: Progress,
+    *,
+    trust: bool = True,
+    spoilt: Collection[str] = (),
 ) -> list[int]:
     """Bring what was hashed to the store; the bytes that each of them took, what they share counted once.
 
-    What the store is remembered to hold is not asked for; with ``trust=False`` everything is, which
-    heals a store that lost objects. A directory's manifest goes last: where it is, all is. Raises
-    InputError where a file is not what it was when hashed, StoreError.
+    What the store is remembered to hold is not asked for. With ``trust=False`` nothing is taken for held that was
+    not seen there now, with the right bytes (`holding`): this replaces what a store has lost or spoilt. ``spoilt``
+    are md5s that are uploaded whatever the store says of them. A directory's manifest goes last: where it is, all
+    is. Raises InputError where a file is not what it was when hashed, StoreError.
     """
     unknown = _not_there(taken, store, hashes) if trust else {one.content.digest: one for one in taken}
     entries: dict[str, Entry] = {}
@@ -56,8 +64,9 @@ def push_all(
     manifests = {digest: data for digest, one in unknown.items() if (data := one.manifest) is not None}
     sent = dict.fromkeys(unknown, 0)
     if wanted := [entry for md5, entry in entries.items() if md5 not in known]:
-        missing, unsure = lacking(wanted, store)
-        for entry in upload(missing, unsure, store, progress, ask=not trust):
+        missing = [entry for entry in wanted if entry.md5 in spoilt]
+        lost, unsure = lacking([e for e in wanted if e.md5 not in spoilt], store, sure=not trust)
+        for entry in upload([*missing, *lost], unsure, store, progress, sure=not trust):
             sent[owners[entry.md5]] += entry.size
     each(lambda digest: store.put(object_key(digest), manifests[digest]), list(manifests), store.threads)
     for digest, data in manifests.items():
@@ -86,10 +95,11 @@ def _not_there(taken: Sequence[Snapshot], store: Store, hashes: HashCache) -> di
 
 
 class Pulled(NamedTuple):
-    """What came of one content: the bytes received, or why it is not all in its place."""
+    """What came of one content: the bytes received, or why it is not all in its place, and how many files are."""
 
     received: int = 0
     error: Exception | None = None
+    came: int = 0
 
 
 def pull(
@@ -118,14 +128,17 @@ def pull_all(
         _fetch(ready, store, hashes, progress)
     except Exception as exc:
         if len(ready) == 1:
-            ready[0].error = exc
+            ready[0].fail(exc, store, hashes)
         else:  # of one of them: each on its own, so that the others come
             for arrival in ready:
                 try:
                     _fetch([arrival], store, hashes, progress)
                 except Exception as own:
-                    arrival.error = own
-    return [Pulled(arrival.received, arrival.error) for arrival in arrivals]
+                    arrival.fail(own, store, hashes)
+    return [
+        Pulled(arrival.received, arrival.error, arrival.came() if arrival.error else 0)
+        for arrival in arrivals
+    ]
 
 
 class _Arrival:
@@ -139,6 +152,21 @@ class _Arrival:
         self.plan: Plan | None = None
         self.right: list[Target] = []
         self.wrong: list[Wanted] = []
+        self._before: dict[str, Stamp | None] = {}
+
+    def fail(self, error: Exception, store: Store, hashes: HashCache | None) -> None:
+        """Take an error for this content's; one of lost objects also says which files they are."""
+        self.error = error
+        if isinstance(error, MissingObjectError | CorruptObjectError) and error.digests:
+            if hashes is not None:
+                hashes.forget(store.place, {*error.digests, self.content.digest})
+            lost = {row.md5: row.relpath or self.destination.name for row in self.rows}
+            lost.setdefault(self.content.digest, self.destination.name)
+            names = [f"{lost[each]} ({object_key(each)})" for each in error.digests if each in lost]
+            if isinstance(error, MissingObjectError):
+                self.error = MissingObjectError(error.digests, store.url, tuple(names))
+            else:
+                self.error = CorruptObjectError(f"{', '.join(names)}: {error}", error.digests)
 
     def prepare(self, store: Store, hashes: HashCache | None, progress: Progress) -> None:
         """Find out what is to be fetched, and make the directories for it."""
@@ -147,12 +175,19 @@ class _Arrival:
             self.plan = plan(self.destination, self.rows, self.content.extras)
             self.right, wrong = _sorted_out(self.plan, self.content, hashes, progress)
             _make_folders(self.plan, wrong)
+            self._before = {target.path: target.stamp for target in wrong}
             modes = Modes(self.content)
             self.wrong = [
                 Wanted(t.row.md5, t.path, modes.of(t.row.relpath) & ~_closed_there(t)) for t in wrong
             ]
         except Exception as exc:
-            self.error = exc
+            self.fail(exc, store, hashes)
+
+    def came(self) -> int:
+        """How many files are right now, where not all of them came."""
+        return len(self.right) + sum(
+            _stamp(path) not in (None, before) for path, before in self._before.items()
+        )
 
     def finish(self, hashes: HashCache | None, store: Store, sizes: dict[str, int]) -> None:
         assert self.plan is not None
@@ -204,6 +239,12 @@ def _make_folders(planned: Plan, wrong: Sequence[Target]) -> None:
 def _closed_there(target: Target) -> int:
     """A file that takes another one's place is no more open than that was, as where a program writes into it."""
     return closed_bits(os.stat(target.path).st_mode) if target.stamp is not None else 0
+
+
+def _stamp(path: str) -> Stamp | None:
+    with contextlib.suppress(OSError):
+        return Stamp.of(os.stat(path))
+    return None
 
 
 def _make_executable(path: str) -> None:

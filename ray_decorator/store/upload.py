@@ -22,7 +22,8 @@ from ..content.snapshot import Entry
 from ..content.threads import Budget, each
 from ..core.errors import InputError, StoreError
 from ..core.progress import Progress
-from .store import Store
+from .holding import holds
+from .store import Seen, Store
 
 log = logging.getLogger(__name__)
 
@@ -35,25 +36,31 @@ _LIST_FROM = 16  # unknown files; fewer are not worth a LIST
 _FILES_A_PAGE = 50  # a LIST page answers for 1,000 keys, but pages come one after another
 
 
-def lacking(entries: Sequence[Entry], store: Store) -> tuple[list[Entry], list[Entry]]:
+def lacking(entries: Sequence[Entry], store: Store, *, sure: bool = False) -> tuple[list[Entry], list[Entry]]:
     """Part the entries into those that the store was seen to lack, and those that it may or may not hold.
 
-    What it holds in the right size is in neither part.
+    What it holds in the right size is in neither part; if ``sure``, what it `holds` with the right bytes.
     """
     if store.local or len(entries) < _LIST_FROM:
         return [], list(entries)
-    sizes: dict[str, int] = {}
-    complete = _list(store, sizes, 1 + len(entries) / _FILES_A_PAGE)
-    rest = [entry for entry in entries if sizes.get(entry.md5) != entry.size]
+    listed: dict[str, Seen] = {}
+    complete = _list(store, listed, 1 + len(entries) / _FILES_A_PAGE)
+    rest = [entry for entry in entries if not _is_held(store, listed.get(entry.md5), entry, sure)]
     return (rest, []) if complete else ([], rest)
 
 
-def _list(store: Store, sizes: dict[str, int], pages: float) -> bool:
-    """Take in the sizes of all that the store holds; False where that would be more than ``pages``."""
+def _is_held(store: Store, seen: Seen | None, entry: Entry, sure: bool) -> bool:
+    if sure:
+        return holds(store, seen, entry, _PART)
+    return seen is not None and seen.size == entry.size
+
+
+def _list(store: Store, listed: dict[str, Seen], pages: float) -> bool:
+    """Take in all that the store holds, by digest; False where that would be more than ``pages``."""
     try:
-        for number, page in enumerate(store.list(PREFIX), 1):
-            sizes.update((digest_of_key(key), size) for key, size in page)
-            if number + _pages_left(page[-1][0]) > pages:
+        for number, page in enumerate(store.look_at_all(PREFIX), 1):
+            listed.update((digest_of_key(seen.key), seen) for seen in page)
+            if number + _pages_left(page[-1].key) > pages:
                 return False
     except StoreError as exc:  # not allowed, or cut short
         log.debug("%s cannot be listed (%s): asking for each object", store.url, exc)
@@ -71,11 +78,11 @@ def _pages_left(last_key: str) -> float:
 
 
 def upload(
-    missing: Sequence[Entry], unsure: Sequence[Entry], store: Store, progress: Progress, *, ask: bool = False
+    missing: Sequence[Entry], unsure: Sequence[Entry], store: Store, progress: Progress, *, sure: bool = False
 ) -> list[Entry]:
     """Bring to the store what it lacks; returns what was sent.
 
-    ``ask``: ask even for small files whether it holds them.
+    ``sure``: an object of the right size will not do where its bytes may be others.
     Raises InputError naming the files that are not what they were when hashed, StoreError.
     """
     budget = Budget(_MEMORY)
@@ -85,9 +92,12 @@ def upload(
     work = sorted([*missing, *unsure], key=lambda entry: -entry.size)
     progress.expect("uploading", len(work), sum(entry.size for entry in work))
 
+    def is_there(entry: Entry) -> bool:
+        return _is_held(store, store.look(object_key(entry.md5)), entry, sure)
+
     def one(entry: Entry) -> None:
-        worth_asking = ask or entry.size > _BLIND or store.local
-        if entry.md5 not in certain and worth_asking and store.head(object_key(entry.md5)) == entry.size:
+        worth_asking = entry.size > _BLIND or store.local
+        if entry.md5 not in certain and worth_asking and is_there(entry):
             progress.advance("uploading", 1, entry.size)
             return
         try:

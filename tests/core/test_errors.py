@@ -12,6 +12,7 @@ from ray_decorator.core.errors import (
     BucketNotFoundError,
     ClusterError,
     CorruptObjectError,
+    HomeError,
     InputError,
     JobCancelledError,
     JobDiedError,
@@ -19,6 +20,7 @@ from ray_decorator.core.errors import (
     Missing,
     MissingDepError,
     MissingObjectError,
+    NodeDiskError,
     PackagesError,
     PicklingError,
     RayS3Error,
@@ -43,6 +45,8 @@ from ray_decorator.core.errors import (
         (BucketNotFoundError, (StoreError,)),
         (MissingObjectError, (StoreError,)),
         (CorruptObjectError, (StoreError,)),
+        (HomeError, (OSError,)),
+        (NodeDiskError, (OSError,)),
         (ClusterError, (RuntimeError,)),
         (PackagesError, (ClusterError,)),
         (PicklingError, (TypeError,)),
@@ -88,7 +92,7 @@ def test_a_problem_in_other_words_is_of_its_kind() -> None:
 
 def test_missing_objects_are_shown_up_to_three_with_what_to_do() -> None:
     few = MissingObjectError(("d1",), "s3://bucket/x")
-    assert str(few).startswith("1 object(s) are gone from s3://bucket/x: d1. Somebody may have collected")
+    assert str(few).startswith("1 object(s) are gone from s3://bucket/x, or spoilt: d1. Somebody may have")
     assert "run again to upload them anew" in str(few)
     many = MissingObjectError(("d1", "d2", "d3", "d4"), "s3://bucket/x")
     assert ": d1, d2, d3, …. " in str(many) and many.digests == ("d1", "d2", "d3", "d4")
@@ -100,6 +104,8 @@ def test_missing_objects_are_shown_up_to_three_with_what_to_do() -> None:
         InputError(("a", "b")),
         InputError.of([Missing("a is gone", "/a"), Missing("b is gone", "/b")]),
         MissingObjectError(("d1", "d2"), "s3://bucket"),
+        MissingObjectError(("d1",), "s3://bucket", ("a.bin (files/d1)",), "ask for it"),
+        CorruptObjectError("its bytes are others", ("d1",)),
         StoreDeniedError("no"),
         JobCancelledError("stopped"),
         RemoteTraceback("text"),

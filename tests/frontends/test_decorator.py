@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -488,3 +489,32 @@ def test_a_call_inside_a_task_of_the_user_s_own(ray_session: str) -> None:
 
     assert ray.get(task.remote(), timeout=60) == 8
     assert ray.is_initialized()
+
+
+# A store that loses or spoils what it holds
+
+
+@pytest.mark.parametrize("how", ["lost", "spoilt"])
+@pytest.mark.parametrize("front", ["call", "map", "submit"])
+def test_what_a_store_lost_or_spoilt_is_uploaded_again(
+    home: Path, session_caches: Path, how: str, front: str
+) -> None:
+    def run() -> list[dict[str, Any]]:
+        if front == "call":
+            return [process_data("data", "results/0")]
+        if front == "map":
+            return process_data.map([("data", "results/0"), ("data", "results/1")])
+        return [process_data.submit("data", f"results/{n}").result(120) for n in range(2)]
+
+    run()
+    for file in [path for path in (home / "store" / "files").rglob("*") if path.is_file()]:
+        if how == "lost":
+            file.unlink()
+        else:
+            file.chmod(0o644)
+            file.write_bytes(b"x" * file.stat().st_size)
+    for folder in ("cache", "idle"):
+        shutil.rmtree(session_caches / "node" / folder, ignore_errors=True)
+    shutil.rmtree(home / "results")
+    for number, _ in enumerate(run()):
+        assert text_of(f"results/{number}") == "alphabeta"

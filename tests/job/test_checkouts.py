@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from disks import disk
 
 from ray_decorator.core.model import Content, Extras
 from ray_decorator.job.checkouts import Checkouts
@@ -81,6 +82,24 @@ def test_a_changed_checkout_is_thrown_away(
     assert checkouts.take(CONTENT, tmp_path / "job2") is None
     assert not (tmp_path / "job2").exists()
     assert [path for path in (tmp_path / "idle").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount, or write to what is read-only")
+class TestRoot:
+    def test_on_a_file_system_in_memory_none_is_kept(self, tmp_path: Path) -> None:
+        with disk(tmp_path / "memory", "size=16m") as memory:
+            idle = Checkouts(memory.path / "idle")
+            assert idle.made([(CONTENT, make(memory.path / "job1"))]) == []
+            assert idle.take(CONTENT, memory.path / "job2") is None
+
+    def test_one_that_is_still_open_for_writing_is_thrown_away(
+        self, checkouts: Checkouts, tmp_path: Path
+    ) -> None:
+        root = make(tmp_path / "job1" / "data")
+        [(_, _, sealed)] = checkouts.made([(CONTENT, root)])
+        with open(root / "1" / "7", "r+b"):
+            checkouts.give(CONTENT, root, sealed)
+            assert checkouts.take(CONTENT, tmp_path / "job2") is None
 
 
 @pytest.mark.parametrize(

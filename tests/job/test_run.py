@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
 import pickle
 import subprocess
 import sys
+import typing
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +17,12 @@ from typing import Any
 
 import cloudpickle
 import pytest
+import servers
+from store_fixtures import use
 from trees import read, sent, tree
 
 from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.manifest import object_key
 from ray_decorator.core import pickling
 from ray_decorator.core.inherited import Inherited, Variable
 from ray_decorator.core.machine import path_id
@@ -301,3 +307,81 @@ def test_what_its_threads_write_comes_home_as_from_a_program(where: Location, tm
     assert (receipt.failure, receipt.unwritten) == (None, ())
     assert pickle.loads(receipt.value or b"") == "returned"
     assert (tmp_path / "model.txt").read_text() == "late"
+
+
+class TestOutsHeal:
+    """A job that makes the same again finds objects in the store that were lost, or have other bytes now."""
+
+    FILES: typing.ClassVar = {"small": b"small", "sub/large": b"l" * 300_000, "huge": b"h" * (17 << 20)}
+
+    @pytest.fixture(params=["file", "rclone", "moto"])
+    def place(
+        self, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Location:
+        if request.param == "file":
+            return locate((tmp_path / "store").as_uri())
+        server: servers.Server = request.getfixturevalue(request.param)
+        use(server, monkeypatch)
+        return locate(f"s3://{servers.BUCKET}/{uuid.uuid4().hex}")
+
+    @pytest.mark.parametrize("spoil", ["lost", "the same size", "another size"])
+    def test_they_are_uploaded_again(
+        self, place: Location, tmp_path: Path, hashes: HashCache, spoil: str
+    ) -> None:
+        files = self.FILES
+
+        def work(payload: bytes, paths: Paths) -> None:
+            tree(Path(paths.outs[0]), files)
+            Path(paths.outs[1]).write_bytes(files["sub/large"])
+
+        one, shop = job(outs=(Out("o", "model"), Out("f", "f"))), open_store(place)
+        first = run(work, one, place)
+        objects = [(key, size) for page in shop.list("files/md5") for key, size in page]
+        assert len(objects) == len(files) + 1
+        for key, size in objects:
+            if spoil == "lost":
+                if not key.endswith(".dir"):
+                    shop.delete(key)
+            else:
+                data = b"x" * (size + (spoil == "another size"))
+                shop.put(key, data)
+        second = run(work, one, place)
+        assert second.failure is None and second.outs == first.outs
+        assert second.sent >= sum(map(len, files.values()))
+        pull(second.outs[0], tmp_path / "home", shop, hashes, NoProgress())
+        pull(second.outs[1], tmp_path / "f", shop, hashes, NoProgress())
+        assert read(tmp_path / "home") == files and (tmp_path / "f").read_bytes() == files["sub/large"]
+
+    def test_what_is_there_is_not_sent_again(self, place: Location) -> None:
+        def work(payload: bytes, paths: Paths) -> None:
+            Path(paths.outs[0]).write_bytes(b"l" * 300_000)
+            Path(paths.outs[1]).write_bytes(b"h" * (17 << 20))
+
+        one = job(outs=(Out("o", "model"), Out("f", "f")))
+        assert run(work, one, place).sent > 17 << 20
+        assert run(work, one, place).sent == 0
+
+
+@pytest.mark.parametrize("data", [b"2", b"22"])
+def test_a_dep_whose_bytes_are_others_is_reported_as_missing(
+    where: Location, shop: Store, tmp_path: Path, hashes: HashCache, data: bytes
+) -> None:
+    (tmp_path / "d").write_bytes(b"1")
+    taken = sent(tmp_path / "d", shop, hashes)
+    shop.put(object_key(taken.content.digest), data)
+    receipt = run(
+        lambda payload, paths: (tmp_path / "ran").touch(), job((Dep("d", "d", taken.content),)), where
+    )
+    assert receipt.missing == (taken.content.digest,) and receipt.failure is None
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_manifest_that_leads_astray_is_an_error_and_nothing_is_uploaded_for_it(
+    where: Location, shop: Store
+) -> None:
+    data = b'[{"md5": "%s", "relpath": "../x"}]' % (b"0" * 32)
+    digest = hashlib.md5(data).hexdigest() + ".dir"
+    shop.put(object_key(digest), data)
+    receipt = run(lambda payload, paths: None, job((Dep("d", "d", Content(digest, 1, 1)),)), where)
+    assert receipt.missing == () and receipt.failure is not None
+    assert "is not a path below the directory" in receipt.failure.summary

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import mmap
+import os
 import shutil
 import socket
 import time
@@ -15,9 +18,14 @@ from omegaconf import DictConfig
 from store_fixtures import use
 from sweeps import sweep
 
-from ray_decorator.core.errors import BucketNotFoundError, StoreDeniedError, StoreUnreachableError
+from ray_decorator.core.errors import (
+    BucketNotFoundError,
+    MissingObjectError,
+    StoreDeniedError,
+    StoreUnreachableError,
+)
 from ray_decorator.store.identity import locate
-from ray_decorator.store.store import open_store
+from ray_decorator.store.store import Store, open_store
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -105,6 +113,91 @@ def test_a_store_that_lost_objects_is_healed_with_one_warning(
     shown = "".join(capfd.readouterr())
     assert shown.count("no longer holds") == 1
     assert set(gone) <= {key for page in store.list("files/md5/") for key, _ in page}
+
+
+def spoil(store: Store, how: str) -> None:
+    """Lose all objects, or give them other bytes."""
+    for key, size in [row for page in store.list("files/md5/") for row in page]:
+        if how == "lost":
+            store.delete(key)
+        else:
+            store.put(key, b"x" * (size + (how == "another size")))
+
+
+@pytest.mark.parametrize("how", ["lost", "the same size", "another size"])
+def test_outs_that_the_store_lost_or_spoilt_come_home_again(
+    home: Path, server: servers.Server, monkeypatch: pytest.MonkeyPatch, session_caches: Path, how: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    use(server, monkeypatch)
+    url = base()
+    arguments: dict[str, Any] = {"deps": ["data.path"], "outs": ["out"], "s3_base_path": url}
+    sweep(CONFIG, copy_tree, ["x=1,2"], **arguments)
+    spoil(open_store(locate(url)), how)
+    for folder in ("cache", "idle"):
+        shutil.rmtree(session_caches / "node" / folder, ignore_errors=True)
+    shutil.rmtree(home / "outs")
+    capfd.readouterr()
+    jobs = sweep(CONFIG, copy_tree, ["x=1,2"], **arguments)
+    assert [job.return_value for job in jobs] == [30, 30]
+    for number in (1, 2):
+        assert same(home / "data", home / "outs" / str(number))
+    shown = "".join(capfd.readouterr())
+    assert shown.count("no longer holds") == 1
+    assert f"{home}/data" in shown and "(deps key 'data.path', files/md5/" in shown
+
+
+def test_an_out_that_is_lost_before_it_is_home_is_named_with_file_and_key(
+    home: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(rclone, monkeypatch)
+    url, digest = base(), hashlib.md5(b"all there is").hexdigest()
+    key, store = f"files/md5/{digest[:2]}/{digest[2:]}", open_store(locate(url))
+
+    def lost_when_asked_for(verb: str, path: str) -> None:
+        if verb == "GET" and key in path:
+            store.delete(key)
+
+    with servers.counting(rclone, fault=lost_when_asked_for) as (proxy, _):
+        use(proxy, monkeypatch)
+        with pytest.raises(MissingObjectError) as info:
+            [job] = sweep(CONFIG, write_one, [], outs=["out"], s3_base_path=url)
+            job.return_value  # noqa: B018
+    assert f"outs key 'out', deep/only.bin ({key})" in str(info.value)
+
+
+def write_one(cfg: DictConfig) -> None:
+    (Path(cfg.out) / "deep").mkdir(parents=True)
+    (Path(cfg.out) / "deep" / "only.bin").write_bytes(b"all there is")
+
+
+def look_and_spoil(cfg: DictConfig) -> str:
+    """What the job finds; then it does to it whatever leaves as few traces as can be."""
+    files = sorted(path for path in Path(cfg.data.path).rglob("*") if path.is_file())
+    found = hashlib.md5(b"".join(path.read_bytes() for path in files)).hexdigest()
+    for path in files[:3]:
+        times = path.stat()
+        path.chmod(0o644)
+        with open(path, "r+b") as opened, mmap.mmap(opened.fileno(), 0) as mapped:
+            mapped[:1] = bytes([mapped[0] ^ 1])
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        path.chmod(0o444)
+    return found
+
+
+@pytest.mark.parametrize("count", [30, 150], ids=["copied", "kept as a checkout"])
+def test_no_job_reads_what_another_one_wrote(
+    home: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    use(rclone, monkeypatch)
+    for number in range(count):
+        (home / "data" / f"more {number}").write_bytes(os.urandom(5000))
+    jobs = sweep(
+        CONFIG, look_and_spoil, ["x=1,2,3,4,5,6"], deps=["data.path"], s3_base_path=base(), max_concurrent=1
+    )
+    files = sorted(path for path in (home / "data").rglob("*") if path.is_file())
+    right = hashlib.md5(b"".join(path.read_bytes() for path in files)).hexdigest()
+    assert [job.return_value for job in jobs] == [right] * 6
 
 
 def test_a_bucket_that_does_not_exist(

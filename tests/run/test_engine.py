@@ -13,6 +13,7 @@ from fake_cluster import SECONDS, FakeCluster, FakeStore, call, value
 
 from ray_decorator.core.errors import (
     ClusterError,
+    CorruptObjectError,
     InputError,
     JobCancelledError,
     JobDiedError,
@@ -182,6 +183,22 @@ def test_outs_that_cannot_come_are_named_and_put_aside(
         "outs key 'model.path': a.pkl: is a directory, and a file is to be written there; move it away. "
         f"What the job wrote is at {tmp_path}/a.pkl.ray_s3"
     )
+
+
+def test_an_out_whose_bytes_are_gone_is_named_with_file_and_key(
+    engine: Engine, cluster: FakeCluster, store: FakeStore, staged: Callable[[str], Staged]
+) -> None:
+    store.error = MissingObjectError(("d",), "s3://bucket", ("w.bin (files/md5/d)",), "run it again")
+    future = engine.start(staged("a"))
+    cluster.await_jobs(1)[0].set_result(value(1, outs={0: OUTS[0]}))
+    error = outcome_of(future).error
+    assert isinstance(error, MissingObjectError) and error.digests == ("d",)
+    assert "or spoilt: outs key 'model.path', w.bin (files/md5/d). Somebody" in str(error)
+    assert str(error).endswith("; run it again.")
+    store.error = CorruptObjectError("w.bin (files/md5/d): its bytes are others", ("d",))
+    other = engine.start(staged("b"))
+    cluster.await_jobs(2)[1].set_result(value(1, outs={0: OUTS[0]}))
+    assert str(outcome_of(other).error) == "outs key 'model.path', w.bin (files/md5/d): its bytes are others"
 
 
 def test_a_failed_job_keeps_its_own_error_when_its_directory_cannot_come(

@@ -47,4 +47,7 @@ def test_an_out_that_cannot_come_is_the_error_where_there_is_no_other(
     store.error = StoreUnreachableError("nobody")
     own = outcome(store, tmp_path, Receipt(outs={0: OUTS[0]}), KeyError("x")).error
     assert isinstance(own, KeyError)
-    assert own.__notes__ == ["What it had written could not be brought home: nobody"]
+    assert own.__notes__[0].startswith(
+        "What it had written could not be brought home: outs key 'model.path': "
+    )
+    assert " did not come home: nobody. It is in the store; bring it later with: " in own.__notes__[0]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from trees import QUIET, read, tree
 
-from ray_decorator.core.errors import InputError
+from ray_decorator.content.manifest import object_key
+from ray_decorator.core.errors import InputError, MissingObjectError
 from ray_decorator.core.model import PathSlot
 from ray_decorator.run.staging import Staging
 from ray_decorator.store.transfer import Snapshot
@@ -132,9 +133,36 @@ class TestLost:
             assert not stored.exists()
         assert staging.reuploads([taken]) == {taken.content.digest: 1}
         [record] = caplog.records
-        assert "no longer holds 1 object(s) that were staged there before" in record.getMessage()
+        key = object_key(taken.content.digest)
+        assert record.getMessage().endswith(
+            "no longer holds 1 object(s) as they were staged there (deleted, or other bytes): "
+            f"{home / 'a'} (deps key 'key0', {key}). They were uploaded again"
+        )
         staging.reupload([taken], staging.reuploads([taken]), [taken.content.digest], QUIET)
         assert stored.exists() and staging.reuploads([taken]) == {taken.content.digest: 2}
+
+    @pytest.mark.parametrize("bytes_there", [b"22", b"2"], ids=["another size", "the same size"])
+    def test_a_spoilt_object_is_replaced(self, staging: Staging, home: Path, bytes_there: bytes) -> None:
+        tree(home / "t", {"x/a": b"1"})
+        [taken] = hashed(staging, home / "t")
+        staging.push([taken], QUIET)
+        [entry] = taken.entries
+        stored = home / "store" / object_key(entry.md5)
+        stored.write_bytes(bytes_there)
+        staging.reupload([taken], staging.reuploads([taken]), [entry.md5], QUIET)
+        assert stored.read_bytes() == b"1"
+
+    def test_bytes_that_are_nowhere_any_more_are_named(self, staging: Staging, home: Path) -> None:
+        tree(home / "t", {"x/a": b"1"})
+        [taken] = hashed(staging, home / "t")
+        staging.push([taken], QUIET)
+        [entry] = taken.entries
+        (home / "store" / object_key(entry.md5)).unlink()
+        (home / "t" / "x" / "a").write_bytes(b"2")
+        with pytest.raises(MissingObjectError) as info:
+            staging.reupload([taken], staging.reuploads([taken]), [entry.md5], QUIET)
+        assert f"{home}/t/x/a (deps key 'key0', {object_key(entry.md5)})" in str(info.value)
+        assert "these bytes are not at home any more" in str(info.value)
 
     def test_the_code_goes_up_again_with_what_a_job_reads(self, staging: Staging, home: Path) -> None:
         (home / "a").write_bytes(b"1")

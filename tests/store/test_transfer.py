@@ -16,7 +16,7 @@ from whole_trees import TREES, build, described
 
 from ray_decorator.content.hash_cache import HashCache
 from ray_decorator.content.manifest import dump, object_key
-from ray_decorator.core.errors import InputError, MissingObjectError
+from ray_decorator.core.errors import CorruptObjectError, InputError, MissingObjectError
 from ray_decorator.core.model import Content, Extras
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import pull, push, snapshot
@@ -219,6 +219,28 @@ class TestHealing:
         store.put(object_key(md5(files["0/0.bin"])), b"cut")
         push(taken, store, hashes, QUIET, trust=False)
         pull(taken.content, tmp_path / "home", store, None, QUIET)
+        assert read(tmp_path / "home") == files
+
+    @pytest.mark.parametrize("size", [1000, 300_000, 20 * MIB])
+    @pytest.mark.parametrize("others", [b"", b"more"], ids=["the same size", "another size"])
+    @pytest.mark.parametrize("count", [1, 20])
+    def test_a_spoilt_object(
+        self, store: Store, tmp_path: Path, hashes: HashCache, size: int, others: bytes, count: int
+    ) -> None:
+        """As few and as many files, which are asked for one by one, and listed."""
+        files = {f"{n}": b"%d" % n for n in range(count)} | {"f": b"1" * size}
+        taken = sent(tree(tmp_path / "t", files), store, hashes)
+        assert push(taken, store, hashes, QUIET, trust=False) < size or size == 1000, "seen to be right"
+        spoilt, part = b"2" * size + others, 8 * MIB
+        key = object_key(md5(files["f"]))
+        store.put_parts(
+            key, lambda: [spoilt[i : i + part] for i in range(0, len(spoilt), part)], len(spoilt), part, 4
+        )
+        with pytest.raises((CorruptObjectError, MissingObjectError)) as info:
+            pull(taken.content, tmp_path / "home", store, hashes, QUIET)
+        assert info.value.digests == (md5(files["f"]),) and f"f ({key})" in str(info.value)
+        push(taken, store, hashes, QUIET, trust=False)
+        pull(taken.content, tmp_path / "home", store, hashes, QUIET)
         assert read(tmp_path / "home") == files
 
 

@@ -80,17 +80,24 @@ class FakeStore:
     aside: list[Path] = field(default_factory=list)
     uploads: list[tuple[str, ...]] = field(default_factory=list)
     error: Exception | None = None
+    came: int = 0
+    aside_error: Exception | None = None
     on_pull: Callable[[], None] = lambda: None
     generation: int = 0
 
     def pull_all(self, wanted: Any, progress: Any) -> list[Pulled]:
         self.on_pull()
         self.pulled += [destination for _, destination in wanted]
-        return [Pulled(10, self.error) for _ in wanted]
+        return [Pulled(10, self.error, self.came) for _ in wanted]
 
     def pull_aside(self, content: Content, destination: Path, progress: Any) -> Path:
         self.aside.append(destination)
+        if self.aside_error is not None:
+            raise self.aside_error
         return destination.with_name(f"{destination.name}.ray_s3")
+
+    def fetch_command(self, content: Content, destination: Path) -> str:
+        return f"ray-s3 fetch s3://bucket/{content.digest} {destination}"
 
     def reuploads(self, snapshots: Any) -> Mapping[str, int]:
         return {"generation": self.generation}

@@ -1,0 +1,82 @@
+"""``ray-s3 fetch WHAT WHERE``: what a run could not bring home, brought later; nothing that is there is replaced.
+
+<base>/<digest>                  a content in a store: s3://bucket/prefix/0123….dir
+<base>/files/md5/<2>/<30>        the same, as the store keeps it
+<digest>                         the same, in the store that RAY_S3_BASE_PATH names, else the default one
+/a/local/path                    what a job left in its node's `kept` directory: it is moved
+"""
+
+from __future__ import annotations
+
+import filecmp
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..content.hash_cache import HashCache, default_path
+from ..content.manifest import Row, md5_of_file, object_key
+from ..content.merge import plan
+from ..content.move import move
+from ..content.snapshot import taken_from
+from ..core.errors import InputError, MissingObjectError
+from ..core.model import Content
+from ..core.progress import Progress
+from ..core.settings import Options
+from ..store.download import rows_of
+from ..store.identity import identify
+from ..store.store import Store, open_store
+from ..store.transfer import pull
+
+_DIGEST = re.compile(r"(?:(?P<base>.+?)/)?(?:files/md5/)?(?P<digest>[0-9a-f]{2}/?[0-9a-f]{30}(?:\.dir)?)")
+_MOST_NAMED = 5
+
+
+def fetch(what: str, where: Path, progress: Progress) -> int:
+    """Bring ``what`` to ``where``; how many bytes came from the store.
+
+    Raises InputError for what is neither a content nor a path, and where other files are in its place;
+    StoreError; OSError of this machine's disk.
+    """
+    found = _DIGEST.fullmatch(what)
+    if found is None:
+        source = Path(what)
+        if not source.exists():
+            raise InputError(
+                f"{what} is neither a path on this machine nor a content's name: expected what the run's message "
+                "says, such as s3://bucket/prefix/<32 hex digits>, with .dir after it for a directory"
+            )
+        _refuse_clobbering(where, [(path, Row(relpath, "")) for relpath, path in taken_from(source).files])
+        move(source, where)
+        return 0
+    url = Options(s3_base_path=found["base"]).resolve().store_url
+    identity = identify(url, credentials="driver")
+    store = open_store(identity.here, identity.fresh)
+    store.check()
+    content = _content(found["digest"].replace("/", ""), store)
+    _refuse_clobbering(where, [("", row) for row in rows_of(content, store)])
+    return pull(content, where, store, HashCache(default_path()), progress)
+
+
+def _content(digest: str, store: Store) -> Content:
+    size = store.head(object_key(digest))
+    if size is None:
+        raise MissingObjectError((digest,), store.url, (object_key(digest),), "run again what makes it")
+    return Content(digest, size, 1)
+
+
+def _refuse_clobbering(where: Path, files: Sequence[tuple[str, Row]]) -> None:
+    """Raise InputError where a file with other bytes is in the place of one that is to come."""
+    sources = {row.relpath: path for path, row in files}
+    there = [target for target in plan(where, [row for _, row in files]).targets if target.stamp is not None]
+    others = [
+        target.path
+        for target in there
+        if (target.row.md5 and md5_of_file(target.path) != target.row.md5)
+        or (not target.row.md5 and not filecmp.cmp(sources[target.row.relpath], target.path, shallow=False))
+    ]
+    if others:
+        shown = ", ".join(others[:_MOST_NAMED]) + (", …" if len(others) > _MOST_NAMED else "")
+        raise InputError(
+            f"{len(others)} file(s) with other bytes are in the way: {shown}. Move them away, or name another "
+            "place; nothing was changed"
+        )

@@ -1,0 +1,49 @@
+"""Whether a store holds just the bytes that an object's name promises; what S3 holds is not fetched for that.
+
+size differs                    no
+ETag is the md5                 yes: the server computed it of what was put there (one PUT)
+ETag is <md5 of md5s>-<parts>   yes, if it is that of our own multipart upload of this file
+any other ETag                  no: the server encrypts (SSE-KMS), or another program chose other parts
+a directory's file              its bytes are read
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from ..content.manifest import md5, md5_of_file
+from ..content.snapshot import Entry
+from .store import Seen, Store, part_size
+
+_CHUNK = 1024 * 1024
+
+
+def holds(store: Store, seen: Seen | None, entry: Entry, part: int) -> bool:
+    """Whether ``seen``, the object of that name (None: there is none), has the entry's bytes.
+
+    ``part`` is the size of parts that an upload of ours asks for, in bytes. "No" only costs another upload.
+    """
+    if seen is None or seen.size != entry.size:
+        return False
+    if store.local:
+        with contextlib.suppress(OSError):  # gone meanwhile
+            return md5_of_file(store.file_of(seen.key)) == entry.md5
+        return False
+    if "-" not in seen.etag:
+        return seen.etag == entry.md5
+    with contextlib.suppress(OSError):  # of the file: whoever sends it says so
+        return seen.etag == _etag_of_parts(entry, part_size(entry.size, part))
+    return False
+
+
+def _etag_of_parts(entry: Entry, part: int) -> str:
+    """What S3 calls a multipart upload of this file: the md5 of its parts' md5s, and how many there are."""
+    digests = []
+    with open(entry.path, "rb", buffering=0) as file:
+        for start in range(0, entry.size, part):
+            state, left = md5(), min(part, entry.size - start)
+            while left and (data := file.read(min(left, _CHUNK))):
+                state.update(data)
+                left -= len(data)
+            digests.append(state.digest())
+    return f"{md5(b''.join(digests)).hexdigest()}-{len(digests)}"
