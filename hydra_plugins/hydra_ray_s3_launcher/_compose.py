@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra import version
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import filter_overrides
@@ -32,6 +33,7 @@ class ComposedJob:
     """What the driver keeps of a job: little, for a sweep may have thousands.
 
     ``pickled`` is the whole config, ``directory`` the job's at home, ``label`` what the user calls it;
+    ``working_dir`` is what ``JobReturn`` has under that name: where the task runs, in the terms of home.
     ``problems`` are what is wrong with its deps and outs; ``place``, ``copied`` and ``bare`` are as in `Payload`.
     """
 
@@ -40,6 +42,7 @@ class ComposedJob:
     label: str
     job_name: str
     directory: Path
+    working_dir: Path
     deps: tuple[PathSlot, ...]
     outs: tuple[PathSlot, ...]
     problems: tuple[str, ...]
@@ -117,14 +120,13 @@ class ComposedOnce:
 class Composer:
     """Composes the jobs of one app. ``deps`` and ``outs`` are keys of their configs.
 
-    ``bare``: there is one, and it is no sweep's. ``tracked`` is what DVC knows of deps that are not here.
+    ``tracked`` is what DVC knows of deps that are not here.
     """
 
     loader: ComposedOnce
     config: DictConfig
     deps: tuple[str, ...]
     outs: tuple[str, ...]
-    bare: bool = False
     tracked: Outputs = field(default_factory=Outputs)
 
     @property
@@ -133,18 +135,28 @@ class Composer:
         return bool(self.deps or self.outs)
 
     def compose(self, overrides: Sequence[str], num: int) -> ComposedJob:
-        """Compose one job, as Hydra's own launchers do. HydraConfig is the job's afterwards."""
+        """Compose one job of a sweep, as Hydra's own launchers do. HydraConfig is the job's afterwards."""
         config = self.loader.load_sweep_config(self.config, list(overrides))
         with read_write(config.hydra), open_dict(config):
-            if self.bare:
-                config.hydra.mode = RunMode.RUN
-                config.hydra.overrides.hydra.append("hydra.mode=RUN")  # so does Hydra's own run
-            else:
-                config.hydra.job.id = f"{config.hydra.job.name}_{num}"
-                config.hydra.job.num = num
+            config.hydra.job.id = f"{config.hydra.job.name}_{num}"
+            config.hydra.job.num = num
+            config.hydra.mode = config.hydra.mode  # saved as a word, not as what it was asked from
+        return self._job(config, num)
+
+    def compose_alone(self, arguments: Sequence[str]) -> DictConfig:
+        """Compose a bare run from its arguments, as Hydra's own run does, which appends its mode to them."""
+        return self.loader.loader.load_sweep_config(
+            self.config, [*arguments, f"hydra.mode={RunMode.RUN.name}"]
+        )
+
+    def alone(self, config: DictConfig) -> ComposedJob:
+        """The job of a bare run. ``config`` is what `compose_alone` gave; callbacks may have changed it."""
+        return self._job(config, 0, bare=True)
+
+    def _job(self, config: DictConfig, num: int, *, bare: bool = False) -> ComposedJob:
         HydraConfig.instance().cfg = config  # type: ignore[assignment]  # for ${hydra:…}
         sweep = config.hydra.sweep
-        place = (str(config.hydra.run.dir),) if self.bare else (str(sweep.dir), str(sweep.subdir))
+        place = (str(config.hydra.run.dir),) if bare else (str(sweep.dir), str(sweep.subdir))
         directory = Path(os.path.abspath(os.path.join(*place)))
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(directory)
@@ -160,11 +172,18 @@ class Composer:
             label=label,
             job_name=str(config.hydra.job.name),
             directory=directory,
+            working_dir=directory if _changes_directory(config) else start,
             deps=deps,
             outs=outs,
             problems=(*wrong_deps, *wrong_outs, *slots.absent(self.tracked.untracked(deps))),
             pickled=pickling.dumps(config, f"the config of job #{num} {label}"),
             place=place,
             copied=environ.variables(map(str, config.hydra.job.env_copy)),
-            bare=self.bare,
+            bare=bare,
         )
+
+
+def _changes_directory(config: DictConfig) -> bool:
+    """As Hydra's ``run_job`` decides it."""
+    chdir = config.hydra.job.chdir
+    return not version.base_at_least("1.2") if chdir is None else bool(chdir)

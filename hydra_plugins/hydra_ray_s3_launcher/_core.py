@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from . import _tracebacks
 from ._compose import ComposedJob, ComposedOnce, Composer
 from ._report import SweepReport
 from ._task import HydraTask
-from .bare_run import becomes_one_job, calls_once
+from .bare_run import calls_once
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def prepare(
     # the sweeper holds the same context, so it composes through here as well
     once = ComposedOnce(hydra_context.config_loader)
     hydra_context.config_loader = once  # type: ignore[assignment]
-    composer = Composer(once, config, terms.deps, terms.outs, becomes_one_job(config))
+    composer = Composer(once, config, terms.deps, terms.outs)
     report = SweepReport(session.progress, many_batches=not calls_once(config))
     return Sweep(session, composer, task_function, task_context, report)
 
@@ -91,43 +91,24 @@ def launch(sweep: Sweep, job_overrides: Sequence[Sequence[str]], initial_job_idx
     """
     setup_globals()
     configure_log(sweep.config.hydra.hydra_logging, sweep.config.hydra.verbose)
+    jobs = (sweep.composer.compose(each, num) for num, each in enumerate(job_overrides, initial_job_idx))
+    with as_hydra_reports_it(), sweep.report.batch() as first:
+        if first:
+            _announce(sweep, job_overrides, initial_job_idx)
+        return Batch(sweep, jobs, Path(str(sweep.config.hydra.sweep.dir)).absolute()).run()
+
+
+@contextlib.contextmanager
+def as_hydra_reports_it() -> Iterator[None]:
+    """An error of ours is one whose message Hydra prints alone, and Ctrl-C ends the program with the shell's code."""
     try:
         driver.working_directory()
-        with sweep.report.batch() as first:
-            if first:
-                _announce(sweep, job_overrides, initial_job_idx)
-            if sweep.composer.bare:
-                return _run_alone(sweep, job_overrides)
-            return _Batch(sweep, job_overrides, initial_job_idx).run()
+        yield
     except RayS3Error as exc:
         raise _compact(exc) from exc
     except KeyboardInterrupt:
         # all has been said, and a traceback through Hydra says nothing more; 130 is the shell's 128 + SIGINT
         raise SystemExit(130) from None
-
-
-def _run_alone(sweep: Sweep, job_overrides: Sequence[Sequence[str]]) -> Sequence[JobReturn]:
-    """A bare run: its callbacks, its exit code and its traceback are those of Hydra's own."""
-    callbacks, name = sweep.context.callbacks, sweep.config.hydra.job.config_name
-    batch = _Batch(sweep, job_overrides, 0)
-    callbacks.on_run_start(config=sweep.config, config_name=name)
-    (returned,) = batch.run()
-    sweep.report.end()
-    callbacks.on_run_end(config=sweep.config, config_name=name, job_return=returned)
-    if (error := batch.errors.get(0)) is None or isinstance(error, JobCancelledError):
-        return [returned]
-    if isinstance(error, SystemExit):
-        raise error.with_traceback(None)
-    if (
-        isinstance(error, Exception)
-        and not isinstance(error, RayS3Error)
-        and not _tracebacks.wanted_in_full()
-    ):
-        print(f"Error executing job with overrides: {returned.overrides}", file=sys.stderr)
-        print(_tracebacks.of_the_user(error), file=sys.stderr)
-        print("Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.", file=sys.stderr)
-        raise SystemExit(1)
-    return [returned]
 
 
 def _announce(sweep: Sweep, job_overrides: Sequence[Sequence[str]], first: int) -> None:
@@ -136,29 +117,28 @@ def _announce(sweep: Sweep, job_overrides: Sequence[Sequence[str]], first: int) 
     sweep_dir.mkdir(parents=True, exist_ok=True)
     jobs = "a sweep" if sweep.report.many_batches else f"{len(job_overrides)} job(s)"
     log.info("Launching %s on Ray (%s)", jobs, where.ray_address)
-    log.info("%s dir : %s", "Output" if sweep.composer.bare else "Sweep output", sweep_dir)
+    log.info("Sweep output dir : %s", sweep_dir)
     if sweep.report.many_batches:
         return  # each job says what it is when it has ended
     for num, overrides in enumerate(job_overrides, first):
         log.info("\t#%d : %s", num, " ".join(filter_overrides(overrides)))
 
 
-class _Batch:
-    """The jobs of one call to ``launch``."""
+class Batch:
+    """Jobs that run together. ``directory`` is where theirs are: nothing in it is code that travels."""
 
-    def __init__(self, sweep: Sweep, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> None:
-        self._sweep = sweep
-        self._overrides = list(enumerate(job_overrides, initial_job_idx))
+    def __init__(self, sweep: Sweep, jobs: Iterable[ComposedJob], directory: Path) -> None:
+        self._sweep, self._composed, self._directory = sweep, jobs, directory
         self._jobs: list[ComposedJob] = []
         self.errors: dict[int, BaseException] = {}
 
     def run(self) -> list[JobReturn]:
-        sweep_dir = Path(str(self._sweep.config.hydra.sweep.dir)).absolute()
+        """A return for each job, in their order."""
         func = pickling.dumps(self._task(), "the task function")
         # with deps or outs, all that is wrong with any job is said before the first one starts
         calls = self._all_calls(func) if self._sweep.composer.carries_data else self._calls(func)
         try:
-            outcomes = self._sweep.session.run(calls, self._done, left_out=[sweep_dir])
+            outcomes = self._sweep.session.run(calls, self._done, left_out=[self._directory])
         finally:
             self._sweep.composer.loader.forget()
         return [_job_return(job, outcome) for job, outcome in zip(self._jobs, outcomes, strict=True)]
@@ -168,15 +148,13 @@ class _Batch:
         return HydraTask(sweep.task_function, sweep.context, hydra_state.captured(), main_module.captured())
 
     def _calls(self, func: bytes) -> Iterator[Call]:
-        for num, overrides in self._overrides:
-            job = self._sweep.composer.compose(overrides, num)
+        for job in self._composed:
             self._jobs.append(job)
             yield job.call(func)
 
     def _all_calls(self, func: bytes) -> list[Call]:
         problems = Problems()
-        for num, overrides in self._overrides:
-            job = self._sweep.composer.compose(overrides, num)
+        for job in self._composed:
             self._jobs.append(job)
             problems.add(job.name, job.problems)
         problems.raise_if_any()
@@ -191,7 +169,7 @@ class _Batch:
             log.error("%s. %s", _what_happened(job, outcome.error), _where_to_look(job))
             # Hydra shows no notes of its own exceptions, nor of any job's but the first; a bare run's come with its
             # traceback
-            for note in [] if self._sweep.composer.bare else _tracebacks.added_here(outcome.error):
+            for note in [] if job.bare else _tracebacks.added_here(outcome.error):
                 log.error("%s: %s", job.name, note)
         row = JobRow(
             number=job.num,
@@ -216,7 +194,7 @@ def _job_return(job: ComposedJob, outcome: Outcome) -> JobReturn:
         error.__cause__ = outcome.error
     returned = _Returned(job)
     returned.overrides = list(job.overrides)
-    returned.working_dir = str(job.directory)
+    returned.working_dir = str(job.working_dir)
     returned.task_name = JobRuntime.instance().get("name")
     returned.status = JobStatus.COMPLETED if error is None else JobStatus.FAILED
     returned.return_value = outcome.value if error is None else error

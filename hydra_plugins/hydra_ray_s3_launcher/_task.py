@@ -44,6 +44,14 @@ class Payload:
 
 
 @dataclass(frozen=True, slots=True)
+class Exited:
+    """What a bare run's job gives that ended by ``sys.exit()``: as at home, nothing went wrong."""
+
+    def __repr__(self) -> str:
+        return "exited"
+
+
+@dataclass(frozen=True, slots=True)
 class HydraTask:
     """The task function with all that the jobs of a batch share; pickled once for all of them.
 
@@ -61,15 +69,24 @@ class HydraTask:
         The config is the job's, with the paths of home: so it is saved in ``.hydra``. The task function
         sees this machine's ``paths`` in it.
         """
-        assert paths.workspace is not None
         with (
             hydra_state.installed(self.hydra),
             main_module.installed(self.main, self.task_function),
             own_sessions(),
         ):
             given: Payload = pickling.loads(payload)
-            config: DictConfig = pickling.loads(given.config)
-            at_home = _move(config, paths.workspace, given)
+            try:
+                return self._run(given, paths)
+            except SystemExit as exc:
+                if given.bare and exc.code in (None, 0):
+                    return Exited()
+                raise
+
+    def _run(self, given: Payload, paths: Paths) -> Any:
+        assert paths.workspace is not None
+        config: DictConfig = pickling.loads(given.config)
+        at_home = _move(config, paths.workspace, given)
+        try:
             result = run_job(
                 task_function=_with_paths(self.task_function, given, (*paths.deps, *paths.outs)),
                 config=config,
@@ -77,11 +94,12 @@ class HydraTask:
                 job_subdir_key=None if given.bare else "hydra.sweep.subdir",
                 hydra_context=self.hydra_context,
             )
+        finally:  # also where the job ends by sys.exit
             if at_home is not None:
                 _save_as_at_home(at_home, Path(paths.workspace))
-            if result.status == JobStatus.FAILED:
-                raise result._return_value
-            return result.return_value
+        if result.status == JobStatus.FAILED:
+            raise result._return_value
+        return result.return_value
 
 
 def _with_paths(
@@ -135,5 +153,7 @@ def _may_resolve_otherwise(config: DictConfig, bare: bool) -> bool:
 
 def _save_as_at_home(hydra_config: DictConfig, directory: Path) -> None:
     """Hydra has saved its config with this machine's paths, which mean nothing at home."""
-    if hydra_config.hydra.output_subdir is not None:
-        OmegaConf.save(hydra_config, directory / hydra_config.hydra.output_subdir / "hydra.yaml")
+    if (subdir := hydra_config.hydra.output_subdir) is None:
+        return
+    if (saved := directory / subdir / "hydra.yaml").exists():
+        OmegaConf.save(hydra_config, saved)

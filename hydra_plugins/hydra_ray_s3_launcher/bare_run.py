@@ -14,33 +14,46 @@ import sys
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from .config import MODE
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+_ONE_JOB = f"{__name__}.OneJob"
 
 
 class BareRun(Callback):
-    """Exchanges the sweeper of a bare run, whose ``multirun.yaml`` goes to ``hydra.run.dir``.
-
-    At the end, it has the launcher show what its jobs came to.
-    """
+    """Exchanges the sweeper of a bare run. At the end, it has the launcher show what its jobs came to."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra calls this before it makes the sweeper."""
-        if not is_bare(config):
-            return
-        with read_write(config.hydra), open_dict(config.hydra):
-            config.hydra.sweeper = {"_target_": BASIC_SWEEPER, "max_batch_size": None, "params": None}
-            config.hydra.sweep.dir = str(config.hydra.run.dir)
+        if is_bare(config):
+            with read_write(config.hydra), open_dict(config.hydra):
+                config.hydra.sweeper = {"_target_": _ONE_JOB}
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """The sweeper is done: a sweep shows its table, if our launcher has run it."""
         if (report := sys.modules.get(f"{__package__}._report")) is not None:
             report.end_all()
+
+
+class OneJob(Sweeper):
+    """The sweeper of a bare run. Hydra's basic one writes arguments anew, and a ``multirun.yaml``."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Make the launcher, which is ours: this sweeper comes with its defaults alone."""
+        self._launcher: Any = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the one job with these arguments, as they were given."""
+        return self._launcher.run(arguments)
 
 
 def is_bare(config: DictConfig) -> bool:
@@ -56,16 +69,10 @@ def is_bare(config: DictConfig) -> bool:
     return not any(override.is_sweep_override() for override in parsed)
 
 
-def becomes_one_job(config: DictConfig) -> bool:
-    """Whether it is a bare run whose sweeper was exchanged."""
-    sweeper = config.hydra.sweeper
-    return sweeper.get("_target_") == BASIC_SWEEPER and not sweeper.get("params") and is_bare(config)
-
-
 def calls_once(config: DictConfig) -> bool:
     """Whether the sweeper hands all jobs over at once, in one call of the launcher."""
     sweeper = config.hydra.sweeper
-    return sweeper.get("_target_") == BASIC_SWEEPER and not sweeper.get("max_batch_size")
+    return sweeper.get("_target_") in (BASIC_SWEEPER, _ONE_JOB) and not sweeper.get("max_batch_size")
 
 
 def _asked_for_multirun() -> bool:

@@ -77,8 +77,20 @@ _CALLBACK = "hydra/callbacks/ray_s3_bare_run"
 # hydra.mode where this launcher was chosen, unless something else sets it.
 MODE = "${oc.select:hydra.launcher.hydra_mode,null}"
 
-# Hydra takes one slash off before it resolves what is in the braces, and one again afterwards.
-_MODE_AS_CHOSEN = f"//hydra/ray_s3/mode_with_${{oc.select:{_CALLBACK},others}}"
+# Where the launcher itself is an interpolation (`override hydra/launcher: ${oc.env:LAUNCHER,basic}`), nothing is
+# known of it yet when the mode is looked for. Then hydra.mode is MODE, whatever the launcher. This entry of the list,
+# which is empty, is there for its name: the inner `oc.select` below gives its place, and the outer one then its name.
+_LATER = "hydra/ray_s3/later"
+
+
+def _mode_as_chosen(defaults: list[Any]) -> str:
+    """The last entry: ray_s3 where the callback is known, others where a launcher is, else what ``_LATER`` says.
+
+    Hydra takes one slash off before it resolves what is in the braces, and one again afterwards.
+    """
+    later = f"defaults.{defaults.index('/' + _LATER)}"
+    others = f"${{oc.select:${{oc.select:hydra/launcher,{later}}},others}}"
+    return f"//hydra/ray_s3/mode/${{oc.select:{_CALLBACK},{others}}}"
 
 
 def _register() -> None:
@@ -93,8 +105,10 @@ def _register() -> None:
     store.store(group="hydra/launcher", name="ray_s3", node=launcher, provider=PROVIDER)
     callback = {"_target_": f"{__package__}.bare_run.BareRun"}
     store.store(group=_CALLBACK, name="ray_s3", node=callback, provider=PROVIDER)
-    for name, node in (("mode_with_ray_s3", {"hydra": {"mode": MODE}}), ("mode_with_others", {})):
-        store.store(group="hydra/ray_s3", name=name, node=node, package="_global_", provider=PROVIDER)
+    mode = {"hydra": {"mode": MODE}}
+    for name, node in (("mode/ray_s3", mode), (f"mode/{_LATER}", mode), ("mode/others", {}), ("later", {})):
+        group, _, option = f"hydra/ray_s3/{name}".rpartition("/")
+        store.store(group=group, name=option, node=node, package="_global_", provider=PROVIDER)
     let_the_launcher_set_the_mode()
 
 
@@ -111,10 +125,11 @@ def let_the_launcher_set_the_mode() -> None:
     values = OmegaConf.to_container(stored.node, resolve=False, throw_on_missing=False)
     assert isinstance(values, dict)
     defaults = values.get("defaults")
-    if values.get("mode") is not None or defaults is None or _MODE_AS_CHOSEN in defaults:
+    if values.get("mode") is not None or defaults is None or f"/{_LATER}" in defaults:
         return
     own = [] if "_self_" in defaults else ["_self_"]
-    stored.node.defaults = [*defaults, *own, _MODE_AS_CHOSEN]
+    extended = [*defaults, *own, f"/{_LATER}"]
+    stored.node.defaults = [*extended, _mode_as_chosen(extended)]
     store.store(group="hydra", name="config", node=stored.node, provider=stored.provider)
 
 

@@ -45,6 +45,16 @@ class RayS3Launcher(Launcher):
         # lazy import to ensure plugin discovery remains fast
         from . import _core
 
+        return _core.launch(self._prepared(), job_overrides, initial_job_idx)
+
+    def run(self, arguments: Sequence[str]) -> JobReturn:
+        """Run the one job of a bare run, as Hydra's own run does."""
+        # lazy import to ensure plugin discovery remains fast
+        from . import _alone
+
+        return _alone.run(self._prepared(), arguments)
+
+    def _prepared(self) -> Sweep:
         if self._sweep is None:
             raise RuntimeError("Hydra calls setup() before launch(); a launcher of its own has to do so too")
-        return _core.launch(self._sweep, job_overrides, initial_job_idx)
+        return self._sweep

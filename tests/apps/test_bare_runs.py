@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,18 +17,27 @@ from omegaconf import OmegaConf
 pytestmark = pytest.mark.usefixtures("ray_session_address")
 
 APP = """
-import json, os, sys
+import json, logging, os, sys
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from pathlib import Path
 
+log = logging.getLogger(__name__)
+
 class Notes(Callback):
-    def on_run_start(self, config, **kwargs): self.note("run_start")
-    def on_run_end(self, config, job_return, **kwargs): self.note(f"run_end {job_return.status.name}")
-    def note(self, text):
-        with open("notes", "a") as file:
+    def on_run_start(self, config, **kwargs):
+        self.note("run_start", config)
+        if config.fate == "changed":
+            config.x = "by a callback"
+    def on_job_start(self, config, **kwargs): self.note("job_start", config)
+    def on_job_end(self, config, job_return, **kwargs): self.note(f"job_end {job_return.status.name}", config)
+    def on_run_end(self, config, job_return, **kwargs):
+        where = os.path.relpath(job_return.working_dir)
+        self.note(f"run_end {job_return.status.name} {list(job_return.overrides)} {where}", config)
+    def note(self, text, config):
+        with open(Path(config.hydra.runtime.cwd, "notes"), "a") as file:
             print(text, file=file)
 
 @hydra.main(version_base="1.3", config_path=None, config_name="c")
@@ -35,11 +45,12 @@ def main(cfg):
     h = HydraConfig.get()
     seen = [h.mode.name, os.path.relpath(h.runtime.output_dir, h.runtime.cwd), cfg.x, "num" in h.job, len(sys.argv)]
     Path(h.runtime.output_dir, "seen.json").write_text(json.dumps(seen[:-1]))
+    log.info("x is %s", cfg.x)
     if cfg.fate == "raise":
         def deep():
             raise ValueError("a reason")
         deep()
-    if cfg.fate != "ok":
+    if cfg.fate not in ("ok", "changed"):
         sys.exit({"three": 3, "zero": 0, "text": "a last word"}[cfg.fate])
     return cfg.x
 
@@ -53,6 +64,7 @@ if __name__ == "__main__":
 @dataclass(frozen=True)
 class Ran:
     code: int
+    out: str
     err: str
     files: dict[str, bytes]
 
@@ -69,25 +81,51 @@ def run(directory: Path, launcher: str, *arguments: str, **environ: str) -> Ran:
         cwd=home, env={**os.environ, **environ}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     files = {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
-    return Ran(done.returncode, done.stderr, files)
+    return Ran(done.returncode, done.stdout, done.stderr, files)
 
 
 def both(directory: Path, *arguments: str) -> tuple[Ran, Ran]:
     return run(directory, "basic", *arguments), run(directory, "ray_s3", *arguments)
 
 
-def test_one_job_in_the_runs_own_directory_whatever_is_configured_for_sweeps(tmp_path: Path) -> None:
-    basic, ours = both(tmp_path, "hydra.run.dir=here")
+def comparable(ran: Ran, home: Path) -> dict[str, Any]:
+    """The files that a run has left, without what differs since it says which launcher runs the job."""
+    files: dict[str, Any] = {}
+    for name, content in ran.files.items():
+        text = content.decode().replace(str(home), "HOME")
+        if name.endswith("hydra.yaml"):
+            config: Any = OmegaConf.to_container(OmegaConf.create(text))
+            config = config["hydra"]
+            del config["launcher"]
+            config["callbacks"].pop("ray_s3_bare_run", None)
+            for choice in ("hydra/launcher", "hydra/callbacks/ray_s3_bare_run"):
+                config["runtime"]["choices"].pop(choice, None)
+            overrides = config["overrides"]["hydra"]
+            config["overrides"]["hydra"] = [each for each in overrides if "launcher" not in each]
+            files[name] = config
+        else:
+            files[name] = re.sub(r"^\[[-\d: ,]+\]", "", text, flags=re.MULTILINE)
+    return files
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["hydra.run.dir=here"],
+        ["hydra.run.dir=there/${x}", "x=5", "x=6", "hydra/sweeper=optuna", "hydra.sweeper.params=null"],
+        ["hydra.run.dir=here", "x='a, b'", '+quoted="it\'s"', "+list=[1,2]", "+dict={a: 1,b: {}}", "+none=null"],
+        ["hydra.run.dir=here", "hydra.job.chdir=true", "hydra.job.name=other", "+deep.er=1"],
+        ["hydra.run.dir=here", "hydra.output_subdir=null", "fate=changed"],
+        ["hydra.run.dir=here", "hydra/job_logging=none", "hydra.output_subdir=meta"],
+    ],
+    ids=["plain", "twice, and optuna", "quoted", "hydra's own", "a callback changes it", "without a log"],
+)  # fmt: skip
+def test_it_leaves_what_the_basic_launcher_leaves(tmp_path: Path, arguments: list[str]) -> None:
+    basic, ours = both(tmp_path, *arguments)
     assert ours.code == basic.code == 0, ours.err
-    assert ours.seen("here") == basic.seen("here") == ["RUN", "here", 7, False]
-    assert set(ours.files) - set(basic.files) == {"here/multirun.yaml"}
-    assert set(basic.files) <= set(ours.files)
-    for name in ("here/.hydra/config.yaml", "notes"):
-        assert ours.files[name] == basic.files[name]
-    configs = [OmegaConf.create(ran.files["here/.hydra/hydra.yaml"].decode()) for ran in (basic, ours)]
-    for config in configs:  # what must differ, since it says which launcher runs the job
-        del config.hydra.launcher, config.hydra.runtime, config.hydra.overrides, config.hydra.callbacks
-    assert configs[0] == configs[1]
+    left = comparable(ours, tmp_path / "ray_s3")
+    assert left == comparable(basic, tmp_path / "basic")
+    assert left["notes"].startswith("run_start\njob_start\njob_end COMPLETED\nrun_end COMPLETED")
 
 
 @pytest.mark.parametrize("fate", ["three", "zero", "text"])
@@ -96,6 +134,13 @@ def test_its_exit_code_is_the_jobs(tmp_path: Path, fate: str) -> None:
     assert ours.code == basic.code == {"three": 3, "zero": 0, "text": 1}[fate], ours.err
     assert "Traceback" not in ours.err
     assert ("a last word" in ours.err) == (fate == "text")
+    assert ours.files["notes"] == basic.files["notes"] == b"run_start\njob_start\n"
+    assert ("failed: SystemExit" in ours.out + ours.err) == (fate != "zero")
+
+
+def test_what_it_has_written_comes_home_when_it_ends_well(tmp_path: Path) -> None:
+    _, ours = both(tmp_path, "fate=zero", "hydra.run.dir=here")
+    assert ours.seen("here") == ["RUN", "here", 7, False]
 
 
 def test_one_that_raises_prints_one_traceback_with_the_users_frames(tmp_path: Path) -> None:
@@ -106,7 +151,11 @@ def test_one_that_raises_prints_one_traceback_with_the_users_frames(tmp_path: Pa
     ending = basic.err[basic.err.index("Traceback") :].strip()
     assert ending.replace("/basic/", "/ray_s3/") in ours.err
     assert len(ours.err.splitlines()) <= len(basic.err.splitlines()) + 10
-    assert ours.files["notes"] == basic.files["notes"] == b"run_start\nrun_end FAILED\n"
+    assert (
+        ours.files["notes"]
+        == basic.files["notes"]
+        == (b"run_start\njob_start\njob_end FAILED\nrun_end FAILED ['fate=raise'] .\n")
+    )
 
 
 def test_hydras_variable_shows_all(tmp_path: Path) -> None:
@@ -133,3 +182,10 @@ def test_a_preset_of_the_users_is_as_the_launcher_itself(tmp_path: Path) -> None
     ours = run(tmp_path, "mine", "--config-dir", str(tmp_path / "conf"), "hydra.run.dir=here")
     assert ours.code == 0, ours.err
     assert ours.seen("here") == ["RUN", "here", 7, False]
+
+
+@pytest.mark.parametrize("argument", ["hydra.launcher.max_concurrent=1,2", "hydra/launcher=ray_s3,basic"])
+def test_nobody_sweeps_over_hydras_own_settings(tmp_path: Path, argument: str) -> None:
+    basic, ours = run(tmp_path, "basic", argument), run(tmp_path, "ray_s3", argument)
+    assert ours.code == basic.code == 1
+    assert "Traceback" not in ours.err and argument in ours.err, ours.err

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hydra._internal import utils
+from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 from plugin_app import app
 
-from hydra_plugins.hydra_ray_s3_launcher.bare_run import BareRun, becomes_one_job, is_bare
+from hydra_plugins.hydra_ray_s3_launcher.bare_run import BareRun, OneJob, calls_once, is_bare
 
 CONFIG = "x: 1\nhydra:\n  sweeper:\n    params:\n      x: 1,2\n"
 
@@ -49,16 +51,32 @@ def test_a_bare_run_asks_for_no_sweep_in_any_way(
         assert not is_bare(config)  # nobody has started an app
 
 
-def test_its_sweeper_is_hydras_basic_one_without_params(tmp_path: Path) -> None:
-    with app(tmp_path, CONFIG, "hydra.run.dir=here") as (_, config):
+def test_its_sweeper_runs_one_job_of_the_very_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    launcher = SimpleNamespace(run=asked.append)
+    monkeypatch.setattr(Plugins, "instantiate_launcher", lambda self, **given: launcher)
+    with app(tmp_path, CONFIG, "hydra/sweeper=optuna") as (context, config):
         before = OmegaConf.to_container(config, resolve=False)
         BareRun().on_multirun_start(config)
         assert OmegaConf.to_container(config, resolve=False) == before
+        assert not calls_once(config)
 
-        def exchanged() -> bool:
-            assert not becomes_one_job(config)
+        def made() -> bool:
             BareRun().on_multirun_start(config)
-            return becomes_one_job(config)
+            sweeper = Plugins.instance().instantiate_sweeper(
+                hydra_context=context, task_function=print, config=config
+            )
+            sweeper.sweep(["x='a, b'", "x=2"])
+            return calls_once(config) and type(sweeper).__qualname__ == OneJob.__qualname__
 
-        assert called(exchanged, multirun=False)
-        assert config.hydra.sweeper.params is None and config.hydra.sweep.dir == "here"
+        assert called(made, multirun=False)
+    assert asked == [["x='a, b'", "x=2"]]
+
+
+def test_the_basic_sweeper_calls_the_launcher_once_unless_it_makes_batches(tmp_path: Path) -> None:
+    with app(tmp_path, CONFIG) as (_, config):
+        assert calls_once(config)
+    with app(tmp_path, CONFIG, "hydra.sweeper.max_batch_size=2") as (_, config):
+        assert not calls_once(config)

@@ -48,6 +48,9 @@ CONF = {
         defaults: [config, override hydra/launcher: ray_s3, _self_]
         hydra: {mode: RUN}
         """,
+    "variable.yaml": """
+        defaults: [config, {override hydra/launcher: "${oc.env:LAUNCHER,basic}"}, _self_]
+        """,
     "exp/run.yaml": """
         # @package _global_
         hydra: {mode: RUN}
@@ -213,6 +216,22 @@ def test_other_launchers_leave_the_mode_to_hydra(
     app: Path, version_base: str | None, config_name: str, overrides: list[str]
 ) -> None:
     assert mode(app, version_base, config_name, *overrides) is None
+
+
+@pytest.mark.parametrize(
+    ("launcher", "expected"),
+    [(None, None), ("basic", None), ("joblib", None), ("ray_s3", RunMode.MULTIRUN), ("cluster", RunMode.MULTIRUN)],
+)  # fmt: skip
+def test_a_variable_may_choose_the_launcher(
+    app: Path, version_base: str | None, launcher: str | None, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAUNCHER", raising=False)
+    if launcher is not None:
+        monkeypatch.setenv("LAUNCHER", launcher)
+    assert mode(app, version_base, "variable") is expected
+    assert mode(app, version_base, "variable", "hydra/launcher=cluster") is RunMode.MULTIRUN
+    assert mode(app, version_base, "variable", "hydra/launcher=basic") is None
+    assert mode(app, version_base, "variable", "hydra.mode=RUN") is RunMode.RUN
 
 
 def test_registering_again_changes_nothing(app: Path, version_base: str | None) -> None:

@@ -35,12 +35,12 @@ def job(started: tuple[HydraContext, DictConfig]) -> ComposedJob:
     return Composer(context.config_loader, config, (), ()).compose(["x=3"], 2)
 
 
-def test_a_value_is_a_completed_return_with_the_jobs_configs(job: ComposedJob) -> None:
+def test_a_value_is_a_completed_return_with_the_jobs_configs(job: ComposedJob, tmp_path: Path) -> None:
     returned = _core._job_return(job, Outcome(job.name, value=42))
     assert (returned.status, returned.return_value) == (JobStatus.COMPLETED, 42)
     assert (list(returned.overrides or ()), returned.working_dir, returned.task_name) == (
         ["x=3"],
-        str(job.directory),
+        str(tmp_path),  # as in Hydra's own, where hydra.job.chdir is not set
         "app",
     )
     assert returned.cfg is not None and returned.cfg.x == 3
