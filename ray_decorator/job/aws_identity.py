@@ -1,7 +1,7 @@
 """Who boto3, and what else reads AWS's config files, is in a job and in its children: the driver, as the store is.
 
     job's process                                        boto3, in the job or a child of it
-      AWS_CONFIG_FILE ── region, endpoint ───────────────▶ reads
+      AWS_CONFIG_FILE (aws_config.py) ── region, endpoint ▶ reads
                          credential_process ─────────────▶ runs credential_process.py
       _Server ◀── private socket ──────────────────────────  asks
         └─ asks the driver where these credentials end (fresh_credentials.py)
@@ -19,11 +19,8 @@ import functools
 import json
 import logging
 import os
-import re
-import shlex
 import shutil
 import socketserver
-import sys
 import tempfile
 import threading
 import time
@@ -36,7 +33,7 @@ from ..core.errors import InputError
 from ..core.model import Credentials, Location
 from ..store.identity import aws_settings
 from ..store.renewal import Renew, clock
-from . import credential_process
+from .aws_config import aws_config
 from .inheritance import chosen_variables
 from .scratch import open_scratch
 
@@ -45,7 +42,6 @@ log = logging.getLogger(__name__)
 _WINDOW = 15 * 60.0  # botocore asks for new credentials in the last 15 minutes of the old ones
 _PAUSE = 1.0  # between two questions to the driver
 _LONGEST_SOCKET = 100  # bytes; a socket's path has 107 on Linux, 103 on macOS
-_AWS = re.compile(r"https://s3([.-][a-z0-9-]+)?\.amazonaws\.com(\.cn)?/?")
 
 _CHOICE = {
     "AWS_ACCESS_KEY_ID",
@@ -106,15 +102,17 @@ def _is_the_nodes(name: str) -> bool:
     return name in _CHOICE or name in _WAY or name.startswith(_ENDPOINT)
 
 
-_servers: dict[Location, _Server] = {}
+_servers: dict[tuple[Location, str, str], _Server] = {}
 _lock = threading.Lock()
 
 
 def _server(place: Location) -> _Server:
-    key = dataclasses.replace(place, credentials=None)
+    plain = dataclasses.replace(place, credentials=None)
+    nodes_own = [os.environ.get(name, "") for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")]
+    key = (plain, nodes_own[0], nodes_own[1])
     with _lock:
         if key not in _servers or not _servers[key].intact():  # somebody has cleaned up a /tmp
-            _servers[key] = _Server(key, signed=place.credentials is not None)
+            _servers[key] = _Server(plain, signed=place.credentials is not None)
         return _servers[key]
 
 
@@ -148,8 +146,11 @@ class _Server:
             threading.Thread(target=listener.serve_forever, name="ray-s3-aws", daemon=True).start()
             stack.callback(listener.shutdown)
         self._signed = signed
+        bundle = directory / "ca.pem" if place.ca_bundle else None
+        if bundle is not None:
+            bundle.write_text(place.ca_bundle or "")
         self._config.touch(0o600)
-        self._config.write_text(_config(place, directory, self._socket if signed else None))
+        self._config.write_text(aws_config(place, bundle, self._socket if signed else None, os.environ))
 
     def intact(self) -> bool:
         """Whether what it has put down is still there."""
@@ -228,17 +229,3 @@ def _socket_path(directory: Path, stack: contextlib.ExitStack) -> Path:
         stack.callback(shutil.rmtree, short, ignore_errors=True)
         path = Path(short) / "s"
     return path
-
-
-def _config(place: Location, directory: Path, socket: Path | None) -> str:
-    lines = ["[default]", f"region = {place.region or 'us-east-1'}"]
-    if place.ca_bundle:
-        bundle = directory / "ca.pem"
-        bundle.write_text(place.ca_bundle)
-        lines.append(f"ca_bundle = {bundle}")
-    if socket is not None:
-        command = [sys.executable, "-I", "-S", str(Path(credential_process.__file__)), str(socket)]
-        lines.append(f"credential_process = {shlex.join(command)}")
-    if place.endpoint and not _AWS.fullmatch(place.endpoint):
-        lines += [f"endpoint_url = {place.endpoint}", "s3 =", "    addressing_style = path"]
-    return "\n".join(lines) + "\n"

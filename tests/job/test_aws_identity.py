@@ -18,8 +18,10 @@ import botocore.session
 import cloudpickle
 import pytest
 import servers
+from hydra.core.utils import env_override
 from issuing import Issuer, issuer, issuing_server
 from store_fixtures import use
+from uv import find_uv_bin
 
 from ray_decorator.core.model import Credentials, Job, Location, Paths, Receipt
 from ray_decorator.job import aws_identity
@@ -39,6 +41,7 @@ print(json.dumps({
     "endpoint": client.meta.endpoint_url,
     "region": client.meta.region_name,
     "buckets": [each["Name"] for each in client.list_buckets()["Buckets"]],
+    "sts": boto3.client("sts").meta.endpoint_url,
     "url": client.generate_presigned_url("get_object", {"Bucket": "b", "Key": "k"}).split("?")[0],
     "environ": open("/proc/self/environ").read() if os.path.exists("/proc") else "",
 }))
@@ -108,6 +111,7 @@ def test_a_jobs_child_is_the_driver(
     for name in ("key", "endpoint", "region", "buckets", "url"):
         assert told[name] == at_home[name], name
     assert told["url"].startswith(f"{server.endpoint}/b/k")  # addressed by path
+    assert told["sts"] == "https://sts.eu-west-7.amazonaws.com"  # the endpoint is a store's, not AWS's
     for secret in (servers.SECRET_KEY, servers.ACCESS_KEY, "nodekey", "nodesecret"):
         assert secret not in told["environ"]
     assert dict(os.environ) == before
@@ -215,6 +219,25 @@ def test_what_the_job_sets_itself_wins(
     assert dict(os.environ) == before
 
 
+def test_a_profile_that_the_app_chooses_is_the_nodes(
+    rclone: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(rclone, monkeypatch)
+    where = locate("s3://bucket/x")
+    on_another_node(monkeypatch, tmp_path)
+    with open(os.environ["AWS_SHARED_CREDENTIALS_FILE"], "a") as file:
+        file.write("[lab]\naws_access_key_id = labkey\naws_secret_access_key = labsecret\n")
+    with open(os.environ["AWS_CONFIG_FILE"], "a") as file:
+        file.write("[profile lab]\nregion = venus-3\n")
+
+    def sets() -> tuple[str | None, Any, str | None]:
+        before = key()
+        with env_override({"AWS_PROFILE": "lab"}):  # as Hydra does with hydra.job.env_set
+            return before, botocore.session.get_session().get_config_variable("region"), key()
+
+    assert run(sets, where) == (servers.ACCESS_KEY, "venus-3", "labkey")
+
+
 def test_what_the_runtime_env_has_chosen_wins(
     rclone: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,4 +280,47 @@ def test_without_a_signature_there_is_the_way_alone(tmp_path: Path, monkeypatch:
     def look() -> tuple[str | None, str]:
         return key(), Path(os.environ["AWS_CONFIG_FILE"]).read_text()
 
-    assert run(look, where) == (None, "[default]\nregion = eu-west-7\n")
+    assert run(look, where) == (None, "[default]\nregion = eu-west-7\n\n")
+
+
+LIBRARIES = {
+    "s3fs": "import s3fs; print(s3fs.S3FileSystem().cat('bucket/t.csv').decode())",
+    "smart_open": "import smart_open; print(smart_open.open('s3://bucket/t.csv').read())",
+    "pandas": "import pandas; print(pandas.read_csv('s3://bucket/t.csv').to_csv(index=False))",
+}
+
+
+@pytest.fixture(scope="module")
+def their_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A Python that has them, and nothing of this project."""
+    python = str(tmp_path_factory.mktemp("libraries") / "bin" / "python")
+    uv = find_uv_bin()
+    subprocess.run([uv, "venv", "-q", "-p", sys.executable, str(Path(python).parents[1])], check=True)
+    subprocess.run([uv, "pip", "install", "-q", "-p", python, "s3fs", "pandas", "smart_open[s3]"], check=True)
+    return python
+
+
+@pytest.mark.app
+@pytest.mark.parametrize("whose", ["driver", "worker"])
+def test_libraries_that_read_s3_by_themselves(
+    rclone: servers.Server, whose: str, their_python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(rclone, monkeypatch)
+    boto3.client("s3").put_object(Bucket="bucket", Key="t.csv", Body=b"a,b\n1,2\n")
+    where = locate("s3://bucket/x")
+    on_another_node(monkeypatch, tmp_path)
+    if whose == "worker":
+        where = replace(where, credentials=None, own_credentials=True)
+        for name, value in rclone.environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
+
+    def read() -> dict[str, str]:
+        return {
+            name: subprocess.run(
+                [their_python, "-c", code], check=True, capture_output=True, text=True, timeout=120
+            ).stdout.strip()
+            for name, code in LIBRARIES.items()
+        }
+
+    assert run(read, where) == dict.fromkeys(LIBRARIES, "a,b\n1,2")

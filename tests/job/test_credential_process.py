@@ -53,3 +53,23 @@ def test_where_nobody_answers_it_says_so(tmp_path: Path, answer: bytes | None) -
     done = asked(answer, tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "the job's process does not answer with AWS credentials any more" in done.stderr
+
+
+def in_file(directory: Path, section: str) -> subprocess.CompletedProcess[str]:
+    file = directory / "credentials"
+    file.write_text("[lab]\naws_access_key_id = a\naws_secret_access_key = b%\n[none]\n")
+    command = [sys.executable, "-I", "-S", credential_process.__file__, str(file), section]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_it_prints_the_keys_of_a_profile(tmp_path: Path) -> None:
+    done = in_file(tmp_path, "lab")
+    told = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b%"}
+    assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, told, "")
+
+
+@pytest.mark.parametrize("section", ["none", "gone"])
+def test_a_profile_without_keys_is_an_error(tmp_path: Path, section: str) -> None:
+    done = in_file(tmp_path, section)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"has no keys in [{section}] any more" in done.stderr
