@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 def run(sweep: Sweep, arguments: Sequence[str]) -> JobReturn:
     """Run the job of these ``arguments``. Ends the program where the job did (``sys.exit``), or where it raised."""
     setup_globals()
-    config = sweep.composer.compose_alone(arguments)
-    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    callbacks, name = sweep.context.callbacks, config.hydra.job.config_name
     with as_hydra_reports_it():
+        config = sweep.composer.compose_alone(arguments)
+        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+        callbacks, name = sweep.context.callbacks, config.hydra.job.config_name
         callbacks.on_run_start(config=config, config_name=name)
         job = sweep.composer.alone(config)
         log.info("Launching 1 job(s) on Ray (%s)", sweep.session.settings.ray_address)
