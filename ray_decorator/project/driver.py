@@ -53,9 +53,20 @@ def started_at() -> Path:
     here = working_directory()
     hydra = hydra_config()
     # Hydra's config may be left over from an app that has ended in this process
-    output = getattr(getattr(hydra, "runtime", None), "output_dir", None)
+    output = _output_dir(hydra)
     moved = output is not None and os.path.realpath(output) == here
     return Path(hydra.runtime.cwd if moved else here)
+
+
+def _output_dir(hydra: Any) -> str | None:
+    if hydra is None:
+        return None
+    from omegaconf import OmegaConf
+
+    found: str | None = OmegaConf.select(
+        hydra, "runtime.output_dir"
+    )  # None as well where it is not known yet
+    return found
 
 
 def places() -> tuple[Path, ...]:

@@ -44,6 +44,18 @@ def test_a_script_an_interactive_session_and_what_of_sys_path_is_the_user_s(tmp_
     assert (main, paths[0], start) == ("None", str(tmp_path), str(tmp_path))
 
 
+def test_where_hydra_knows_no_output_directory_yet_it_is_here(tmp_path: Path) -> None:
+    composed = """
+import hydra
+from hydra.core.hydra_config import HydraConfig
+with hydra.initialize(config_path=None, version_base="1.3"):
+    HydraConfig.instance().set_config(hydra.compose(return_hydra_config=True))
+print(json.dumps(tell()))
+"""
+    (tmp_path / "app.py").write_text(_TELL + composed)
+    assert told("app.py", cwd=tmp_path)[2:] == [str(tmp_path), False]
+
+
 def test_a_hydra_app_that_moved_us_was_started_elsewhere(tmp_path: Path) -> None:
     app = """
 import hydra
