@@ -43,7 +43,8 @@ class RayS3LauncherConf:
     # Arguments for ray.init.
     ray_init_kwargs: dict[str, Any] = field(default_factory=dict)
 
-    # What each job asks for, as for ray.remote: num_cpus, num_gpus, resources, max_retries, …
+    # What each job asks for, as for ray.remote: num_cpus, num_gpus, memory, …; max_retries (0) and retry_exceptions
+    # (true, or dotted names of exception classes) say when it is run again.
     ray_remote_kwargs: dict[str, Any] = field(default_factory=dict)
 
     # The most jobs in flight at once. null: as the cluster allows (twice what it can run, at least 64).

@@ -8,7 +8,7 @@
 
 Standard library only, but for ray itself: it runs in the cluster's own environment. Both ends die
 together: the runner at the end of its pipe, the Ray worker where its runner crashed, so that Ray tells the
-driver, and tries again if it was told to. A runner that lives on while nothing can be read from it any more
+driver. A runner that lives on while nothing can be read from it any more
 is killed. Nothing here waits without a bound but for the job itself.
 """
 
