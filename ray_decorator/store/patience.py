@@ -6,13 +6,14 @@ tries: a server that was down for half a minute has cost a run half a minute.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from ..core.errors import InputError, StoreError, StoreUnreachableError, text_of
@@ -23,6 +24,8 @@ T = TypeVar("T")
 
 SECONDS = 180.0
 _PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+_SILENT = 30.0  # seconds for which a request may have gone without an answer before it failed
+_STILL, _TICK = 20.0, 0.5  # seconds; a slow line takes a part in less
 _QUIET = 2.0  # seconds of trouble that nobody needs to hear of
 _PASSING = re.compile(
     r"kind: |[Ss]erver error|status(: | code )(5\d\d|429)|SlowDown|InternalError|ServiceUnavailable|error decoding"
@@ -71,6 +74,7 @@ class Patience:
         began: float | None = None
         pause = _PAUSE
         while True:
+            started = time.monotonic()
             try:
                 result = attempt()
             except StoreError as exc:
@@ -78,7 +82,7 @@ class Patience:
                 began = now if began is None else began
                 if not passing(exc) or now - began >= self.seconds:
                     raise
-                self._trouble(exc, now)
+                self._trouble(exc, max(started, now - _SILENT), now)
                 time.sleep(min(pause, max(0.0, began + self.seconds - now)))
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
@@ -86,9 +90,37 @@ class Patience:
                 self._over()
             return result
 
-    def _trouble(self, error: StoreError, now: float) -> None:
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[Callable[[Iterable[bytes]], Iterator[bytes]]]:
+        """Tell of an upload that obstore sends again and again by itself, and that takes no piece for a while.
+
+        Yields what its pieces are to go through.
+        """
+        last, done = [time.monotonic()], threading.Event()
+
+        def moved(pieces: Iterable[bytes]) -> Iterator[bytes]:
+            for piece in pieces:
+                last[0] = time.monotonic()
+                yield piece
+            last[0] = time.monotonic()
+
+        def watch() -> None:
+            while not done.wait(_TICK):
+                if (now := time.monotonic()) - last[0] > _STILL:
+                    silent = StoreError(f"no piece of an upload was taken for {now - last[0]:.0f} s")
+                    self._trouble(silent, last[0], now)
+                    done.wait()
+                    self._over()
+
+        threading.Thread(target=watch, name="ray-s3-upload-watch", daemon=True).start()
+        try:
+            yield moved
+        finally:
+            done.set()
+
+    def _trouble(self, error: StoreError, began: float, now: float) -> None:
         with self._lock:
-            self._since = now if self._since is None else self._since
+            self._since = began if self._since is None else self._since
             tell = not self._told and now - self._since >= min(_QUIET, self.seconds / 4)
             self._told |= tell
         if tell:

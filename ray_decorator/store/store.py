@@ -7,6 +7,7 @@ relative to the store's own URL. Secrets are in no repr, message or log.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
@@ -37,15 +38,14 @@ _UPLOAD_PARTS = 9_000  # S3 takes 10,000 parts at most
 _THREADS = 32  # a request takes a real S3 some 20 to 50 ms, and takes us well under one
 _LOCAL_THREADS = min(8, 2 * (os.cpu_count() or 1))
 
-# `timeout` would cut a long transfer, however well it goes; `read_timeout` starts when a request does, and
-# so has to cover the sending of one part over a slow line.
-_PATIENT: ClientConfig = {
-    "connect_timeout": timedelta(seconds=5),
-    "read_timeout": timedelta(minutes=15),
-    "timeout": timedelta(days=30),
-}
+# `timeout` would cut a long transfer, however well it goes. `read_timeout` starts when a request does, and again with
+# each piece of the answer that comes: without progress for so long, a request is given up, and sent again. It has to
+# cover the sending of what a request holds over a slow line, while others are sent beside it.
+_STALLED = timedelta(seconds=30)  # nothing to send: HEAD, GET, LIST, DELETE
+_STALLED_SMALL, _SMALL = timedelta(seconds=60), 128 * 1024
+_STALLED_PARTS = timedelta(minutes=15)
 _QUICK: ClientConfig = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=4)}
-_RETRY: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(minutes=3)}  # then it is patience.py's
+_RETRY: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=10)}  # then it is patience.py's
 _QUICK_RETRY: RetryConfig = {"max_retries": 1, "retry_timeout": timedelta(seconds=4)}
 
 
@@ -88,9 +88,7 @@ class Store:
         self.patience = Patience(self.place, location.patience)
         self._faults = Faults(self.place, location.region, self._lapsed)
         with self._faults.translated(""):
-            self._backend = self._open(_PATIENT, _RETRY)
-            # a part is sent again for as long as it takes: else the whole file would be
-            self._parts_backend = self._open(_PATIENT, _parts_retry(location.patience))
+            self._backend = self._open(_client(_STALLED), _RETRY)
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
@@ -174,7 +172,8 @@ class Store:
 
         def attempt() -> None:
             with self._faults.translated(key):
-                obstore.put(self._backend, key, data, use_multipart=False)
+                backend = self._small_backend if len(data) <= _SMALL else self._parts_backend
+                obstore.put(backend, key, data, use_multipart=False)
 
         self.patience.keep(attempt)
 
@@ -190,11 +189,11 @@ class Store:
 
         def attempt() -> None:
             try:
-                with self._faults.translated(key):
+                with self._faults.translated(key), self.patience.watched() as moved:
                     obstore.put(
                         self._parts_backend,
                         key,
-                        iter(chunks()),
+                        moved(chunks()),
                         use_multipart=True,
                         chunk_size=part,
                         max_concurrency=window,
@@ -237,6 +236,15 @@ class Store:
             if page:
                 last = page[-1].key
                 yield page
+
+    @functools.cached_property
+    def _small_backend(self) -> LocalStore | S3Store:
+        return self._open(_client(_STALLED_SMALL), _RETRY)
+
+    @functools.cached_property
+    def _parts_backend(self) -> LocalStore | S3Store:
+        # a part is sent again for as long as it takes: else the whole file would be
+        return self._open(_client(_STALLED_PARTS), _parts_retry(self._location.patience))
 
     def _pages(self, prefix: str, after: str | None) -> Iterator[SeenPage]:
         with self._faults.translated(prefix):
@@ -291,6 +299,10 @@ class Store:
         return f"{self.url} at {self._location.endpoint}" if self._location.endpoint else self.url
 
 
+def _client(stalled: timedelta) -> ClientConfig:
+    return {"connect_timeout": timedelta(seconds=5), "read_timeout": stalled, "timeout": timedelta(days=30)}
+
+
 def part_size(size: int, part: int) -> int:
     """How large the parts of an upload of ``size`` bytes are that asks for parts of ``part`` bytes."""
     return max(part, -(-size // _UPLOAD_PARTS))
@@ -317,8 +329,8 @@ def _client_options(place: Location, usual: ClientConfig) -> ClientConfig:
         options["connect_timeout"] = timedelta(seconds=requests.connect_timeout)
         if usual is _QUICK:
             options["timeout"] = timedelta(seconds=requests.connect_timeout + 1)
-    if requests.read_timeout and usual is _PATIENT:  # never less than it takes to send a part
-        options["read_timeout"] = max(_PATIENT["read_timeout"], timedelta(seconds=requests.read_timeout))
+    if requests.read_timeout and "read_timeout" in usual:  # never less than it takes to send what it holds
+        options["read_timeout"] = max(usual["read_timeout"], timedelta(seconds=requests.read_timeout))
     return options
 
 

@@ -7,6 +7,7 @@ import os
 import random
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,28 @@ def test_a_third_of_all_requests_fail_and_nothing_is_lost(
     assert read(there) == read(tmp_path / "home")
 
 
+@pytest.mark.parametrize("fault", ["stall", "stall in the body"])
+@pytest.mark.parametrize("stage", ["HEAD", "GET", "LIST", "small PUT"])
+def test_a_request_that_nobody_answers_is_sent_again(
+    fault: servers.Fault, stage: str, server: servers.Server, tmp_path: Path, hashes: HashCache,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    for name in ("_STALLED", "_STALLED_SMALL"):
+        monkeypatch.setattr(f"ray_decorator.store.store.{name}", timedelta(seconds=3))
+    stalled: list[str] = []
+
+    def once(verb: str, path: str) -> servers.Fault | None:
+        if verb == stage.rpartition(" ")[2] and not stalled:
+            stalled.append(path)
+            return fault
+        return None
+
+    there = tree(tmp_path / "there", {**numbered(40), "streamed": os.urandom(12 << 20)})
+    with servers.counting(server, fault=once) as (proxy, _), caplog.at_level(logging.WARNING):
+        moved(s3_store(proxy, monkeypatch), there, tmp_path / "home", hashes)
+    assert stalled and read(there) == read(tmp_path / "home")
+
+
 @pytest.mark.parametrize("stage", ["PUT", "POST", "GET"])
 def test_a_store_that_is_down_for_some_seconds_is_waited_for(
     stage: str, server: servers.Server, there: Path, tmp_path: Path, hashes: HashCache,
@@ -129,6 +152,30 @@ def test_a_store_that_is_down_for_some_seconds_is_waited_for(
     with servers.counting(server, fault=down) as (proxy, _):
         moved(s3_store(proxy, monkeypatch), there, tmp_path / "home", hashes)
     assert first and read(there) == read(tmp_path / "home")
+
+
+def test_an_upload_in_parts_that_stands_still_is_told(
+    server: servers.Server, tmp_path: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """obstore itself sends a part again and again, and says nothing."""
+    monkeypatch.setattr("ray_decorator.store.patience._STILL", 2.0)
+    first: list[float] = []
+
+    def down(verb: str, path: str) -> servers.Fault | None:
+        if verb == "PUT" and "partNumber" in path:
+            first.append(time.monotonic())
+        return "503" if first and time.monotonic() - first[0] < 8 else None
+
+    large = tree(tmp_path / "there", {"parts": os.urandom(BIG)})
+    with servers.counting(server, fault=down) as (proxy, _), caplog.at_level(logging.INFO):
+        moved(s3_store(proxy, monkeypatch), large, tmp_path / "home", hashes)
+    told = [record.getMessage() for record in caplog.records if record.name.endswith("patience")]
+    assert (
+        "waiting for it, up to 180 s (RAY_S3_STORE_PATIENCE). It says: no piece of an upload was" in told[0]
+    )
+    assert "answers again, after " in told[1] and len(told) == 2
+    assert first and read(large) == read(tmp_path / "home")
 
 
 def test_one_that_is_down_for_good_is_an_error_within_the_patience(

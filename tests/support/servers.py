@@ -87,7 +87,8 @@ class Requests:
         return [path for seen, path in self.seen if seen == verb]
 
 
-Fault = Literal["500", "503", "lost", "cut", "reset"]
+Fault = Literal["500", "503", "lost", "cut", "reset", "stall", "stall in the body"]
+_STALL_SECONDS = 60.0  # then it hangs up
 _SAID = {"500": b"<Error><Code>InternalError</Code></Error>", "503": b"<Error><Code>SlowDown</Code></Error>"}
 
 
@@ -100,9 +101,10 @@ def counting(
     """The same server behind a proxy that counts the requests, and answers AccessDenied to some.
 
     ``fault``: what befalls a request: the answer 500 or 503 and nothing done; a ``reset`` of the connection
-    before it is read; done, and the answer ``lost``; done, and the answer ``cut`` in the middle of its body.
+    before it is read; done, and the answer ``lost``; done, and the answer ``cut`` in the middle of its body; nothing
+    is done, and nobody answers (``stall``), or no more of an answer comes (``stall in the body``).
     """
-    requests, lock = Requests(), threading.Lock()
+    requests, lock, closing = Requests(), threading.Lock(), threading.Event()
     upstream = re.sub("^https?://", "", server.endpoint)
 
     class Handler(BaseHTTPRequestHandler):
@@ -120,7 +122,8 @@ def counting(
             try:
                 if befalls in _SAID:
                     return self._answer(int(befalls), {}, _SAID[befalls])
-                if befalls == "reset":
+                if befalls in ("reset", "stall"):
+                    closing.wait(_STALL_SECONDS if befalls == "stall" else 0)
                     self.close_connection = True
                     return
                 status, headers, data = self._ask(body)
@@ -132,7 +135,10 @@ def counting(
                 return
             if refuse(verb, self.path) or (status == 404 and refuse(f"missing {verb}", self.path)):
                 status, headers, data = 403, {}, _DENIED
-            self._answer(status, headers, data, cut=befalls == "cut")
+            self._answer(status, headers, data, cut=befalls in ("cut", "stall in the body"))
+            if befalls == "stall in the body":
+                self.wfile.flush()
+                closing.wait(_STALL_SECONDS)
 
         def _ask(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
             # a connection for each: one kept open may be closed by the server just when it is used again
@@ -189,6 +195,7 @@ def counting(
             requests,
         )
     finally:
+        closing.set()
         proxy.shutdown()
         proxy.server_close()
 

@@ -1,0 +1,101 @@
+"""Sweeps while their store is down: at each stage it is waited for, one line says so, and what stays down is told."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+import servers
+from omegaconf import DictConfig
+from store_fixtures import use
+from sweeps import sweep
+
+from ray_decorator.core.errors import HomeError, StoreError
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+OUTAGE = float(os.environ.get("RAY_S3_TEST_OUTAGE", "12"))
+"""Seconds; longer than obstore itself tries again."""
+
+CONFIG = {"x": 1, "data": "data", "out": "outs/${x}"}
+LARGE = b"l" * (17 << 20)
+
+
+def work(cfg: DictConfig) -> int:
+    read = Path(cfg.data).read_bytes()
+    Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
+    Path(cfg.out).write_bytes(b"made " + read)
+    return len(read)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").write_bytes(str(tmp_path).encode() + LARGE)  # in parts, and never on a node before
+    return tmp_path
+
+
+def key_of(data: bytes) -> str:
+    digest = hashlib.md5(data).hexdigest()
+    return f"{digest[:2]}/{digest[2:]}"
+
+
+class Outage:
+    """The store is down for so long from the first request of a stage on."""
+
+    def __init__(self, home: Path, stage: str, seconds: float = OUTAGE) -> None:
+        data = (home / "data").read_bytes()
+        self._key = key_of(b"made " + data) if "outs" in stage else key_of(data)
+        self._verbs = ("GET",) if "down" in stage else ("PUT", "POST")
+        self._seconds, self.began = seconds, 0.0
+
+    def __call__(self, verb: str, path: str) -> servers.Fault | None:
+        if not self.began and verb in self._verbs and self._key in path:
+            self.began = time.monotonic()
+        return "503" if self.began and time.monotonic() - self.began < self._seconds else None
+
+
+@pytest.mark.parametrize("stage", ["deps up", "deps down", "outs up", "outs down"])
+def test_a_store_that_is_down_for_a_while_is_waited_for(
+    home: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    stage: str,
+) -> None:  # fmt: skip
+    outage = Outage(home, stage)
+    with servers.counting(rclone, fault=outage) as (proxy, _):
+        use(proxy, monkeypatch)
+        url = f"s3://{servers.BUCKET}/{stage.replace(' ', '-')}-{home.name}"
+        [job] = sweep(CONFIG, work, [], deps=["data"], outs=["out"], s3_base_path=url)
+    data = (home / "data").read_bytes()
+    assert outage.began and job.return_value == len(data)
+    assert (home / "outs" / "1").read_bytes() == b"made " + data
+    said = "".join(capfd.readouterr())
+    # the driver's own (a worker's are in its output); an upload in parts is told of when it stands still for 20 s
+    if stage == "outs down" or (stage == "deps up" and OUTAGE > 25):
+        assert (
+            said.count("does not answer as it should: waiting for it, up to 180 s (RAY_S3_STORE_PATIENCE)")
+            == 1
+        )
+        assert said.count("answers again, after") == 1
+
+
+@pytest.mark.parametrize("stage", ["deps up", "deps down", "outs up", "outs down"])
+def test_one_that_stays_down_is_an_error_within_the_patience(
+    home: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "4")
+    outage = Outage(home, stage, 3600)
+    with servers.counting(rclone, fault=outage) as (proxy, _):
+        use(proxy, monkeypatch)
+        url = f"s3://{servers.BUCKET}/good-{stage.replace(' ', '-')}-{home.name}"
+        with pytest.raises(HomeError if stage == "outs down" else StoreError) as info:
+            sweep(CONFIG, work, [], deps=["data"], outs=["out"], s3_base_path=url)
+    assert outage.began and "503" in str(info.value)
+    if stage == "outs down":
+        assert f"outs key 'out': {home}/outs/1 did not come home" in str(info.value)
+        assert f"bring it later with: ray-s3 fetch {url}/" in str(info.value)
+    if stage == "outs up":
+        notes = "\n".join(info.value.__notes__)
+        assert "this is of its out 'out'" in notes and "The job's outs are kept on node" in notes
