@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ def test_code_that_stays_at_home_is_named(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    sysconfig.get_config_vars()  # Python reads them from sys.path, once
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.chdir(project)
     (project / "model.txt").write_text("weights")
@@ -197,7 +199,6 @@ def test_what_jobs_ask_for_and_no_node_has(
     [
         ("client_address", "num_gpu=1", "are not accepted by ray.remote: Invalid option keyword"),
         ("address", "num_cpus=many", "are not accepted by ray.remote: "),
-        ("address", "name=mine", "may not set name: each job has its own"),
     ],
 )
 def test_options_that_no_job_can_have(
@@ -208,6 +209,15 @@ def test_options_that_no_job_can_have(
     assert said.code == 1, said.out + said.err
     assert said.statuses() == {**dict.fromkeys(CHECKS, "ok"), "job resources": "wrong"}
     assert f"ray_remote_kwargs {message}" in said.found["job resources"][1]
+
+
+def test_an_option_that_jobs_set_themselves(
+    bed: cluster_bed.Bed, rclone: servers.Server, project: Path
+) -> None:
+    said = doctor(project, "+ray_remote_kwargs.name=mine", "code=none", env=on(bed, rclone))
+    assert said.code == 1, said.out + said.err
+    assert said.statuses() == {"settings": "wrong"}
+    assert "ray_remote_kwargs may not set name: each job has its own" in said.found["settings"][1]
 
 
 @pytest.mark.cluster
