@@ -1,0 +1,60 @@
+"""A job's deps, brought to the paths where it reads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..content.hash_cache import Stamp
+from ..content.move import copy
+from ..core.model import Content, Dep, Job
+from .cache import Checkout
+from .scratch import Scratch
+from .side import Side
+
+
+class NoContent(Exception):
+    """A dep is in no store yet, and not to be seen from here either."""
+
+
+def stage_deps(
+    job: Job, outs: Sequence[Path], scratch: Scratch, side: Side, copied: dict[str, Stamp]
+) -> tuple[list[Path], int]:
+    """Have each dep at its path, all of them side by side; the bytes that were fetched.
+
+    ``copied`` takes what was copied from home for the job to write to.
+    """
+    if any(dep.content is None and not side.sees(dep) for dep in job.deps):
+        raise NoContent
+    paths = [_dep_path(dep, index, outs, scratch) for index, dep in enumerate(job.deps)]
+    read: list[tuple[Content, Path]] = []
+    written: list[Checkout] = []
+    for dep, path in zip(job.deps, paths, strict=True):
+        if dep.content is None:
+            copied.update(_copied_from_home(dep, path))
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if dep.inside is None:
+            read.append((dep.content, path))
+        else:
+            written.append(Checkout(dep.content, path, writable=True))
+    received = scratch.borrow(read, side.cache, side.store) if read else 0
+    return paths, received + (side.cache.checkout(written, side.store) if written else 0)
+
+
+def _dep_path(dep: Dep, index: int, outs: Sequence[Path], scratch: Scratch) -> Path:
+    if dep.inside is not None:
+        return outs[dep.inside[0]] / dep.inside[1]
+    if dep.content is None and dep.home is not None:
+        return Path(dep.home.path)
+    return scratch.path / "deps" / str(index) / dep.name
+
+
+def _copied_from_home(dep: Dep, path: Path) -> Mapping[str, Stamp]:
+    """A dep that the job may write to; nothing is copied for one that is read, or used, where it lies."""
+    assert dep.home is not None
+    if os.path.realpath(path) == os.path.realpath(dep.home.path):
+        return {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return copy(Path(dep.home.path), path)

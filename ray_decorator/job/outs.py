@@ -1,0 +1,176 @@
+"""A job's outs: where it writes them, and how they come to their places at home, or to the store.
+
+An out that cannot leave keeps none of the others, and stays on its node.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..content.hash_cache import HashCache, Stamp
+from ..content.move import move_all, move_aside
+from ..core.commands import fetch_command
+from ..core.errors import HomeError, InputError
+from ..core.machine import is_same_path
+from ..core.model import Content, Job, Out
+from ..core.progress import NoProgress
+from ..store.transfer import Snapshot, push, push_all, snapshot
+from .scratch import Scratch
+from .side import Side
+
+_Stuck = tuple[Exception, Path, Path]
+"""What is wrong with an out that is not at home, where it is, and where it belongs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a job's outs. ``error`` is the first that met one of them."""
+
+    outs: Mapping[int, Content]
+    bytes: int
+    error: Exception | None
+    kept: bool = False  # one of them could not be sent, and is here still
+    stuck: tuple[_Stuck, ...] = ()  # of those, what belongs to a place on this machine
+
+
+def out_paths(job: Job, root: Path, side: Side) -> list[Path]:
+    """Where the job writes each out: below ``root``, its scratch directory, or in a directory of home's in place."""
+    tops = [
+        _in_place(job, out) or root / "outs" / str(index) / out.name for index, out in enumerate(job.outs)
+    ]
+    return [
+        path if out.inside is None else tops[out.inside[0]] / out.inside[1]
+        for path, out in zip(tops, job.outs, strict=True)
+    ]
+
+
+def make_out_parents(job: Job, paths: Sequence[Path]) -> None:
+    """What the job may expect to be there: an out that is a directory at home, the directory of any other."""
+    for out, path in zip(job.outs, paths, strict=True):
+        (path if out.directory else path.parent).mkdir(parents=True, exist_ok=True)
+
+
+def bring_out(
+    job: Job, paths: Sequence[Path], side: Side, copied: Mapping[str, Stamp] | None = None, *, failed: bool
+) -> Sent:
+    """Move home, or push, what the job wrote. A failed job's outs stay behind, but for those that come in any case.
+
+    An out that cannot leave keeps none of the others. ``copied`` are files that were put there for the job.
+    """
+    wanted = [
+        (index, out, path)
+        for index, (out, path) in enumerate(zip(job.outs, paths, strict=True))
+        if path.exists() and (out.on_failure or not failed) and not _is_in_place(out, path)
+    ]
+    near = {index: (out, path) for index, out, path in wanted if side.reaches(out)}
+    sent = _push(job, [item for item in wanted if item[0] not in near], side)
+    # what lies in another one goes with that
+    alone = [each for each in near.values() if each[0].inside is None or each[0].inside[0] not in near]
+    stuck = _move_home(job, alone, copied or {})
+    left = tuple(each for each in stuck if not isinstance(each[0], _Aside))
+    error = _as_one([problem for problem, _, _ in stuck]) or sent.error
+    return replace(sent, error=error, kept=sent.kept or bool(left), stuck=left)
+
+
+def kept_back(sent: Sent, scratch: Scratch, before: Path) -> Exception | None:
+    """Leave the scratch behind; the error of what is in it, with the commands that bring it later."""
+    scratch.keep()
+    told = []
+    for problem, path, home in sent.stuck:
+        kept = scratch.path / path.relative_to(before) if path.is_relative_to(before) else path
+        how = f"{problem}. On node {socket.gethostname()}, bring it later with: {fetch_command(kept, home)}"
+        told.append(_kind(problem)(how))
+    error = _as_one(told) or sent.error
+    if error is not None:
+        error.add_note(f"The job's outs are kept on node {socket.gethostname()} at {scratch.path}")
+    return error
+
+
+def _as_one(problems: Sequence[Exception]) -> Exception | None:
+    if len(problems) < 2:
+        return next(iter(problems), None)
+    return HomeError(f"{len(problems)} outs did not come home: {'; '.join(map(str, problems))}")
+
+
+def _kind(error: Exception) -> type[InputError] | type[HomeError]:
+    return InputError if isinstance(error, InputError) else HomeError
+
+
+def _in_place(job: Job, out: Out) -> Path | None:
+    place = out.in_place
+    if place is None or job.user != os.getuid() or not is_same_path(place):
+        return None
+    return Path(place.path) if os.access(place.path, os.W_OK) else None
+
+
+class _Aside(InputError):
+    """Something is in the way of an out; it was put beside its place."""
+
+    def __reduce__(self) -> Any:
+        return InputError, (self.problems,)
+
+
+def _is_in_place(out: Out, path: Path) -> bool:
+    return out.in_place is not None and path == Path(out.in_place.path)
+
+
+def _move_home(job: Job, outs: Sequence[tuple[Out, Path]], copied: Mapping[str, Stamp]) -> list[_Stuck]:
+    """Move outs to their places; what is wrong with those that are not there now, and where each is and belongs."""
+    # what is below a directory that is used in place is there already
+    away = [(out, path, Path(out.home.path)) for out, path in outs if out.home is not None]
+    away = [each for each in away if os.path.realpath(each[1]) != os.path.realpath(each[2])]
+    errors = move_all([(path, home) for _, path, home in away], copied)
+    return [
+        (_stuck(out, path, home, error), path, home)
+        for (out, path, home), error in zip(away, errors, strict=True)
+        if error is not None
+    ]
+
+
+def _stuck(out: Out, path: Path, home: Path, error: Exception) -> Exception:
+    problem: object = error
+    if isinstance(error, InputError):
+        try:
+            aside = move_aside(path, home)
+            return _Aside(f"outs key {out.key!r}: {error}. What the job wrote is at {aside}")
+        except Exception as exc:
+            problem = f"{error}; nor beside it: {exc}"
+    if isinstance(error, OSError) and error.strerror:
+        problem = error.strerror
+    return _kind(error)(f"outs key {out.key!r}: what the job wrote cannot be brought to {home} ({problem})")
+
+
+def _push(job: Job, outs: Sequence[tuple[int, Out, Path]], side: Side) -> Sent:
+    """Hash and push them all as one batch; where that fails, one by one, so that each that can goes."""
+    if not outs:
+        return Sent({}, 0, None)
+    hashes = HashCache.in_memory()
+    taken: dict[int, Snapshot] = {}
+    error: Exception | None = None
+    for index, out, path in outs:
+        try:
+            taken[index] = snapshot(path, hashes, NoProgress(), lenient=True)
+        except Exception as exc:
+            error = error or _of_out(exc, job, out)
+    sent, pushed = 0, dict(taken)
+    try:
+        # not trusted: once the scratch is removed, nobody else has these bytes
+        sent = sum(push_all(list(taken.values()), side.store, hashes, NoProgress(), trust=False))
+    except Exception:
+        for index, each in taken.items():
+            try:
+                sent += push(each, side.store, hashes, NoProgress(), trust=False)
+            except Exception as exc:
+                del pushed[index]
+                error = error or _of_out(exc, job, job.outs[index])
+    return Sent({index: each.content for index, each in pushed.items()}, sent, error, kept=error is not None)
+
+
+def _of_out(error: Exception, job: Job, out: Out) -> Exception:
+    error.add_note(f"{job.name} has run; this is of its out {out.key!r}")
+    return error

@@ -1,0 +1,41 @@
+"""A job's process on its node: how it gets at deps and outs, the store and the driver's own disk."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+
+from ..core.directories import node_directory
+from ..core.machine import is_same_path
+from ..core.model import Dep, Location, Out
+from ..store.renewal import Renew
+from ..store.store import Store, open_store
+from . import aws_identity
+from .cache import NodeCache
+
+
+class Side:
+    """This process's way to deps and outs: the store, opened when it is needed, and the driver's own disk."""
+
+    def __init__(self, store: Location, renew: Renew | None, at_home: bool) -> None:
+        self._location, self._renew, self._at_home = store, renew, at_home
+
+    @functools.cached_property
+    def store(self) -> Store:
+        return open_store(self._location, self._renew)
+
+    @functools.cached_property
+    def cache(self) -> NodeCache:
+        return NodeCache(node_directory("cache"))
+
+    def aws_identity(self) -> contextlib.AbstractContextManager[None]:
+        """What boto3 finds in the job: see aws_identity.py."""
+        return aws_identity.in_force(self._location, self._renew, at_home=self._at_home)
+
+    def sees(self, dep: Dep) -> bool:
+        """Whether the dep can be read where it lies at home."""
+        return self._at_home and dep.home is not None and is_same_path(dep.home)
+
+    def reaches(self, out: Out) -> bool:
+        """Whether the out can be moved to its place at home."""
+        return self._at_home and out.home is not None and is_same_path(out.home.nearest)

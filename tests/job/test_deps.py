@@ -1,0 +1,57 @@
+"""Deps that are at home only, and where each of them is read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from trees import read, tree
+
+from ray_decorator.content.hash_cache import Stamp
+from ray_decorator.core.machine import path_id
+from ray_decorator.core.model import Dep, Job
+from ray_decorator.job.deps import NoContent, stage_deps
+from ray_decorator.job.scratch import open_scratch
+from ray_decorator.job.side import Side
+from ray_decorator.store.identity import locate
+
+
+@pytest.fixture(autouse=True)
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
+
+
+def job(*deps: Dep) -> Job:
+    return Job("j", "#0", b"", deps, (), False, "/", (), os.getuid())
+
+
+def staged(
+    tmp_path: Path, one: Job, outs: list[Path], *, at_home: bool
+) -> tuple[list[Path], dict[str, Stamp]]:
+    side = Side(locate((tmp_path / "store").as_uri()), None, at_home)
+    copied: dict[str, Stamp] = {}
+    with open_scratch("j") as scratch:
+        paths, received = stage_deps(one, outs, scratch, side, copied)
+    assert received == 0
+    return paths, copied
+
+
+def test_one_that_is_read_is_read_where_it_lies(tmp_path: Path) -> None:
+    data = tree(tmp_path / "data", {"a": b"1"})
+    paths, copied = staged(tmp_path, job(Dep("d", "data", None, home=path_id(data))), [], at_home=True)
+    assert (paths, copied) == ([data], {})
+
+
+def test_one_that_is_written_to_is_copied_first(tmp_path: Path) -> None:
+    data, out = tree(tmp_path / "data", {"a": b"1"}), tmp_path / "out"
+    dep = Dep("d", "data", None, home=path_id(data), inside=(0, "below"))
+    paths, copied = staged(tmp_path, job(dep), [out], at_home=True)
+    assert paths == [out / "below"] and read(out / "below") == {"a": b"1"}
+    assert len(copied) == 1
+
+
+def test_elsewhere_one_that_no_store_has_is_asked_for(tmp_path: Path) -> None:
+    data = tree(tmp_path / "data", {"a": b"1"})
+    with pytest.raises(NoContent):
+        staged(tmp_path, job(Dep("d", "data", None, home=path_id(data))), [], at_home=False)
