@@ -346,10 +346,16 @@ class TestLost:
 def test_all_futures_settle_when_it_is_closed(
     engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged]
 ) -> None:
-    go_on = threading.Event()
-    cluster.on_rescue = lambda: go_on.wait(SECONDS) and None
+    go_on, looks = threading.Event(), threading.Event()
+
+    def on_rescue() -> None:
+        looks.set()
+        go_on.wait(SECONDS)
+
+    cluster.on_rescue = on_rescue
     crashed, runs = engine.start(staged("a")), engine.start(staged("b"))
     cluster.await_jobs(2)[0].set_exception(JobError("crashed"))
+    assert looks.wait(SECONDS)
     engine.close()
     for future in (crashed, runs):
         assert isinstance(future.exception(SECONDS), ClusterError)
