@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -80,3 +81,10 @@ def test_a_bare_node_can_import_it(module: str) -> None:
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("ray_decorator\n", "")
+
+
+@pytest.mark.xdist_group("kept")
+def test_what_shares_something_stays_in_one_process(request: pytest.FixtureRequest) -> None:
+    """pytest-xdist tells a group by the end of a test's name, which a new pytest may lose without a word."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@kept")
