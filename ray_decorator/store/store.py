@@ -25,7 +25,7 @@ from ..core.model import Location
 from .faults import Faults, code_of, first_line
 from .identity import own
 from .incoming import Incoming
-from .patience import Patience
+from .patience import Patience, is_passing
 from .renewal import Provider, Renew
 
 if TYPE_CHECKING:
@@ -99,6 +99,10 @@ class Store:
         Raises StoreUnreachableError (within 10 s), BucketNotFoundError, StoreDeniedError. Credentials
         that may not list the bucket pass: S3 tells them AccessDenied of a key that is not there.
         """
+        # a connection that is reset is no news of the store
+        Patience(self.place, 1.0).keep(self._check, lambda exc: type(exc) is StoreError and is_passing(exc))
+
+    def _check(self) -> None:
         with self._faults.translated(_PROBE_KEY):
             if self.local:
                 self._check_directory()

@@ -155,7 +155,7 @@ class TestLocate:
         with pytest.raises(InputError) as info:
             locate(url)
         assert f"s3_base_path is {url!r}" in str(info.value)
-        assert "s3://bucket, s3://bucket/prefix or file:///absolute/directory" in str(info.value)
+        assert "s3://bucket, s3://bucket/prefix, file:///absolute/directory" in str(info.value)
 
     def test_prefixes_are_made_one_of_a_kind(
         self, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch

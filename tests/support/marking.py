@@ -35,5 +35,6 @@ def mark(items: Iterable[pytest.Item]) -> None:
             item.add_marker(folder)
         if item.get_closest_marker("cluster") is not None:
             item.add_marker(pytest.mark.xdist_group("cluster"))
-        elif used:
-            item.add_marker(pytest.mark.xdist_group(used[0].removesuffix("_address")))
+        elif used:  # whole programs and what runs in the tests' own process have a Ray each
+            group = used[0].removesuffix("_address") + (f"_{folder}" if folder else "")
+            item.add_marker(pytest.mark.xdist_group(group))
