@@ -1,9 +1,11 @@
 """Fixtures of the whole suite; what they start is in the modules named here."""
 
 import logging
+from collections.abc import Iterator
 
 import pytest
 from cluster_bed import bare_venv_fixture, bed
+from hydra.version import VersionBase
 from marking import mark
 from ray_fixtures import ray_session, ray_session_address, session_caches
 from store_fixtures import hashes, moto, rclone, store
@@ -27,6 +29,14 @@ def our_loggers_speak() -> None:
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith("ray_decorator") and isinstance(logger, logging.Logger):
             logger.disabled = False
+
+
+@pytest.fixture(autouse=True)
+def hydras_version_base() -> Iterator[None]:
+    """A Hydra app that runs in this process sets it for good, and with it whether jobs change their directory."""
+    before = VersionBase.instance().version_base
+    yield
+    VersionBase.instance().version_base = before
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` picks
