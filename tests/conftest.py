@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from cluster_bed import bare_venv_fixture, bed
+from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 from marking import mark
 from ray_fixtures import ray_session, ray_session_address, session_caches
@@ -32,11 +33,11 @@ def our_loggers_speak() -> None:
 
 
 @pytest.fixture(autouse=True)
-def hydras_version_base() -> Iterator[None]:
-    """A Hydra app that runs in this process sets it for good, and with it whether jobs change their directory."""
-    before = VersionBase.instance().version_base
+def hydras_state() -> Iterator[None]:
+    """A Hydra app that runs in this process leaves its config and its version base, on which much depends."""
+    version_base, config = VersionBase.instance().version_base, HydraConfig.instance().cfg
     yield
-    VersionBase.instance().version_base = before
+    VersionBase.instance().version_base, HydraConfig.instance().cfg = version_base, config
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` picks

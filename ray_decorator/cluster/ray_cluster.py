@@ -128,12 +128,12 @@ class RayCluster:
         travels = replace(job, inherited=Inherited(), end_marks=self._printed is not None)
         data = pickling.dumps(travels, f"the job {job.name}")
         reference = self._enter.options(name=job.name).remote(
-            self._reference, "run", func, data, self._private(job.inherited), self._broker
+            self._reference, "run", func, data, self._sealed(job.inherited), self._broker
         )
         is_final = self._settings.retries.most == 0
         return Pending(reference, job, self._printed, is_final=is_final)
 
-    def _private(self, inherited: Inherited) -> bytes:
+    def _sealed(self, inherited: Inherited) -> bytes:
         # apart from all else, and small: Ray keeps such an argument in memory, and writes it nowhere
         return pickle.dumps(Private(self._locate().credentials, inherited))
 
@@ -180,7 +180,7 @@ class RayCluster:
         try:
             answers = ask_every_node(
                 entry.enter,
-                *(self._reference, "rescue", job.id.encode(), data, self._private(Inherited()), self._broker),
+                *(self._reference, "rescue", job.id.encode(), data, self._sealed(Inherited()), self._broker),
                 name=f"{job.name} (rescue)",
                 seconds=_RESCUE_SECONDS,
             )

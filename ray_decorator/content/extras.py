@@ -45,12 +45,12 @@ class Modes:
     """The modes of a content's files, before the umask."""
 
     def __init__(self, content: Content) -> None:
-        self._executables, self._private = set(content.executables), dict(content.extras.private)
+        self._executables, self._closed = set(content.executables), dict(content.extras.private)
 
     def of(self, relpath: str, mode: int = 0o666) -> int:
         """Of one that had ``mode`` if it were like most."""
         executable = 0o111 if relpath in self._executables else 0
-        return (mode | executable) & ~self._private.get(relpath, 0)
+        return (mode | executable) & ~self._closed.get(relpath, 0)
 
 
 def check(extras: Extras, files: Iterable[str]) -> None:

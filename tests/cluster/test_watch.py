@@ -207,11 +207,12 @@ def test_a_port_that_is_shut_is_told_once(door: _Door, monkeypatch: pytest.Monke
 
 def test_a_closed_watch_says_nothing(door: _Door) -> None:
     said: list[ClusterError] = []
+    before = set(threading.enumerate())
     Watch("10.0.0.1:6379", said.append, every=0.1).close()
     door.shut()
     time.sleep(0.6)
     assert said == []
-    assert "ray-watch" not in [thread.name for thread in threading.enumerate()]
+    assert "ray-watch" not in [thread.name for thread in set(threading.enumerate()) - before]
 
 
 def _within(seconds: float, happens: Callable[[], bool]) -> bool:
