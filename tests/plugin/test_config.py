@@ -86,9 +86,11 @@ STAND_IN = """
         print("LAUNCH", [list(job) for job in job_overrides], flush=True)
         return [JobReturn(overrides=job, status=JobStatus.COMPLETED) for job in job_overrides]
 
-    _core = types.ModuleType("_core")
+    _core, _alone = types.ModuleType("_core"), types.ModuleType("_alone")
     _core.prepare, _core.launch = (lambda *asked: asked), launch
+    _alone.run = lambda sweep, arguments: launch(sweep, [arguments], 0)[0]
     sys.modules["hydra_plugins.hydra_ray_s3_launcher._core"] = _core
+    sys.modules["hydra_plugins.hydra_ray_s3_launcher._alone"] = _alone
     """
 
 
