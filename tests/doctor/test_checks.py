@@ -217,7 +217,7 @@ def test_an_option_that_jobs_set_themselves(
     said = doctor(project, "+ray_remote_kwargs.name=mine", "code=none", env=on(bed, rclone))
     assert said.code == 1, said.out + said.err
     assert said.statuses() == {"settings": "wrong"}
-    assert "ray_remote_kwargs may not set name: each job has its own" in said.found["settings"][1]
+    assert "ray_remote_kwargs.name cannot be set: each job has a name of its own" in said.found["settings"][1]
 
 
 @pytest.mark.cluster
