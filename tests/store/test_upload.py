@@ -126,7 +126,7 @@ def test_a_server_that_fails_at_one_request(
     unlucky: str,
 ) -> None:
     """Where the answer to the last request of a multipart upload is lost, its repetition finds no upload."""
-    files = {**numbered(20), "large": os.urandom(MIB) * 9}
+    files = {**numbered(20), "large": os.urandom(MIB) * 20}
     left = [unlucky]
 
     def befalls(verb: str, path: str) -> servers.Fault | None:
