@@ -86,7 +86,8 @@ def _put_down(code: Code, scratch: Scratch, store: Store, working_dir: Path | No
     sys.path[:0] = entries
     # for what a job starts as a process of its own
     os.environ["PYTHONPATH"] = os.pathsep.join([*entries, os.environ["PYTHONPATH"]])
-    sys.pycache_prefix = str(scratch.path / "pycache")  # the code stays as it is, for others to use
+    # the code stays as it is, for others to use
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(scratch.path / "pycache")
     _code, _main = f"{root}{os.sep}", root / code.main if code.main is not None else None
     return _stand(working_dir or (root / code.cwd if code.cwd is not None else scratch.path / "cwd"))
 
