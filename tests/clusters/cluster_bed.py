@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -51,10 +51,6 @@ _NODE_ARGUMENTS = (
     "--block", "--disable-usage-stats", "--object-store-memory=100000000", "--log-color=false",
 )  # fmt: skip
 _HEAD_IP = "127.0.0.2"  # 127.0.0.1 is what Ray replaces by the machine's outer address
-
-
-_running: list[Bed] = []
-"""The clusters of this process."""
 
 
 @dataclass(frozen=True)
@@ -299,38 +295,9 @@ def start(
         for node in (bed.head, *made):
             bed.await_joined(node)
         bed.await_client()
-        if _running and (python, ray or RAY) == (sys.executable, version("ray")):  # else it lets no driver in
-            _take_other_client_ports(bed, len(_running))
-        _running.append(bed)
         yield bed
     finally:
-        if bed in _running:
-            _running.remove(bed)
         bed.stop()
-
-
-def _take_other_client_ports(bed: Bed, number: int) -> None:
-    """Move on, in the head's list of ports for its clients' servers, to where no other head is.
-
-    Every head begins at 23000, and a server shares its port with one that another head starts at the same moment
-    (gRPC sets SO_REUSEPORT): a client then meets the other's. A port that is taken goes to the end of the list.
-    """
-    with ExitStack() as taken:
-        for port in range(23000, 23000 + 100 * number):
-            holder = taken.enter_context(socket.socket())
-            holder.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # also where it was used a minute ago
-            with suppress(OSError):  # somebody else has it, which serves as well
-                holder.bind(("", port))
-        # whether it is let in does not matter: the head has moved on
-        with suppress(subprocess.TimeoutExpired):
-            drive(
-                "import ray, sys; ray.init(sys.argv[1])",
-                bed.client_address,
-                env=bed.environment(),
-                cwd=bed.directory,
-            )
 
 
 def drive(code: str, *arguments: str, env: Mapping[str, str], cwd: Path, seconds: float = 90) -> Driver:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
-import re
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cluster_bed
@@ -83,31 +80,3 @@ def test_a_token_is_asked_for_and_nothing_stays_afterwards(tmp_path: Path) -> No
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
     assert not bed.directory.exists()
     assert cluster_node.descendants(bed.head.pid) == []
-
-
-def test_a_second_head_gives_its_clients_servers_other_ports(bed: cluster_bed.Bed, tmp_path: Path) -> None:
-    def port_of_the_clients_server(of: cluster_bed.Bed) -> int:
-        code = "import ray, sys; ray.init(sys.argv[1]); sys.stdin.read()"
-        environment = {
-            k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH_")
-        } | of.environment()
-        with subprocess.Popen(
-            [sys.executable, "-c", code, of.client_address],
-            env=environment,
-            cwd=tmp_path,
-            stdin=subprocess.PIPE,
-        ) as driver:
-            try:
-                deadline = time.monotonic() + 60
-                while time.monotonic() < deadline:
-                    for command in of.head.processes().values():
-                        if found := re.search(r"--port=(\d+) --mode=specific-server", command):
-                            return int(found[1])
-                    time.sleep(0.1)
-                raise TimeoutError("no server for the client within 60 s")
-            finally:
-                driver.communicate(timeout=60)
-
-    with cluster_bed.start(workers=0, isolated=False) as second:
-        assert port_of_the_clients_server(second) >= 23100
-    assert port_of_the_clients_server(bed) >= 23000
