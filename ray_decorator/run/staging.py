@@ -116,9 +116,12 @@ class Staging:
         What a ``.dvcignore`` names is not part of it. Of a path that is not there, it is what DVC tracks.
         """
         found: dict[str, Snapshot | InputError] = {}
-        ignores, absent = Ignores(), AbsentDeps(self.open, self._hashes, self._told)
         # of several names of one directory, one in a DVC repository says what counts in it
-        for dep in sorted(deps, key=lambda dep: root_of(dep.value) is None):
+        in_order = sorted(deps, key=lambda dep: root_of(dep.value) is None)
+        if not in_order:  # no data travels, so a cache that cannot be used is no problem
+            return found
+        ignores, absent = Ignores(), AbsentDeps(self.open, self._hashes, self._told)
+        for dep in in_order:
             self._keys[dep.real] = dep.key
             if dep.real not in found:
                 try:

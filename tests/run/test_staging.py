@@ -43,6 +43,18 @@ def test_the_store_is_opened_when_it_is_needed(staging: Staging, home: Path) -> 
     assert staging.open() is staging.open()
 
 
+def test_where_no_data_travels_a_cache_that_cannot_be_used_is_no_problem(
+    staging: Staging, home: Path
+) -> None:
+    (home / "elsewhere").mkdir()
+    (home / "cache").mkdir()
+    (home / "cache" / "ray_s3").symlink_to(home / "elsewhere")
+    staging.record_outs(slots(home / "out"))
+    assert staging.hash([], QUIET) == {}
+    with pytest.raises(InputError, match="is a symlink"):
+        staging.hash(slots(home), QUIET)
+
+
 def test_one_path_under_two_names_is_hashed_once_and_a_wrong_one_is_named(
     staging: Staging, home: Path
 ) -> None:
