@@ -11,7 +11,7 @@ from ..core.model import Content
 from .hash_cache import Stamp
 from .hashing import Md5s
 from .look import Found
-from .snapshot import Snapshot, _taken
+from .snapshot import Snapshot, made_of_md5s
 
 
 def held(path: str, content: Content, gone: str) -> Snapshot:
@@ -33,4 +33,4 @@ def made_of(path: str, objects: Iterable[tuple[str, str, str]]) -> Snapshot:
         found.files.append((relpath, file))  # the modes are those of the objects, which mean nothing
         found.stamps[file] = Stamp.of(os.stat(file))
         md5s[file] = md5
-    return _taken(path, found, Md5s(md5s, frozenset()))
+    return made_of_md5s(path, found, Md5s(md5s, frozenset()))

@@ -110,13 +110,13 @@ def snapshot(
 
     fingerprint = seen.found.fingerprint() if len(stamps) >= _MANY and not lenient else None
     if fingerprint and (content := hashes.tree(root, fingerprint)):
-        warn(path, root, seen, lenient)
+        _warn(path, root, seen, lenient)
         return Snapshot(root, content, seen.found, md5s)
     md5s()
     if root in seen.bad:
         raise _error(seen.bad)
-    warn(path, root, seen, lenient)
-    made = _taken(root, seen.found, md5s())
+    _warn(path, root, seen, lenient)
+    made = made_of_md5s(root, seen.found, md5s())
     if fingerprint and not any(stamp.is_fresh(taken) for stamp in stamps.values()):
         hashes.record_tree(root, fingerprint, made.content)
     return made
@@ -126,7 +126,7 @@ def taken_from(path: Path) -> Found:
     """What a lenient `snapshot` takes; no file is read."""
     root = os.path.realpath(path)
     seen = look(root, path)
-    warn(path, root, seen, lenient=True)
+    _warn(path, root, seen, lenient=True)
     return seen.found
 
 
@@ -152,10 +152,10 @@ def snapshot_of(files: Sequence[tuple[str, str]], hashes: HashCache, progress: P
         root = os.path.commonpath([os.path.dirname(path) for path in part])
         more = hash_files(part, root, taken, hashes, progress)
         md5s = Md5s(md5s.by_path | more.by_path, md5s.settled | more.settled)
-    return _taken(os.path.commonpath(found.stamps) if found.stamps else "", found, md5s)
+    return made_of_md5s(os.path.commonpath(found.stamps) if found.stamps else "", found, md5s)
 
 
-def _taken(root: str, found: Found, md5s: Md5s) -> Snapshot:
+def made_of_md5s(root: str, found: Found, md5s: Md5s) -> Snapshot:
     """The snapshot of those files whose md5s are known."""
     rows = _rows(found, md5s)
     size = sum(found.stamps[path].size for _, path in found.files if path in md5s.by_path)
@@ -204,7 +204,7 @@ def _error(bad: Mapping[str, str]) -> InputError:
     return InputError.of(sorted(reworded(why, f"{path}: {why}") for path, why in bad.items()))
 
 
-def warn(named: Path, root: str, seen: Look, lenient: bool) -> None:
+def _warn(named: Path, root: str, seen: Look, lenient: bool) -> None:
     """Say what the snapshot of a directory goes without, and, of a lenient one, what it takes from elsewhere."""
     if seen.bad:
         left_out = [f"{os.path.relpath(path, root)}: {why}" for path, why in sorted(seen.bad.items())]

@@ -146,6 +146,13 @@ class CorruptObjectError(StoreError):
 class HomeError(RayS3Error, OSError):
     """What a job wrote cannot be written to its place at home: the disk is full, read-only, gone, …."""
 
+    @staticmethod
+    def of(problems: Sequence[Exception]) -> Exception | None:
+        """The error of a job's outs: the only one that there is, or one that tells all; None where there is none."""
+        if len(problems) < 2:
+            return next(iter(problems), None)
+        return HomeError(f"{len(problems)} outs did not come home: {'; '.join(map(str, problems))}")
+
 
 class NodeDiskError(RayS3Error, OSError):
     """A node has no room for what a job reads."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+JOB = "RAY_S3_JOB"
+"""The variable by which a process is known that a job has started: the pid of the job's own process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Variable:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from ..core.inherited import Inherited, Variable
+from ..core.inherited import JOB, Inherited, Variable
 from . import workplace
-
-JOB = "RAY_S3_JOB"
 
 
 def take_over(inherited: Inherited) -> None:

@@ -73,7 +73,7 @@ def bring_out(
     alone = [each for each in near.values() if each[0].inside is None or each[0].inside[0] not in near]
     stuck = _move_home(job, alone, copied or {})
     left = tuple(each for each in stuck if not isinstance(each[0], _Aside))
-    error = _as_one([problem for problem, _, _ in stuck]) or sent.error
+    error = HomeError.of([problem for problem, _, _ in stuck]) or sent.error
     return replace(sent, error=error, kept=sent.kept or bool(left), stuck=left)
 
 
@@ -85,16 +85,10 @@ def kept_back(sent: Sent, scratch: Scratch, before: Path) -> Exception | None:
         kept = scratch.path / path.relative_to(before) if path.is_relative_to(before) else path
         how = f"{problem}. On node {socket.gethostname()}, bring it later with: {fetch_command(kept, home)}"
         told.append(_kind(problem)(how))
-    error = _as_one(told) or sent.error
+    error = HomeError.of(told) or sent.error
     if error is not None:
         error.add_note(f"The job's outs are kept on node {socket.gethostname()} at {scratch.path}")
     return error
-
-
-def _as_one(problems: Sequence[Exception]) -> Exception | None:
-    if len(problems) < 2:
-        return next(iter(problems), None)
-    return HomeError(f"{len(problems)} outs did not come home: {'; '.join(map(str, problems))}")
 
 
 def _kind(error: Exception) -> type[InputError] | type[HomeError]:

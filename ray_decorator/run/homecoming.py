@@ -52,10 +52,7 @@ def bring_home(
         for problem in problems:
             log.warning("%s", problem)
             error.add_note(f"What it had written could not be brought home: {problem}")
-    elif len(problems) == 1:
-        error = problems[0]
-    elif problems:
-        error = HomeError(f"{len(problems)} outs did not come home: {'; '.join(map(str, problems))}")
+    elif (error := HomeError.of(problems)) is not None and len(problems) > 1:
         error.__cause__ = problems[0]
     return sum(one.received for one in pulled), error
 

@@ -14,6 +14,7 @@ import threading
 
 from ..core import at_exit
 from ..core.errors import InputError
+from ..core.inherited import JOB
 from ..core.s3_account import S3Account
 from ..core.settings import Settings
 from ..project import driver
@@ -23,7 +24,6 @@ from .session import Session, ShowProgress
 _sessions: dict[tuple[str, str, str, S3Account | None], Session] = {}
 _lock = threading.Lock()
 _interrupted = threading.Event()
-_JOB = "RAY_S3_JOB"  # set by job.inheritance
 
 
 def session_for(settings: Settings, show_progress: ShowProgress) -> Session:
@@ -53,10 +53,10 @@ def refuse_to_nest() -> None:
 
     The job's own process may use Ray: it lends its CPUs while it waits.
     """
-    job = os.environ.get(_JOB, "")
+    job = os.environ.get(JOB, "")
     if job not in ("", str(os.getpid())) and os.environ.get("RAY_S3_NESTED") != "1":
         raise InputError(
-            f"this process was started by a job that runs on Ray already ({_JOB} is {job}, the job's process). "
+            f"this process was started by a job that runs on Ray already ({JOB} is {job}, the job's process). "
             "It may not send work to Ray once more, which could wait for CPUs that the job itself holds. Run it "
             "here (hydra/launcher=basic, or .local of a decorated function), or set RAY_S3_NESTED=1 to send it to "
             "Ray all the same"

@@ -5,19 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import dvc_repositories
 import pytest
 from dvc.config import Config
 
 from ray_decorator.core.errors import InputError
 from ray_decorator.dvc import config
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(tmp_path / "system"))
-    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "global"))
-    return dvc_repositories.init(tmp_path / "repository")
 
 
 def write(file: Path, text: str) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import logging
 from pathlib import Path
 
-import dvc_repositories
 import pytest
 import servers
 from dvc_repositories import dvc
@@ -20,13 +19,6 @@ from ray_decorator.dvc.remote import find, is_remote, with_remote
 from ray_decorator.store.identity import Identity, identify
 from ray_decorator.store.store import open_store
 from ray_decorator.store.transfer import pull, push, snapshot
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(tmp_path / "system"))
-    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "global"))
-    return dvc_repositories.init(tmp_path / "repository")
 
 
 def configure(root: Path, text: str) -> str:
