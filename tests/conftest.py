@@ -25,11 +25,21 @@ __all__ = [
 
 
 @pytest.fixture(autouse=True)
-def our_loggers_speak() -> None:
-    """Hydra apps in this process may have configured logging so that other loggers are silent."""
-    for name, logger in logging.root.manager.loggerDict.items():
-        if name.startswith("ray_decorator") and isinstance(logger, logging.Logger):
-            logger.disabled = False
+def loggers() -> Iterator[None]:
+    """Hydra apps in this process configure logging: levels, and loggers that are silent."""
+    root = logging.root
+    ours = [
+        logger
+        for name, logger in root.manager.loggerDict.items()
+        if name.startswith("ray_decorator") and isinstance(logger, logging.Logger)
+    ]
+    for logger in ours:
+        logger.disabled = False
+    level, levels = root.level, [logger.level for logger in ours]
+    yield
+    root.setLevel(level)
+    for logger, before in zip(ours, levels, strict=True):
+        logger.setLevel(before)
 
 
 @pytest.fixture(autouse=True)

@@ -172,7 +172,7 @@ def test_environments_that_stand_already(
     said = driver.run("-m", "ray_decorator", "doctor")
     assert said.returncode == 0, said.stdout
     stands = re.search(r"an environment with (\d+) packages is on worker\d/\w{6}.* already\n", said.stdout)
-    assert stands and f": {stands[1]} differ:\n" in said.stdout
+    assert stands and f": {stands[1]} differ:\n" in said.stdout, said.stdout
     # on the head no job has run
     assert re.search(rf"would be built on .*/\w{{6}}, once a node, by {bed.venv}/bin/uv", said.stdout)
 
