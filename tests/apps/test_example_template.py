@@ -7,13 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cluster_bed
+import far_project
 import pytest
+import servers
 from omegaconf import OmegaConf
-
-pytestmark = pytest.mark.usefixtures("ray_session_address")
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "template"
 
@@ -27,14 +29,22 @@ def example(tmp_path: Path) -> Path:
     )
 
 
-def ran(example: Path, launcher: str, *arguments: str) -> tuple[str, dict[str, Any]]:
+def ran(
+    example: Path,
+    launcher: str,
+    *arguments: str,
+    python: str = sys.executable,
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[str, dict[str, Any]]:
     """What it prints, and the files that it leaves, without times and without what says which launcher runs jobs."""
-    environ = {**os.environ, "LAUNCHER": launcher}
-    environ.pop("PROJECT_ROOT", None)
     done = subprocess.run(
-        [sys.executable, "src/train.py", *arguments],
-        cwd=example, env=environ, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+        [python, "src/train.py", *arguments],
+        cwd=example,
+        env={k: v for k, v in environ.items() if k != "PROJECT_ROOT"} | {"LAUNCHER": launcher},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     left = {str(path.relative_to(example)): path for path in (example / "logs").rglob("*") if path.is_file()}
     files = {name: comparable(name, path.read_text()) for name, path in left.items()}
@@ -58,6 +68,7 @@ def comparable(name: str, text: str) -> Any:
     return found
 
 
+@pytest.mark.usefixtures("ray_session_address")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -75,3 +86,15 @@ def test_the_same_tree_whatever_launcher_the_variable_names(example: Path, argum
     names = {Path(name).name for name in ours}
     assert names >= {"model.json", "notes.txt", "config.yaml", "hydra.yaml", "overrides.yaml"}
     assert any(name.endswith(".log") for name in names)
+
+
+def test_the_same_tree_from_a_cluster_that_has_nothing_of_it(
+    example: Path, bed: cluster_bed.Bed, rclone: servers.Server, tmp_path: Path
+) -> None:
+    environ = far_project.environment(bed, rclone, tmp_path / "home", "template")
+    python = str(far_project.venv() / "bin" / "python")
+    arguments = ["-m", "experiment=steep", "epochs=5,6", "hydra.sweep.dir=${paths.log_dir}/swept"]
+    _, basic = ran(example, "basic", *arguments, python=python, environ=environ)
+    there, ours = ran(example, "ray", *arguments, python=python, environ=environ)
+    assert ours == basic
+    assert f"on Ray ({bed.address}" in there
