@@ -19,15 +19,12 @@ import functools
 import json
 import logging
 import os
-import shutil
 import socketserver
-import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 from ..core.errors import InputError
 from ..core.model import Credentials, Location
@@ -36,12 +33,12 @@ from ..store.renewal import Renew, clock
 from .aws_config import aws_config
 from .inheritance import chosen_variables
 from .scratch import open_scratch
+from .sockets import socket_path
 
 log = logging.getLogger(__name__)
 
 _WINDOW = 15 * 60.0  # botocore asks for new credentials in the last 15 minutes of the old ones
 _PAUSE = 1.0  # between two questions to the driver
-_LONGEST_SOCKET = 100  # bytes; a socket's path has 107 on Linux, 103 on macOS
 
 _CHOICE = {
     "AWS_ACCESS_KEY_ID",
@@ -134,27 +131,27 @@ class _Server:
         self._renew: Renew | None = None
         self._asked = 0.0
         self._lock = threading.Lock()
-        self._config, self._socket = directory / "config", _socket_path(directory, stack)
+        self._config = directory / "config"
+        self._socket = socket_path(directory, stack) if signed else None
         credentials = directory / "credentials"
         credentials.touch(0o600)
         self.environ = {
             "AWS_CONFIG_FILE": str(self._config),
             "AWS_SHARED_CREDENTIALS_FILE": str(credentials),  # else that of the node would come first
         }
-        if signed:
+        if self._socket is not None:
             listener = stack.enter_context(_Listener(str(self._socket), self))
             threading.Thread(target=listener.serve_forever, name="ray-s3-aws", daemon=True).start()
             stack.callback(listener.shutdown)
-        self._signed = signed
         bundle = directory / "ca.pem" if place.ca_bundle else None
         if bundle is not None:
             bundle.write_text(place.ca_bundle or "")
         self._config.touch(0o600)
-        self._config.write_text(aws_config(place, bundle, self._socket if signed else None, os.environ))
+        self._config.write_text(aws_config(place, bundle, self._socket, os.environ))
 
     def intact(self) -> bool:
         """Whether what it has put down is still there."""
-        return self._config.exists() and (self._socket.exists() or not self._signed)
+        return self._config.exists() and (self._socket is None or self._socket.exists())
 
     @contextlib.contextmanager
     def taking_from(self, credentials: Credentials | None, renew: Renew | None) -> Iterator[None]:
@@ -220,12 +217,3 @@ def _end(credentials: Credentials | None) -> float:
 def _document(held: Credentials) -> dict[str, object]:
     made = {"Version": 1, "AccessKeyId": held.access_key, "SecretAccessKey": held.secret_key}
     return made if held.token is None else made | {"SessionToken": held.token}
-
-
-def _socket_path(directory: Path, stack: contextlib.ExitStack) -> Path:
-    path = directory / "s"
-    if len(os.fsencode(path)) > _LONGEST_SOCKET:
-        short = tempfile.mkdtemp(prefix="ray_s3_aws_", dir="/tmp")  # only this user may enter it
-        stack.callback(shutil.rmtree, short, ignore_errors=True)
-        path = Path(short) / "s"
-    return path

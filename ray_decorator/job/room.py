@@ -29,6 +29,7 @@ from typing import NamedTuple
 from ..core.directories import node_directory, node_root
 from ..core.errors import InputError, NodeDiskError
 from ..core.units import human_size
+from .sockets import clear_dead
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ def tidy() -> None:
             return
         mark.write("." if not mark.tell() else "")
         os.utime(mark.fileno())
+        clear_dead()
         all_kept = kept()
         remove(all_kept, max(short, sum(one.size for one in all_kept) - _limit()))
 
