@@ -29,6 +29,7 @@ _BUSY_SECONDS = 5.0
 _OUTS_SECONDS = 30 * 24 * 3600.0  # that an out which is not there is remembered: its job may be running
 _INODES = 2**63 - 1  # what SQLite takes of a number; some network file systems use the 64th bit
 _ENCODING = sys.getfilesystemencoding()
+_FOUND_AGAIN = ("hashes", "trees", "held")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS hashes (
     path BLOB PRIMARY KEY, inode INTEGER, mtime INTEGER, ctime INTEGER, size INTEGER, md5 TEXT
@@ -177,6 +178,22 @@ class HashCache:
         with self._session() as db:
             rows = [(store, digest) for digest in digests]
             db.executemany("DELETE FROM held WHERE store = ? AND digest = ?", rows)
+
+    def count(self) -> int:
+        """How many md5s and digests it holds."""
+        with self._session() as db:
+            return sum(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _FOUND_AGAIN)
+        return 0
+
+    def clear(self) -> None:
+        """Forget all that would be found out again. The file stays: other processes have it open."""
+        with self._session() as db:
+            for table in _FOUND_AGAIN:
+                db.execute(f"DELETE FROM {table}")
+        with self._session() as db:
+            db.commit()
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def outs(self) -> frozenset[str]:
         """Where outs were, or are to be, written and something is now; real paths."""

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core.directories import node_directory, node_root
+from ..core.directories import node_directory
 from ..core.errors import InputError, NodeDiskError
 from ..core.units import human_size
 from .sockets import clear_dead
@@ -118,7 +118,7 @@ def remove(found: list[Kept], size: float) -> int:
         if gone >= size:
             break
         with contextlib.suppress(OSError):  # it was taken meanwhile
-            _remove(one.path)
+            discard(one.path)
             gone += one.size
     return gone
 
@@ -193,11 +193,12 @@ def _commands() -> set[str] | None:
     return found
 
 
-def _remove(path: str) -> None:
+def discard(path: str) -> None:
+    """Remove a file, or a directory that nobody is to find half removed. Raises OSError where it is not there."""
     if not os.path.isdir(path):
         os.unlink(path)
         return
-    gone = tempfile.mkdtemp(prefix=".gone-", dir=os.path.join(node_root(), "idle"))
+    gone = tempfile.mkdtemp(prefix=".gone-", dir=node_directory("idle"))
     os.rename(path, os.path.join(gone, "it"))  # at once: nobody takes a part of it
     for folder, _, _ in os.walk(gone):
         os.chmod(folder, 0o700)

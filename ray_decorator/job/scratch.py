@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
+import math
 import os
 import shutil
 import tempfile
@@ -71,7 +72,7 @@ class Scratch:
                 self._checkouts.give(content, path, sealed)
             shutil.rmtree(self.path, ignore_errors=True)
             for lock in _locks(self.path.parent.name):  # of attempts that crashed before
-                _clear(lock, at_once=True)
+                _clear(lock, 0.0)
             with contextlib.suppress(OSError):  # another attempt of the same job is still there
                 self.path.parent.rmdir()
         self._lock.close()
@@ -83,13 +84,24 @@ class Scratch:
 def open_scratch(job_id: str) -> Iterator[Scratch]:
     """A new attempt's directory, for as long as the block lasts."""
     for lock in _locks("*"):
-        _clear(lock, at_once=lock.parent.parent.name.startswith(_CODE))
+        _clear(lock, _ABANDONED_AFTER)
     path = _new_attempt(job_root(job_id))
     scratch = Scratch(path, _locked(path))
     try:
         yield scratch
     finally:
         scratch.close()
+
+
+def dead_for() -> dict[Path, float | None]:
+    """All attempts on this node, and for how many seconds each is known to be dead; None for one that lives."""
+    return {lock.parent: _dead_seconds(lock) for lock in _locks("*")}
+
+
+def clear_dead(seconds: float) -> None:
+    """Remove the attempts that are known to be dead for so many seconds."""
+    for lock in _locks("*"):
+        _clear(lock, seconds)
 
 
 def job_root(job_id: str) -> Path:
@@ -124,20 +136,29 @@ def _locks(job_id: str) -> list[Path]:
     return [Path(name) for name in glob.glob(os.path.join(jobs, job_id, "attempt-*", _LOCK))]
 
 
-def _clear(lock: Path, *, at_once: bool) -> None:
-    """Remove a dead attempt: at once, or when nobody will ask any more for what it left."""
+def _clear(lock: Path, seconds: float) -> None:
+    """Remove an attempt that is known to be dead for so long: nobody will ask any more for what it left."""
     with contextlib.suppress(OSError), open(lock, "r+") as held:  # gone while we looked, or alive
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if at_once or _is_long_dead(held):
+        if _seconds_since_found(held, lock) >= seconds:
             shutil.rmtree(lock.parent, ignore_errors=True)
             lock.parent.parent.rmdir()  # unless another attempt of the same job is there
 
 
-def _is_long_dead(lock: TextIO) -> bool:
-    status = os.fstat(lock.fileno())
+def _dead_seconds(lock: Path) -> float | None:
+    with contextlib.suppress(OSError), open(lock, "r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _seconds_since_found(held, lock)
+    return None
+
+
+def _seconds_since_found(held: TextIO, lock: Path) -> float:
+    if lock.parent.parent.name.startswith(_CODE):
+        return math.inf
+    status = os.fstat(held.fileno())
     if status.st_size == 0:
         # Found dead now, which the lock's mtime tells from here on. Not a file of its own: a rescue takes the
         # attempt whose directory changed last. And not a byte, for which a full disk has no room.
-        lock.truncate(1)
-        return False
-    return time.time() - status.st_mtime >= _ABANDONED_AFTER
+        held.truncate(1)
+        return 0.0
+    return time.time() - status.st_mtime

@@ -60,11 +60,15 @@ def open_store(location: Location, renew: Renew | None = None) -> Store:
 
 
 class Seen(NamedTuple):
-    """An object as a store tells of it: its key, its size in bytes, its ETag without quotes ("" for none)."""
+    """An object as a store tells of it: its key, its size in bytes, its ETag without quotes ("" for none).
+
+    ``modified``: when it was last written, in seconds since 1970, by the store's own clock.
+    """
 
     key: str
     size: int
     etag: str
+    modified: float = 0.0
 
 
 SeenPage = list[Seen]
@@ -313,7 +317,7 @@ def part_size(size: int, part: int) -> int:
 
 
 def _seen(meta: ObjectMeta, key: str) -> Seen:
-    return Seen(key, int(meta["size"]), (meta["e_tag"] or "").strip('"'))
+    return Seen(key, int(meta["size"]), (meta["e_tag"] or "").strip('"'), meta["last_modified"].timestamp())
 
 
 def _nobody() -> S3Credential:

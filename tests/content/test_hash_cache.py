@@ -215,3 +215,14 @@ def test_an_out_that_is_not_there_for_a_month_is_forgotten(
         (tmp_path / "late").touch()
         assert (hashes.outs() == {str(tmp_path / "late")}) is kept
         (tmp_path / "late").unlink()
+
+
+def test_what_can_be_found_out_again_can_be_forgotten(tmp_path: Path) -> None:
+    first, second = HashCache(tmp_path / "c" / "h"), HashCache(tmp_path / "c" / "h")
+    first.remember("s3://b", ["a", "b"])
+    first.record_outs([str(tmp_path)])
+    assert second.count() == 2
+    second.clear()
+    assert second.count() == first.count() == 0 and first.outs() == {str(tmp_path)}
+    first.remember("s3://b", ["c"])
+    assert second.known("s3://b", ["c"]) == {"c"}
