@@ -22,6 +22,7 @@ from ray_decorator.core import pickling, slots
 from ray_decorator.core.inherited import Variable
 from ray_decorator.core.model import Call, PathSlot
 from ray_decorator.dvc.outputs import Outputs
+from ray_decorator.frontends.stage_paths import StagePaths
 from ray_decorator.project import environ
 
 from ._config_files import forget, read_once
@@ -118,21 +119,15 @@ class ComposedOnce:
 
 @dataclass(frozen=True, slots=True)
 class Composer:
-    """Composes the jobs of one app. ``deps`` and ``outs`` are keys of their configs.
+    """Composes the jobs of one app. ``paths`` finds their deps and outs, beside their own directories.
 
     ``tracked`` is what DVC knows of deps that are not here.
     """
 
     loader: ComposedOnce
     config: DictConfig
-    deps: tuple[str, ...]
-    outs: tuple[str, ...]
+    paths: StagePaths
     tracked: Outputs = field(default_factory=Outputs)
-
-    @property
-    def carries_data(self) -> bool:
-        """Whether jobs have any deps or outs beside their own directories."""
-        return bool(self.deps or self.outs)
 
     def compose(self, overrides: Sequence[str], num: int) -> ComposedJob:
         """Compose one job of a sweep, as Hydra's own launchers do. HydraConfig is the job's afterwards."""
@@ -164,8 +159,7 @@ class Composer:
         assert isinstance(task_overrides, list)
         label = " ".join(filter_overrides(task_overrides))
         start = Path(config.hydra.runtime.cwd)
-        deps, wrong_deps = slots.find(config, self.deps, kind="deps", start=start, hidden="hydra")
-        outs, wrong_outs = slots.find(config, self.outs, kind="outs", start=start, hidden="hydra")
+        found = self.paths.find(config, directory)
         return ComposedJob(
             num=num,
             overrides=task_overrides,
@@ -173,9 +167,9 @@ class Composer:
             job_name=str(config.hydra.job.name),
             directory=directory,
             working_dir=directory if _changes_directory(config) else start,
-            deps=deps,
-            outs=outs,
-            problems=(*wrong_deps, *wrong_outs, *slots.absent(self.tracked.untracked(deps))),
+            deps=found.deps,
+            outs=found.outs,
+            problems=(*found.problems, *slots.absent(self.tracked.untracked(found.deps))),
             pickled=pickling.dumps(config, f"the config of job #{num} {label}"),
             place=place,
             copied=environ.variables(map(str, config.hydra.job.env_copy)),

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, filter_overrides, setup_globals
 from hydra.errors import CompactHydraException
@@ -19,13 +19,14 @@ from ray_decorator.core import pickling
 from ray_decorator.core.errors import JobCancelledError, JobError, RayS3Error, text_of
 from ray_decorator.core.model import Call, Outcome
 from ray_decorator.core.problems import Problems
-from ray_decorator.core.settings import Options
+from ray_decorator.core.settings import OptionArguments
 from ray_decorator.display.progress import make_progress
 from ray_decorator.display.table import JobRow, brief
 from ray_decorator.dvc.remote import with_remote
 from ray_decorator.frontends import hydra_state, main_module
+from ray_decorator.frontends.stage_paths import StagePaths
 from ray_decorator.frontends.supported import check_supported
-from ray_decorator.frontends.terms import Terms, mark_of
+from ray_decorator.frontends.terms import make_terms, mark_of
 from ray_decorator.project import driver
 from ray_decorator.run.session import Session
 from ray_decorator.run.sessions import refuse_to_nest, session_for
@@ -56,20 +57,24 @@ class Sweep:
 
 
 def prepare(
-    deps: tuple[str, ...],
-    outs: tuple[str, ...],
+    deps: Any,
+    outs: Any,
     options: Mapping[str, Any],
     hydra_context: HydraContext,
     task_function: TaskFunction,
     config: DictConfig,
 ) -> Sweep:
-    """Check the settings, and let Ray start in the background while the sweeper validates its jobs."""
+    """Check the settings, and let Ray start in the background while the sweeper validates its jobs.
+
+    ``deps``, ``outs`` and ``options`` are the launcher's config, as `make_terms` takes them.
+    """
     try:
         refuse_to_nest()
         check_supported(task_function)
-        terms = Terms(deps, outs, Options(**options))
+        terms = make_terms(deps, outs, (), cast(OptionArguments, options))
         if (mark := mark_of(task_function)) is not None:
             terms = terms.over(mark.in_config())
+        paths = StagePaths(terms, Path(config.hydra.runtime.cwd), hidden="hydra")
         settings = with_remote(terms.options.resolve(), *driver.places())
         session = session_for(settings, make_progress)
     except RayS3Error as exc:
@@ -78,7 +83,7 @@ def prepare(
     # the sweeper holds the same context, so it composes through here as well
     once = ComposedOnce(hydra_context.config_loader)
     hydra_context.config_loader = once  # type: ignore[assignment]
-    composer = Composer(once, config, terms.deps, terms.outs)
+    composer = Composer(once, config, paths)
     report = SweepReport(session.progress, many_batches=not calls_once(config))
     return Sweep(session, composer, task_function, task_context, report)
 
@@ -136,7 +141,7 @@ class Batch:
         """A return for each job, in their order."""
         func = pickling.dumps(self._task(), "the task function")
         # with deps or outs, all that is wrong with any job is said before the first one starts
-        calls = self._all_calls(func) if self._sweep.composer.carries_data else self._calls(func)
+        calls = self._all_calls(func) if self._sweep.composer.paths.carries_data else self._calls(func)
         try:
             outcomes = self._sweep.session.run(calls, self._done, left_out=[self._directory])
         finally:
@@ -158,6 +163,7 @@ class Batch:
             self._jobs.append(job)
             problems.add(job.name, job.problems)
         problems.raise_if_any()
+        self._sweep.composer.paths.tell()
         return [job.call(func) for job in self._jobs]
 
     def _done(self, index: int, outcome: Outcome) -> None:

@@ -26,11 +26,13 @@ class RayS3LauncherConf:
     # Plain dicts and lists for the launcher, instead of OmegaConf's (a rule of hydra.utils.instantiate).
     _convert_: str = "all"
 
-    # Config keys (data.path, data.*.file) of the local files and directories that a job reads.
-    deps: list[str] = field(default_factory=list)
+    # Config keys (data.path, data.*.file) of the local files and directories that a job reads. Or the word dvc: what
+    # the DVC stage that runs reads, by the config's values. (Any: a list or a word.)
+    deps: Any = field(default_factory=list)
 
-    # Config keys of the local files and directories that a job writes; they come home. A key in both is read too.
-    outs: list[str] = field(default_factory=list)
+    # Config keys of the local files and directories that a job writes; they come home. A key in both is read too. Or
+    # the word dvc, as above.
+    outs: Any = field(default_factory=list)
 
     # The store that data travels through: s3://bucket/prefix, file:///directory, or a remote of the app's DVC
     # repository: dvc (its default one), dvc://name. null: RAY_S3_BASE_PATH; without that, and with a private Ray,

@@ -23,14 +23,14 @@ class RayS3Launcher(Launcher):
     def __init__(
         self,
         *,
-        deps: Sequence[str] = (),
-        outs: Sequence[str] = (),
+        deps: Sequence[str] | str = (),
+        outs: Sequence[str] | str = (),
         hydra_mode: RunMode | None = None,
         **options: Any,
     ) -> None:
         """``options`` are the fields of ``ray_decorator.core.settings.Options``."""
         del hydra_mode  # Hydra has acted on it before it made a launcher: see config.py
-        self.deps, self.outs, self.options = tuple(deps), tuple(outs), options
+        self.deps, self.outs, self.options = deps, outs, options
         self._sweep: Sweep | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

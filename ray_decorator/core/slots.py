@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -40,6 +42,16 @@ def find(
         except InputError as exc:
             problems += exc.problems
     return tuple(found.values()), tuple(problems)
+
+
+def paths(root: Any, *, start: Path, hidden: str = "") -> Iterator[tuple[Slot, str, Path]]:
+    """Every value in ``root`` that may be a path: its slot, its key, and the path, made absolute from ``start``.
+
+    What has no value (``???``, an interpolation that leads nowhere) is passed over. ``hidden`` is as in `find`.
+    """
+    for name in _names(root) if _is_container(root) else ():
+        if name != hidden:
+            yield from _paths(root, (name,), start, frozenset())
 
 
 def absent(deps: Iterable[PathSlot]) -> list[str]:
@@ -193,6 +205,25 @@ def _as_path(value: str | os.PathLike[str], key: str, kind: str) -> Path:
         )
     # as a shell would have done, had the path stood alone
     return Path(text).expanduser() if text == "~" or text.startswith("~/") else Path(text)
+
+
+def _paths(parent: Any, slot: Slot, start: Path, above: frozenset[int]) -> Iterator[tuple[Slot, str, Path]]:
+    try:
+        found, node = _child(parent, slot[-1], "")
+        if found and isinstance(node, str | os.PathLike):
+            yield slot, _dotted(slot), start / _as_path(node, "", "")
+    except InputError:  # it has no value, or one that is no path
+        return
+    if found and _is_container(node) and id(node) not in above:  # a list may hold itself
+        for name in _names(node):
+            yield from _paths(node, (*slot, name), start, above | {id(node)})
+
+
+def _is_container(node: Any) -> bool:
+    """What a config, or an argument, is made of: no object of a library's."""
+    if isinstance(node, Mapping | list | tuple | ListConfig | partial | Namespace):
+        return True
+    return is_dataclass(node) and not isinstance(node, type)
 
 
 def _nearest(root: Any, key: str, hidden: str) -> str:

@@ -21,6 +21,7 @@ from ..dvc.remote import with_remote
 from ..project import driver, environ
 from ..run.sessions import cancel_on_interrupt, refuse_to_nest, session_for
 from . import main_module
+from .stage_paths import StagePaths
 from .task import Arguments, Task
 from .terms import Terms
 
@@ -92,14 +93,15 @@ def _calls(function: Callable[..., Any], requests: Sequence[Request], terms: Ter
     start = driver.started_at()
     found: list[tuple[Request, tuple[PathSlot, ...], tuple[PathSlot, ...]]] = []
     problems, outputs = Problems(), Outputs()
+    paths = StagePaths(terms, start)
     for request in requests:
-        deps, wrong_deps = slots.find(request.root, terms.deps, kind="deps", start=start)
-        outs, wrong_outs = slots.find(request.root, terms.outs, kind="outs", start=start)
-        problems.add(request.name, [*wrong_deps, *wrong_outs, *slots.absent(outputs.untracked(deps))])
-        found.append((request, deps, outs))
+        its = paths.find(request.root)
+        problems.add(request.name, [*its.problems, *slots.absent(outputs.untracked(its.deps))])
+        found.append((request, its.deps, its.outs))
     problems.raise_if_any()
     if not found:
         return []
+    paths.tell()
     func = pickling.dumps(_task(function, requests), f"the task function of {requests[0].name}")
     return [_call(func, *each) for each in found]
 

@@ -75,8 +75,9 @@ def ray_decorator(
     """Let calls of a function run on a Ray worker, while their data stays on this disk.
 
     :param deps: keys of the local files and directories that the function reads. A key begins with a
-        parameter's name and may reach into its value: ``data_dir``, ``config.data.path``, ``args.0``.
-    :param outs: keys of those that it writes; they come home to where the argument says.
+        parameter's name and may reach into its value: ``data_dir``, ``config.data.path``, ``args.0``. Or
+        ``"dvc"``: all arguments, and values in them, that are deps of the DVC stage that the program runs in.
+    :param outs: keys of those that it writes; they come home to where the argument says. Or ``"dvc"``, as above.
     :param in_order: options by position, in their order: ``ray_address``, ``s3_base_path``, …
     :param options: where and how to run: `core.settings.Options` explains each. ``ray_address`` is not used
         where this process is connected to a Ray already.

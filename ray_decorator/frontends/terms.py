@@ -16,14 +16,21 @@ from typing import Any
 from ..core.errors import InputError
 from ..core.settings import OptionArguments, Options
 
+OF_THE_STAGE = "dvc"
+"""In place of a list of keys: what the DVC stage that runs reads, or writes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What to carry, as keys, and where and how to run."""
+    """What to carry, as keys, and where and how to run.
+
+    ``from_stage`` has ``deps``, ``outs`` or both, where those of the DVC stage that runs are carried as well.
+    """
 
     deps: tuple[str, ...] = ()
     outs: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
+    from_stage: frozenset[str] = frozenset()
 
     def over(self, other: Terms) -> Terms:
         """The keys of both; options that are not set here come from ``other``."""
@@ -31,6 +38,7 @@ class Terms:
             deps=tuple(dict.fromkeys((*self.deps, *other.deps))),
             outs=tuple(dict.fromkeys((*self.outs, *other.outs))),
             options=self.options.over(other.options),
+            from_stage=self.from_stage | other.from_stage,
         )
 
 
@@ -42,22 +50,26 @@ def make_terms(
 ) -> Terms:
     """Terms from a front door's arguments. ``in_order`` are options by position.
 
-    Raises InputError where deps or outs are no list of keys, TypeError for options that there are not.
+    Raises InputError where deps or outs are neither a list of keys nor the word dvc, TypeError for options that
+    there are not.
     """
     names = [each.name for each in fields(Options)]
     if len(in_order) > len(names):
         raise TypeError(f"{len(in_order)} options by position; there are {len(names)}: {', '.join(names)}")
     by_position: Any = dict(zip(names, in_order, strict=False))
-    return Terms(_keys("deps", deps), _keys("outs", outs), Options(**by_position, **options))
+    from_stage = frozenset(kind for kind, keys in (("deps", deps), ("outs", outs)) if keys == OF_THE_STAGE)
+    return Terms(_keys("deps", deps), _keys("outs", outs), Options(**by_position, **options), from_stage)
 
 
 def _keys(kind: str, keys: Any) -> tuple[str, ...]:
-    if keys is None:
+    if keys is None or keys == OF_THE_STAGE:
         return ()
     if callable(keys):
         raise InputError(f"{kind} is {keys!r}; expected a list of keys. Write @ray_decorator() to give none")
     if isinstance(keys, str) or not isinstance(keys, Sequence):
-        raise InputError(f"{kind} is {keys!r}; expected a list of keys, such as ['data_dir']")
+        raise InputError(
+            f"{kind} is {keys!r}; expected a list of keys, such as ['data_dir'], or dvc for those of the DVC stage"
+        )
     return tuple(keys)
 
 

@@ -97,12 +97,12 @@ class RayZen(Zen[P, R]):
 
     @property
     def deps(self) -> list[str]:
-        """The config keys of what the function reads, as they were given."""
+        """The config keys of what the function reads, as they were given; empty for ``"dvc"``."""
         return list(self.__ray_s3__.terms.deps)
 
     @property
     def outs(self) -> list[str]:
-        """The config keys of what it writes, as they were given."""
+        """The config keys of what it writes, as they were given; empty for ``"dvc"``."""
         return list(self.__ray_s3__.terms.outs)
 
     @property
@@ -205,8 +205,9 @@ def ray_zen(
 ) -> Any:
     """``zen`` whose call runs on Ray: in place of ``zen(func, …)``, or of ``@zen(…)``.
 
-    :param deps: config keys of the local files and directories that the function reads.
-    :param outs: config keys of those that it writes; they come home to where the config says.
+    :param deps: config keys of the local files and directories that the function reads. Or ``"dvc"``: all values that
+        are deps of the DVC stage that the program runs in.
+    :param outs: config keys of those that it writes; they come home to where the config says. Or ``"dvc"``, as above.
     :param ZenWrapper: a subclass of RayZen.
     :param options: zen's own, as in zen: ``pre_call``, ``exclude``, ``unpack_kwargs``, ``resolve_pre_call``,
         ``run_in_context``, ``instantiation_wrapper``; and where and how to run: `core.settings.Options`

@@ -18,6 +18,12 @@ def main_script() -> Path | None:
     return Path(file).resolve() if file else None
 
 
+def module_name() -> str | None:
+    """What was started by ``python -m``, as it was named there; None where that is not how it was started."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return str(spec.name).removesuffix(".__main__") if spec is not None else None
+
+
 def project_paths() -> tuple[str, ...]:
     """Entries of sys.path that hold neither Python's library nor installed packages; real paths, in order."""
     known = installation_folders()

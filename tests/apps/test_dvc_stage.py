@@ -37,7 +37,7 @@ FILES = {
     "data/a.txt": "alpha ",
     "data/b.txt": "beta",
     "conf/config.yaml": "data: {path: data}\nmodel: {path: model.pkl}\n",
-    "conf/hydra/launcher/cluster.yaml": "defaults: [ray_s3]\ndeps: [data.path]\nouts: [model.path]\n",
+    "conf/hydra/launcher/cluster.yaml": "defaults: [ray_s3]\ndeps: dvc\nouts: dvc\n",
     "dvc.yaml": "stages:\n  train:\n"
     f"    cmd: {sys.executable} train.py hydra/launcher=cluster hydra.sweep.dir=run\n"
     "    deps: [train.py, data]\n    outs: [model.pkl]\n",

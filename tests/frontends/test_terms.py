@@ -35,7 +35,7 @@ class TestMake:
     @pytest.mark.parametrize(
         ("keys", "message"),
         [
-            ("data", r"deps is 'data'; expected a list of keys, such as \['data_dir'\]"),
+            ("data", r"deps is 'data'; expected a list of keys, such as \['data_dir'\], or dvc"),
             ({"data": 1}, r"deps is {'data': 1}; expected a list of keys, such as \['data_dir'\]"),
             (print, r"deps is <built-in .*>; expected a list of keys. Write @ray_decorator\(\) to give none"),
         ],

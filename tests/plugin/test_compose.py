@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
@@ -15,6 +14,8 @@ from plugin_app import app
 
 from hydra_plugins.hydra_ray_s3_launcher._compose import ComposedOnce, Composer
 from hydra_plugins.hydra_ray_s3_launcher._task import Payload
+from ray_decorator.frontends.stage_paths import StagePaths
+from ray_decorator.frontends.terms import Terms
 
 CONFIG = "{x: 0, data: {path: data}, model: {path: 'models/${hydra:job.num}.pkl'}}"
 
@@ -30,7 +31,11 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[H
 @pytest.fixture
 def composer(started: tuple[HydraContext, DictConfig]) -> Composer:
     context, config = started
-    return Composer(context.config_loader, config, ("data.path",), ("model.path",))
+    return Composer(context.config_loader, config, paths(config, ("data.path",), ("model.path",)))
+
+
+def paths(config: DictConfig, deps: tuple[str, ...], outs: tuple[str, ...] = ()) -> StagePaths:
+    return StagePaths(Terms(deps, outs), Path(config.hydra.runtime.cwd), hidden="hydra")
 
 
 def test_a_job_has_its_number_its_directory_and_its_paths(composer: Composer, tmp_path: Path) -> None:
@@ -73,21 +78,12 @@ def test_all_that_is_wrong_with_a_job_is_kept_until_it_is_asked_for(
     started: tuple[HydraContext, DictConfig], tmp_path: Path
 ) -> None:
     context, config = started
-    job = Composer(context.config_loader, config, ("data.pth", "x", "hydra.job.name"), ()).compose(
-        ["x=gone"], 0
-    )
+    deps = ("data.pth", "x", "hydra.job.name")
+    job = Composer(context.config_loader, config, paths(config, deps)).compose(["x=gone"], 0)
     pth, hidden, gone = job.problems
     assert pth.startswith("deps key 'data.pth' does not exist. Nearest: 'data.path'")
     assert hidden.startswith("deps key 'hydra.job.name' does not exist.")
     assert f"deps key 'x' is {tmp_path}/gone, which does not exist" in gone
-
-
-@pytest.mark.parametrize(
-    ("deps", "outs", "carries"), [((), (), False), (("a",), (), True), ((), ("a",), True)]
-)
-def test_whether_it_carries_data(deps: Any, outs: Any, carries: bool) -> None:
-    loader: Any = None
-    assert Composer(loader, DictConfig({}), deps, outs).carries_data is carries
 
 
 def test_a_job_is_composed_once_for_its_two_callers(started: tuple[HydraContext, DictConfig]) -> None:

@@ -19,6 +19,8 @@ from hydra_plugins.hydra_ray_s3_launcher._compose import ComposedJob, ComposedOn
 from ray_decorator.core.errors import InputError, JobError, Missing, MissingObjectError, RayS3Error
 from ray_decorator.core.model import Outcome
 from ray_decorator.frontends.decorator import ray_decorator
+from ray_decorator.frontends.stage_paths import StagePaths
+from ray_decorator.frontends.terms import Terms
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[H
 @pytest.fixture
 def job(started: tuple[HydraContext, DictConfig]) -> ComposedJob:
     context, config = started
-    return Composer(context.config_loader, config, (), ()).compose(["x=3"], 2)
+    return Composer(context.config_loader, config, StagePaths(Terms(), Path.cwd())).compose(["x=3"], 2)
 
 
 def test_a_value_is_a_completed_return_with_the_jobs_configs(job: ComposedJob, tmp_path: Path) -> None:
@@ -116,9 +118,14 @@ def test_a_task_that_is_a_coroutine_or_generator_function_is_refused_before_ray_
 def test_terms_that_cannot_be_are_refused_before_ray_starts(started: tuple[HydraContext, DictConfig]) -> None:
     def task(cfg: Any) -> None: ...
 
-    with pytest.raises(InputError, match="packages is 'some'") as caught:
-        _core.prepare((), (), {"packages": "some"}, *_order(started, task))
-    assert isinstance(caught.value, CompactHydraException)
+    for deps, options, message in (
+        ((), {"packages": "some"}, "packages is 'some'"),
+        ("data.path", {}, "deps is 'data.path'; expected a list of keys"),
+        ("dvc", {}, "is in no DVC repository"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            _core.prepare(deps, (), options, *_order(started, task))
+        assert isinstance(caught.value, CompactHydraException)
 
 
 def test_the_tasks_own_terms_count_and_must_reach_into_its_config(
@@ -148,7 +155,10 @@ def test_the_sweeper_composes_through_the_launcher(
     sweep = _core.prepare(("y",), (), {"code": "none"}, *_order(started, task))
     assert isinstance(context.config_loader, ComposedOnce)
     assert sweep.composer.loader is context.config_loader and sweep.config is config
-    assert sweep.composer.deps == ("y", "x") and sweep.composer.carries_data
+    assert sweep.composer.paths.find(config).problems == (
+        "deps key 'y' does not exist. Keys there are: 'x'",
+        "deps key 'x' is 0 (int); expected a path, a list or dict of paths, or null",
+    )
     assert (made[0].packages, made[0].code) == ("none", "none")
     assert not isinstance(sweep.context.config_loader, ComposedOnce)  # it travels to the workers
 

@@ -27,7 +27,7 @@ def test_its_config_has_each_option_of_ours_and_three_of_its_own() -> None:
 
 def test_it_keeps_what_it_is_given() -> None:
     launcher = RayS3Launcher(deps=["a"], outs=["b"], hydra_mode=None, max_concurrent=3)
-    assert (launcher.deps, launcher.outs, launcher.options) == (("a",), ("b",), {"max_concurrent": 3})
+    assert (launcher.deps, launcher.outs, launcher.options) == (["a"], ["b"], {"max_concurrent": 3})
 
 
 def test_launch_without_setup_says_what_is_missing() -> None:

@@ -21,6 +21,8 @@ from hydra_plugins.hydra_ray_s3_launcher._task import HydraTask
 from ray_decorator.core.model import Paths
 from ray_decorator.core.paths import Folder
 from ray_decorator.frontends import hydra_state, main_module
+from ray_decorator.frontends.stage_paths import StagePaths
+from ray_decorator.frontends.terms import Terms
 from ray_decorator.job import workplace
 
 
@@ -33,9 +35,8 @@ class Home:
         (directory / "data").mkdir()
         with app(directory, "{x: 1, data: {path: data}, model: {path: m}}", *overrides) as (context, config):
             JobRuntime.instance().set("name", "app")
-            self.job: ComposedJob = Composer(
-                context.config_loader, config, ("data.path",), ("model.path",)
-            ).compose(["x=3"], 0)
+            paths = StagePaths(Terms(("data.path",), ("model.path",)), directory, hidden="hydra")
+            self.job: ComposedJob = Composer(context.config_loader, config, paths).compose(["x=3"], 0)
             self.state = hydra_state.captured()
             self.context = context
 
