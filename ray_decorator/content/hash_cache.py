@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from ..core.directories import cache_home, private_directory
 from ..core.model import Content, Extras
+from .inodes import are_lasting
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,11 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS hashes (
     path BLOB PRIMARY KEY, inode INTEGER, mtime INTEGER, ctime INTEGER, size INTEGER, md5 TEXT
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS inodes (
+    device INTEGER, inode INTEGER, mtime INTEGER, ctime INTEGER, size INTEGER, md5 TEXT, PRIMARY KEY (device, inode)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS trees (path BLOB PRIMARY KEY, fingerprint TEXT, content TEXT) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS trees_anywhere ON trees (fingerprint);
 CREATE TABLE IF NOT EXISTS held (
     store TEXT, digest TEXT, PRIMARY KEY (store, digest)
 ) WITHOUT ROWID;
@@ -45,6 +50,7 @@ CREATE TABLE IF NOT EXISTS outs (path BLOB PRIMARY KEY, at REAL) WITHOUT ROWID;
 class Stamp(NamedTuple):
     """What of a file's stat changes whenever its bytes do. Times in nanoseconds, size in bytes."""
 
+    device: int
     inode: int
     mtime: int
     ctime: int
@@ -52,7 +58,9 @@ class Stamp(NamedTuple):
 
     @classmethod
     def of(cls, stat: os.stat_result) -> Stamp:
-        fields = (stat.st_ino & _INODES, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size)
+        fields = (
+            stat.st_dev & _INODES, stat.st_ino & _INODES, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size,
+        )  # fmt: skip
         return tuple.__new__(cls, fields)  # half the time of cls(…)
 
     def is_fresh(self, taken: int) -> bool:
@@ -111,6 +119,7 @@ class HashCache:
     def unchanged(self, root: str, stamps: Mapping[str, Stamp]) -> tuple[dict[str, str], list[str]]:
         """Path -> md5 of the files at and below ``root`` that are recorded with just these stamps.
 
+        Under its own path, a file may be on a device of another number: some are numbered anew with every mount.
         With them, the paths that are recorded there and have no stamp now. All paths are absolute.
         """
         at = os.fsencode(root)
@@ -123,28 +132,47 @@ class HashCache:
                 path = row[0].decode(_ENCODING, "surrogateescape")  # os.fsdecode, of 100,000 paths
                 if (now := stamps.get(path)) is None:
                     others.append(path)
-                elif now == row[1:5]:
+                elif now[1:] == row[1:5]:
                     md5s[path] = row[5]
         return md5s, others
 
+    def anywhere(self, stamps: Mapping[str, Stamp]) -> dict[str, str]:
+        """As `unchanged`, of files that are recorded under whatever path: moved ones, links to them."""
+        query = "SELECT * FROM inodes WHERE device = ? AND inode IN (SELECT value FROM json_each(?))"
+        recorded: dict[tuple[int, ...], str] = {}
+        with self._session() as db:
+            for device, path in {stamp.device: path for path, stamp in stamps.items()}.items():
+                if are_lasting(device, path):
+                    inodes = json.dumps([s.inode for s in stamps.values() if s.device == device])
+                    recorded.update((row[:5], row[5]) for row in db.execute(query, (device, inodes)))
+        return {path: recorded[stamp] for path, stamp in stamps.items() if stamp in recorded}
+
     def record(self, files: Iterable[Hashed]) -> None:
         """Keep these md5s, but for files so fresh that a later change might not show in their stamp."""
-        rows = ((os.fsencode(f.path), *f.stamp, f.md5) for f in files if not f.racy)
+        kept = [file for file in files if not file.racy]
         with self._session() as db:
-            db.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)", rows)
+            by_path = ((os.fsencode(f.path), *f.stamp[1:], f.md5) for f in kept)
+            db.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)", by_path)
+            by_inode = ((*f.stamp, f.md5) for f in kept if are_lasting(f.stamp.device, f.path))
+            db.executemany("INSERT OR REPLACE INTO inodes VALUES (?, ?, ?, ?, ?, ?)", by_inode)
 
     def drop(self, paths: Iterable[str]) -> None:
-        """Forget files that are gone."""
+        """Forget what was at these paths. A file that was moved from there is still known."""
         rows = [(os.fsencode(path),) for path in paths]
         if rows:
             with self._session() as db:
                 db.executemany("DELETE FROM hashes WHERE path = ?", rows)
 
-    def tree(self, root: str, fingerprint: str) -> Content | None:
-        """What the directory ``root`` held when it had just this fingerprint of all its files' stamps."""
-        query = "SELECT content FROM trees WHERE path = ? AND fingerprint = ?"
+    def tree(self, root: str, fingerprint: str, devices: Mapping[int, str]) -> Content | None:
+        """What the directory ``root`` held when it had just this fingerprint of all its files' stamps.
+
+        ``devices`` are those that its files are on, each with a path there: where inodes are lasting on all of them,
+        it may have been recorded as another directory.
+        """
+        query = "SELECT content FROM trees WHERE fingerprint = ? AND (path = ? OR ?)"
+        anywhere = all(are_lasting(device, path) for device, path in devices.items())
         with self._session() as db:
-            for (text,) in db.execute(query, (os.fsencode(root), fingerprint)):
+            for (text,) in db.execute(query, (fingerprint, os.fsencode(root), anywhere)):
                 digest, size, files, executables, private, folders, links = json.loads(text)
                 extras = Extras(tuple(map(tuple, private)), tuple(folders), tuple(map(tuple, links)))
                 return Content(digest, size, files, tuple(executables), extras)

@@ -1,10 +1,10 @@
-"""The md5s of files: those that the hash cache has unchanged, and the others from their bytes."""
+"""The md5s of files: from the hash cache where they are unchanged, from who is sure of them, or from their bytes."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from ..core.errors import InputError
@@ -17,6 +17,10 @@ _THREADS = min(8, (os.cpu_count() or 1) + 1)
 _CHUNK = 1024 * 1024
 _BATCH = 64  # files
 _SMALL = 8 * 1024  # bytes a file, on average: md5 takes no longer than the system calls around it
+
+
+Known = Callable[[Mapping[str, Stamp]], Mapping[str, str]]
+"""Of files, by path with their stamps, the md5s that somebody else is sure of."""
 
 
 class Md5s(NamedTuple):
@@ -38,13 +42,18 @@ def hash_files(
     *,
     prune: bool = False,
     unreadable: dict[str, str] | None = None,
+    known: Known | None = None,
 ) -> Md5s:
     """The md5s of these files at and below ``root``, whose stamps were taken at ``taken`` (ns) or later.
 
     ``prune``: the files are all there are below ``root``. What cannot be read goes into ``unreadable``, path
-    -> why; where that is None, InputError names it. InputError also names what changes meanwhile.
+    -> why; where that is None, InputError names it. InputError also names what changes meanwhile. ``known`` is asked
+    for those that the hash cache has not.
     """
     md5s, others = hashes.unchanged(root, stamps) if hashes else ({}, [])
+    for look in (hashes.anywhere if hashes else None, known):
+        if look is not None and (rest := {p: stamp for p, stamp in stamps.items() if p not in md5s}):
+            md5s.update(look(rest))
     unknown = [(path, stamp) for path, stamp in stamps.items() if path not in md5s]
     fresh = _hash(unknown, taken, progress, unreadable) if unknown else []
     md5s.update((file.path, file.md5) for file in fresh)

@@ -7,6 +7,7 @@ tree, to something that counts, is one. A path that is itself a link is followed
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Collection, Mapping
@@ -46,6 +47,11 @@ class Found:
             self.private[relpath] = closed_bits(status.st_mode)
 
     @property
+    def devices(self) -> dict[int, str]:
+        """The devices that the files are on, each with one of them."""
+        return {stamp.device: path for path, stamp in self.stamps.items()}
+
+    @property
     def extras(self) -> Extras:
         return Extras(
             tuple(sorted(self.private.items())),
@@ -54,8 +60,8 @@ class Found:
         )
 
     def fingerprint(self) -> str:
-        """A digest of all that must stay for the content to be the same."""
-        state = manifest.md5("\0".join(self.stamps).encode(errors="surrogateescape"))
+        """A digest of all that must stay for the content to be the same. Where the directory is does not count."""
+        state = manifest.md5("\0".join(name for name, _ in self.files).encode(errors="surrogateescape"))
         state.update(",".join(map(str, chain.from_iterable(self.stamps.values()))).encode())
         state.update("\0".join(sorted(self.executables)).encode(errors="surrogateescape"))
         state.update(repr(self.extras).encode())
@@ -166,8 +172,12 @@ class _Walk:
         """Part the links into those that lead to what counts, and others: known when all has been seen."""
         found, inside = self._seen.found, os.path.join(self._root, "")
         counts = self._folders.union(relpath for relpath, _ in found.files)
+        real_folder = functools.cache(os.path.realpath)
         for link, (leads_to, is_folder) in self._links.items():
-            real = os.path.realpath(inside + link)
+            folder, name = os.path.split(os.path.join(inside, os.path.dirname(link), leads_to))
+            real = os.path.join(real_folder(folder), name)
+            if is_folder or os.path.islink(real):
+                real = os.path.realpath(real)
             within = real == self._root or real.startswith(inside)
             if within and real[len(inside) :] in counts:
                 found.links[link] = self._target(link, leads_to, real, counts)

@@ -20,7 +20,7 @@ from ..core.model import Content, Extras
 from ..core.progress import Progress
 from . import manifest
 from .hash_cache import HashCache, Stamp
-from .hashing import Md5s, cannot_be_read, changed, hash_files
+from .hashing import Known, Md5s, cannot_be_read, changed, hash_files
 from .look import Found, Look, look
 from .selection import Selection
 
@@ -89,8 +89,9 @@ def snapshot(
     *,
     lenient: bool = False,
     selection: Selection | None = None,
+    known: Known | None = None,
 ) -> Snapshot:
-    """Hash a file or a whole directory, but for what ``hashes`` has unchanged.
+    """Hash a file or a whole directory, but for what ``hashes`` has unchanged and what is ``known`` otherwise.
 
     ``selection`` says what of a directory counts; None: all of it. What it leaves out is not looked at.
     Raises InputError naming every entry that cannot be read or is neither file nor directory. With
@@ -106,10 +107,12 @@ def snapshot(
 
     @functools.cache
     def md5s() -> Md5s:
-        return hash_files(stamps, root, taken, hashes, progress, prune=True, unreadable=unreadable)
+        return hash_files(
+            stamps, root, taken, hashes, progress, prune=True, unreadable=unreadable, known=known
+        )
 
     fingerprint = seen.found.fingerprint() if len(stamps) >= _MANY and not lenient else None
-    if fingerprint and (content := hashes.tree(root, fingerprint)):
+    if fingerprint and (content := hashes.tree(root, fingerprint, seen.found.devices)):
         _warn(path, root, seen, lenient)
         return Snapshot(root, content, seen.found, md5s)
     md5s()

@@ -67,6 +67,22 @@ class Outputs:
         root = root_of(path)
         return None if root is None else _covering(path, self._near(path, root))
 
+    def at_or_below(self, path: str, files: Iterable[str]) -> list[Output]:
+        """The one that covers the path, else those below it: by DVC files above it, and on the way to the files."""
+        root = root_of(path)
+        if root is None:
+            return []
+        near = list(self._near(path, root))
+        if (covering := _covering(path, near)) is not None:
+            return [covering]
+        inside: set[str] = set()
+        for folder in {os.path.dirname(file) for file in files}:
+            while folder not in inside and _is_below(folder, path):
+                inside.add(folder)
+                folder = os.path.dirname(folder)
+        found = [*near, *(output for each in sorted(inside) for output in self._in(each))]
+        return [one for one in found if one.path != path and _is_below(one.path, path)]
+
     def absent_from(self, folder: str, files: Iterable[str]) -> list[Output]:
         """What the ``.dvc`` files among ``files``, paths below the folder, track and is not here."""
         folders = {os.path.dirname(os.path.join(folder, name)) for name in files if name.endswith(".dvc")}
@@ -117,8 +133,12 @@ class Outputs:
         return self._files[folder]
 
 
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
+
+
 def _covering(path: str, outputs: Iterable[Output]) -> Output | None:
-    return next((one for one in outputs if path == one.path or path.startswith(f"{one.path}/")), None)
+    return next((one for one in outputs if _is_below(path, one.path)), None)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

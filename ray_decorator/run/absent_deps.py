@@ -29,9 +29,10 @@ log = logging.getLogger(__name__)
 class AbsentDeps:
     """The absent deps of one batch. ``told`` are the paths that a line was said about."""
 
-    def __init__(self, opened: Callable[[], Store], hashes: HashCache, told: set[str]) -> None:
-        self._opened, self._hashes, self._told = opened, hashes, told
-        self._outputs = Outputs()
+    def __init__(
+        self, opened: Callable[[], Store], hashes: HashCache, told: set[str], outputs: Outputs
+    ) -> None:
+        self._opened, self._hashes, self._told, self._outputs = opened, hashes, told, outputs
 
     def take(self, dep: PathSlot) -> Snapshot | None:
         """What the dep held when DVC wrote it down; None where DVC does not track it.

@@ -21,7 +21,9 @@ from ..core.errors import InputError, MissingObjectError
 from ..core.model import Content, Credentials, Location, PathSlot
 from ..core.progress import Progress
 from ..core.s3_account import S3Account
+from ..dvc.hashed import HashedFiles
 from ..dvc.ignore import Ignores
+from ..dvc.outputs import Outputs
 from ..dvc.remote import has_old_layout
 from ..dvc.repository import root_of
 from ..store.identity import Identity, identify
@@ -120,21 +122,25 @@ class Staging:
         in_order = sorted(deps, key=lambda dep: root_of(dep.value) is None)
         if not in_order:  # no data travels, so a cache that cannot be used is no problem
             return found
-        ignores, absent = Ignores(), AbsentDeps(self.open, self._hashes, self._told)
+        ignores, outputs = Ignores(), Outputs()
+        absent = AbsentDeps(self.open, self._hashes, self._told, outputs)
         for dep in in_order:
             self._keys[dep.real] = dep.key
             if dep.real not in found:
                 try:
-                    found[dep.real] = self._taken(dep, ignores, absent, progress)
+                    found[dep.real] = self._taken(dep, ignores, outputs, absent, progress)
                 except InputError as exc:
                     found[dep.real] = exc
         return found
 
-    def _taken(self, dep: PathSlot, ignores: Ignores, absent: AbsentDeps, progress: Progress) -> Snapshot:
+    def _taken(
+        self, dep: PathSlot, ignores: Ignores, outputs: Outputs, absent: AbsentDeps, progress: Progress
+    ) -> Snapshot:
         selection = ignores.selection(dep.value)
         if not os.path.exists(dep.value) and (tracked := absent.take(dep)) is not None:
             return tracked
-        taken = snapshot(dep.value, self._hashes, progress, selection=selection)
+        known = HashedFiles.at(dep.value, outputs)
+        taken = snapshot(dep.value, self._hashes, progress, selection=selection, known=known)
         if taken.content.is_tree and selection is not None:
             absent.warn_of_gaps(dep, taken)
         return taken

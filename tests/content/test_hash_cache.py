@@ -15,14 +15,16 @@ import pytest
 
 from ray_decorator.content.hash_cache import HashCache, Hashed, Stamp, default_path
 from ray_decorator.core.errors import InputError
+from ray_decorator.core.model import Content
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.store.transfer import snapshot
 
 OLD = 10**18
+TREE = Content("0" * 32 + ".dir", 5, 1)
 
 
 def hashed(path: str, md5: str = "m", *, racy: bool = False) -> Hashed:
-    return Hashed(path, Stamp(1, OLD, OLD, 5), md5, racy)
+    return Hashed(path, Stamp(9, 1, OLD, OLD, 5), md5, racy)
 
 
 def recorded(cache: HashCache, root: str) -> list[str]:
@@ -32,7 +34,7 @@ def recorded(cache: HashCache, root: str) -> list[str]:
 def test_what_is_recorded_below_a_directory(hashes: HashCache) -> None:
     names = ["/a", "/a/b", "/a/b/ü", os.fsdecode(b"/a/\xff"), "/a.b", "/a0", "/ab", "/z"]
     hashes.record(hashed(name, md5=f"{number}") for number, name in enumerate(names))
-    stamp = Stamp(1, OLD, OLD, 5)
+    stamp = Stamp(9, 1, OLD, OLD, 5)
     below = ["/a", "/a/b", "/a/b/ü", os.fsdecode(b"/a/\xff")]
     assert sorted(recorded(hashes, "/a")) == sorted(below)
     assert len(recorded(hashes, "/")) == len(names)
@@ -45,16 +47,31 @@ def test_what_is_recorded_below_a_directory(hashes: HashCache) -> None:
 @pytest.mark.parametrize("field", Stamp._fields)
 def test_a_file_is_unchanged_only_where_all_of_its_stamp_is(hashes: HashCache, field: str) -> None:
     hashes.record([hashed("/a")])
-    stamp = Stamp(1, OLD, OLD, 5)
+    stamp = Stamp(9, 1, OLD, OLD, 5)
     changed = stamp._replace(**{field: 7})
     assert hashes.unchanged("/", {"/a": stamp}) == ({"/a": "m"}, [])
-    assert hashes.unchanged("/", {"/a": changed}) == ({}, [])
+    # a device may have another number after each mount, so the path tells instead
+    assert hashes.unchanged("/", {"/a": changed}) == ({"/a": "m"} if field == "device" else {}, [])
+    assert hashes.anywhere({"/moved": stamp, "/changed": changed}) == {"/moved": "m"}
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_under_another_path_it_is_known_where_inodes_are_lasting(
+    hashes: HashCache, monkeypatch: pytest.MonkeyPatch, lasting: bool
+) -> None:
+    monkeypatch.setattr("ray_decorator.content.inodes._known", {9: lasting})
+    hashes.record([hashed("/a")])
+    hashes.record_tree("/t", "print", TREE)
+    assert hashes.anywhere({"/b": Stamp(9, 1, OLD, OLD, 5)}) == ({"/b": "m"} if lasting else {})
+    assert hashes.tree("/t", "print", {9: "/t/a"}) == TREE
+    assert hashes.tree("/elsewhere", "print", {9: "/t/a"}) == (TREE if lasting else None)
+    assert hashes.tree("/t", "another", {9: "/t/a"}) is None
 
 
 def test_numbers_that_sqlite_does_not_take(
     hashes: HashCache, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    far = Stamp(1, 2**63, OLD, 5)
+    far = Stamp(9, 1, 2**63, OLD, 5)
     hashes.record([Hashed("/far", far, "m")])
     assert hashes.unchanged("/", {"/far": far}) == ({}, [])
     assert "going on without the hash cache" in caplog.text
@@ -64,7 +81,7 @@ def test_numbers_that_sqlite_does_not_take(
 
 
 def test_what_is_too_fresh_is_not_recorded(hashes: HashCache) -> None:
-    stamp = Stamp(1, OLD, OLD, 5)
+    stamp = Stamp(9, 1, OLD, OLD, 5)
     assert stamp.is_fresh(OLD + 99_000_000)
     assert not stamp.is_fresh(OLD + 101_000_000)
     hashes.record([hashed("/fresh", racy=True), hashed("/settled")])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from trees import QUIET, Tally, read, tree
+from trees import QUIET, Tally, read, settle, tree
 
 from ray_decorator.content.hash_cache import HashCache, Stamp
 from ray_decorator.content.hashing import hash_files
@@ -54,7 +55,7 @@ def test_a_file_that_changed_since_its_stamp_was_taken(
 
 def test_what_cannot_be_read_is_named_or_noted(tmp_path: Path, hashes: HashCache) -> None:
     root = tree(tmp_path / "t", {"a": b"a"})
-    seen = stamps(root) | {str(root / "gone"): Stamp(1, 2, 3, 4)}
+    seen = stamps(root) | {str(root / "gone"): Stamp(1, 2, 3, 4, 5)}
     with pytest.raises(InputError, match=r"t/gone: cannot be read \(No such file or directory\)"):
         hash_files(seen, str(root), time.time_ns(), hashes, QUIET)
     bad: dict[str, str] = {}
@@ -71,3 +72,39 @@ def test_large_files_that_have_not_changed_for_long_are_known_by_their_stamp(
     assert hash_files(stamps(root), str(root), now, None, QUIET).settled == set()
     assert hash_files(stamps(root), str(root), later, hashes, QUIET).settled == {str(root / "large")}
     assert hash_files(stamps(root), str(root), later, hashes, QUIET).settled == set(), "it is not hashed now"
+
+
+def test_moved_files_links_and_other_names_are_not_read_again(tmp_path: Path, hashes: HashCache) -> None:
+    root = tree(tmp_path / "t", {"a": b"1", "b": b"2", "sub/c": b"3"})
+    settle()
+    hash_files(stamps(root), str(root), time.time_ns(), hashes, QUIET, prune=True)
+    root.rename(tmp_path / "moved")
+    (tmp_path / "links").mkdir()
+    for name in ("a", "b", "sub/c"):
+        (tmp_path / "links" / name.replace("/", "-")).symlink_to(tmp_path / "moved" / name)
+    for _ in range(2):
+        for name in ("moved", "links"):
+            seen, tally = stamps(tmp_path / name), Tally()
+            md5s = hash_files(seen, str(tmp_path / name), time.time_ns(), hashes, tally, prune=True).by_path
+            assert set(md5s.values()) == {hashlib.md5(data).hexdigest() for data in (b"1", b"2", b"3")}
+            assert tally.expected == {}
+
+
+def test_what_is_known_otherwise_is_asked_for_what_the_cache_has_not(
+    tmp_path: Path, hashes: HashCache
+) -> None:
+    root = tree(tmp_path / "t", {"a": b"1", "b": b"2", "c": b"3"})
+    settle()
+    only_a = {path: stamp for path, stamp in stamps(root).items() if path.endswith("/a")}
+    hash_files(only_a, str(root), time.time_ns(), hashes, QUIET)
+    asked: list[set[str]] = []
+
+    def known(files: Mapping[str, Stamp]) -> dict[str, str]:
+        asked.append(set(files))
+        return {str(root / "b"): "sure"}
+
+    tally = Tally()
+    found = hash_files(stamps(root), str(root), time.time_ns(), hashes, tally, known=known)
+    assert asked == [{str(root / "b"), str(root / "c")}]
+    assert found.by_path[str(root / "b")] == "sure"
+    assert tally.done == {"hashing": [1, 1]}

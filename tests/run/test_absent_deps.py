@@ -14,6 +14,7 @@ from trees import QUIET, read, tree
 from ray_decorator.content.hash_cache import HashCache
 from ray_decorator.core.errors import InputError
 from ray_decorator.core.model import PathSlot
+from ray_decorator.dvc.outputs import Outputs
 from ray_decorator.run.absent_deps import AbsentDeps
 from ray_decorator.run.staging import Staging
 from ray_decorator.store.identity import locate
@@ -208,6 +209,6 @@ def test_one_head_is_enough(root: Path, tmp_path: Path, hashes: HashCache) -> No
         if file.is_file():
             file.chmod(0o644)
             file.write_bytes(b"spoilt")
-    one = AbsentDeps(lambda: store, hashes, set()).take(slot)
+    one = AbsentDeps(lambda: store, hashes, set(), Outputs()).take(slot)
     assert one is not None and (one.content.files, one.content.size) == (3, 6)
     assert push(one, store, hashes, QUIET) == 0

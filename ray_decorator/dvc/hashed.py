@@ -1,0 +1,120 @@
+"""What DVC has hashed, and is sure of, needs no reading: files that are objects of its cache.
+
+a link into the cache                             the object's name is the md5
+a hard link: the same inode as the object that
+the md5 which DVC wrote down for it names         it has that md5
+
+The object must be read-only: so DVC leaves what it has verified, and so it trusts it itself (dvc-data:
+``LocalHashFileDB.check``). Who makes an object writable, changes it and makes it read-only again deceives both.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from functools import cached_property
+
+from ..content.hash_cache import Stamp
+from ..content.manifest import PREFIX
+from ..core.errors import CorruptObjectError
+from .cache import Cache
+from .outputs import Outputs
+from .repository import root_of
+
+_OBJECT = re.compile(rf"{PREFIX}/([0-9a-f]{{2}})/([0-9a-f]{{30}})")
+_WRITABLE = 0o222
+
+
+class HashedFiles:
+    """What DVC is sure of at and below a path of a repository: a `content.hashing.Known`."""
+
+    def __init__(self, path: str, root: str, outputs: Outputs) -> None:
+        self._named, self._real, self._root, self._outputs = path, os.path.realpath(path), root, outputs
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str], outputs: Outputs) -> HashedFiles | None:
+        """None where the path is in no repository."""
+        named = os.path.abspath(path)
+        root = root_of(named)
+        return None if root is None else cls(named, root, outputs)
+
+    def __call__(self, files: Mapping[str, Stamp]) -> dict[str, str]:
+        """Path -> md5 of those of the files, below the real path, that need no reading.
+
+        Raises InputError for a file of DVC's that cannot be read.
+        """
+        md5s: dict[str, str] = {}
+        linked: dict[str, os.stat_result] = {}
+        for path, stamp in files.items():
+            if (status := _read_only(path, stamp)) is None:
+                continue
+            if (md5 := self._by_name(path)) is not None:
+                md5s[path] = md5
+            elif status.st_nlink > 1:
+                linked[path] = status
+        if linked:
+            recorded = self._recorded(linked)
+            md5s.update(
+                (path, md5)
+                for path, status in linked.items()
+                if (md5 := recorded.get(self._as_named(path))) and self._is_object(status, md5)
+            )
+        return md5s
+
+    def _by_name(self, path: str) -> str | None:
+        try:
+            target = os.path.join(os.path.dirname(path), os.readlink(path))
+        except OSError:  # no link; the path itself may have been one
+            return self._md5_of_name(path)
+        return self._md5_of_name(target) or self._md5_of_name(os.path.realpath(path))
+
+    def _md5_of_name(self, path: str) -> str | None:
+        for place in self._places:
+            if path.startswith(place) and (match := _OBJECT.fullmatch(path, len(place))):
+                return match[1] + match[2]
+        return None
+
+    def _recorded(self, files: Mapping[str, object]) -> dict[str, str]:
+        """The md5s that DVC has written down for all there is at the path, by their paths as they are named."""
+        recorded: dict[str, str] = {}
+        for output in self._outputs.at_or_below(self._named, map(self._as_named, files)):
+            if output.is_old:
+                continue
+            if not output.is_tree:
+                recorded[output.path] = output.digest
+                continue
+            try:
+                rows = self._cache.rows(output.digest) or ()
+            except CorruptObjectError:  # then it says nothing
+                continue
+            recorded.update((f"{output.path}/{row.relpath}", row.md5) for row in rows)
+        return recorded
+
+    def _is_object(self, status: os.stat_result, md5: str) -> bool:
+        try:
+            return os.path.samestat(status, os.stat(self._cache.file_of(md5)))
+        except OSError:
+            return False
+
+    def _as_named(self, path: str) -> str:
+        return self._named + path[len(self._real) :]
+
+    @cached_property
+    def _cache(self) -> Cache:
+        return Cache(self._root)
+
+    @cached_property
+    def _places(self) -> tuple[str, ...]:
+        """The cache's directory, as links into it begin."""
+        return tuple(
+            {os.path.join(place, "") for place in (self._cache.path, os.path.realpath(self._cache.path))}
+        )
+
+
+def _read_only(path: str, stamp: Stamp) -> os.stat_result | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return None if status.st_mode & _WRITABLE or Stamp.of(status) != stamp else status
