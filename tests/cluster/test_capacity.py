@@ -34,6 +34,8 @@ for request in json.loads(sys.argv[2]):
 if len(sys.argv) > 3:
     print(ray.get(ray.remote(**json.loads(sys.argv[3]))(lambda: "it ran").remote(), timeout=60))
 """
+pytestmark = pytest.mark.client
+
 _TYPES = {"gpu_worker": {"CPU": 2, "GPU": 1}, "big_worker": {"CPU": 8, "lathe": 2}}
 
 

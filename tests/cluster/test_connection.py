@@ -46,6 +46,8 @@ def variable():
 
 print("connected", ray.get(variable.remote()))
 """
+pytestmark = pytest.mark.client
+
 _WAYS = ("address", "client_address")
 _OTHER = "3.12" if sys.version_info[:2] != (3, 12) else "3.11"
 
@@ -72,8 +74,14 @@ def test_the_right_token_lets_in(guarded: cluster_bed.Bed, tmp_path: Path) -> No
     assert _connect(guarded.client_address, tmp_path, **path) == "connected None"
 
 
-@pytest.mark.parametrize("way", _WAYS)
-@pytest.mark.parametrize("env", [{}, {"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "ab" * 32}])
+@pytest.mark.parametrize(
+    ("way", "env"),
+    [
+        ("address", {}),
+        ("client_address", {"RAY_AUTH_MODE": "disabled"}),
+        ("address", {"RAY_AUTH_TOKEN": "ab" * 32}),
+    ],
+)
 def test_no_token_where_one_is_asked_for(
     guarded: cluster_bed.Bed, way: str, env: dict[str, str], tmp_path: Path
 ) -> None:

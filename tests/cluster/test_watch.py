@@ -80,6 +80,7 @@ def _ends_with(process: subprocess.Popen[str]) -> str:
     return err
 
 
+@pytest.mark.client
 @pytest.mark.cluster
 def test_a_head_that_dies(tmp_path: Path) -> None:
     with (

@@ -38,7 +38,7 @@ print(ray.get([look.remote(sys.argv[2:]) for _ in range(2)]))
 """
 
 
-@pytest.mark.parametrize("way", ["address", "client_address"])
+@pytest.mark.parametrize("way", ["address", pytest.param("client_address", marks=pytest.mark.client)])
 def test_both_ways_lead_to_both_workers_which_see_nothing_of_the_driver(
     bed: cluster_bed.Bed, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ import servers
 LAUNCH = ("hydra/launcher=ray_s3", "hydra.launcher.deps=[data.path]", "hydra.launcher.outs=[out]")
 
 
-@pytest.fixture(params=["direct", "client"])
+@pytest.fixture(params=["direct", pytest.param("client", marks=pytest.mark.client)])
 def address(request: pytest.FixtureRequest, bed: cluster_bed.Bed) -> str:
     return bed.address if request.param == "direct" else bed.client_address
 
@@ -218,36 +218,26 @@ def test_a_locked_project_under_uv_run(driver: far_project.Driver) -> None:
     assert told(driver, "swept", 1)[0]["versions"] == ["0.8.10", "0.3"]
 
 
-def test_the_users_own_runtime_env_is_honoured(driver: far_project.Driver, address: str) -> None:
-    app = (driver.project / "train.py").read_text()
-    (driver.project / "train.py").write_text(
-        app.replace('"host":', '"colour": os.environ.get("COLOUR"), "host":')
-    )
-    done = driver.run(
-        "train.py", "-m", *LAUNCH, "hydra.sweep.dir=swept",
-        "+hydra.launcher.ray_init_kwargs.runtime_env.env_vars.COLOUR=green", RAY_ADDRESS=address,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    assert told(driver, "swept", 1)[0]["colour"] == "green"
-
-
-@pytest.mark.parametrize("code", ["auto", "none"])
-def test_in_the_users_own_working_dir_a_job_stands_and_imports(
-    driver: far_project.Driver, address: str, code: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("way", "code"), [("address", "auto"), pytest.param("client_address", "none", marks=pytest.mark.client)]
+)
+def test_in_the_users_own_runtime_env_a_job_stands_and_imports(
+    driver: far_project.Driver, bed: cluster_bed.Bed, way: str, code: str, tmp_path: Path
 ) -> None:
     there = tmp_path / "there"
     there.mkdir()
     (there / "given.txt").write_text("from there")
     (there / "given.py").write_text("NUMBER = 7")
     (driver.project / "stands.py").write_text(
-        "import hydra\n@hydra.main(version_base=None, config_path=None)\ndef main(cfg):\n"
-        "    import given\n    return open('given.txt').read(), given.NUMBER\nmain()\n"
+        "import hydra, os\n@hydra.main(version_base=None, config_path=None)\ndef main(cfg):\n"
+        "    import given\n    return open('given.txt').read(), given.NUMBER, os.environ['COLOUR']\nmain()\n"
     )
+    own = "+hydra.launcher.ray_init_kwargs.runtime_env"
     done = driver.run(
-        "stands.py", "hydra/launcher=ray_s3", f"hydra.launcher.code={code}",
-        f"+hydra.launcher.ray_init_kwargs.runtime_env.working_dir={there}", RAY_ADDRESS=address,
+        "stands.py", "hydra/launcher=ray_s3", f"hydra.launcher.code={code}", f"{own}.working_dir={there}",
+        f"{own}.env_vars.COLOUR=green", RAY_ADDRESS=getattr(bed, way),
     )  # fmt: skip
-    assert "('from there', 7)" in done.stdout, done.stdout
+    assert "('from there', 7, 'green')" in done.stdout, done.stdout
 
 
 def test_a_cancelled_job_leaves_nothing_on_its_node(driver: far_project.Driver, bed: cluster_bed.Bed) -> None:

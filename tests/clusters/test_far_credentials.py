@@ -102,7 +102,9 @@ def running(
         process.wait()
 
 
-@pytest.mark.parametrize("client", [False, True], ids=["direct", "client"])
+@pytest.mark.parametrize(
+    "client", [False, pytest.param(True, marks=pytest.mark.client)], ids=["direct", "client"]
+)
 def test_a_job_outlives_its_credentials_and_they_are_found_nowhere(
     running: Start,
     tmp_path: Path, bed: cluster_bed.Bed, issuer: Issuer, client: bool,

@@ -43,7 +43,7 @@ print("as under plain Ray")
 """
 
 
-@pytest.mark.parametrize("way", ["direct", "client"])
+@pytest.mark.parametrize("way", ["direct", pytest.param("client", marks=pytest.mark.client)])
 def test_a_far_job_sees_its_group_and_its_tasks_join_it(
     way: str, bed: cluster_bed.Bed, rclone: servers.Server, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ import servers
 from printing import ALL_AT_ONCE, APP, WHILE_IT_RUNS, converse, seen_of
 
 
-@pytest.fixture(params=["direct", "client"])
+@pytest.fixture(params=["direct", pytest.param("client", marks=pytest.mark.client)])
 def environ(
     request: pytest.FixtureRequest, bed: cluster_bed.Bed, rclone: servers.Server, tmp_path: Path
 ) -> dict[str, str]:

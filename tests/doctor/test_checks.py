@@ -140,6 +140,7 @@ def test_a_cluster_that_shares_nothing(bed: cluster_bed.Bed, rclone: servers.Ser
     assert servers.ACCESS_KEY not in said.out + said.err
 
 
+@pytest.mark.client
 def test_packages_none_and_the_nodes_own_credentials(
     bed: cluster_bed.Bed, rclone: servers.Server, project: Path
 ) -> None:
@@ -180,6 +181,7 @@ def test_environments_that_stand_already(
     assert (re.search(to_build, said.stdout) is None) == (stands[2] == "there"), said.stdout
 
 
+@pytest.mark.client
 def test_what_jobs_ask_for_and_no_node_has(
     bed: cluster_bed.Bed, rclone: servers.Server, project: Path
 ) -> None:
@@ -200,7 +202,12 @@ def test_what_jobs_ask_for_and_no_node_has(
 @pytest.mark.parametrize(
     ("way", "option", "message"),
     [
-        ("client_address", "num_gpu=1", "are not accepted by ray.remote: Invalid option keyword"),
+        pytest.param(
+            "client_address",
+            "num_gpu=1",
+            "are not accepted by ray.remote: Invalid option keyword",
+            marks=pytest.mark.client,
+        ),
         ("address", "num_cpus=many", "are not accepted by ray.remote: "),
     ],
 )

@@ -1,7 +1,8 @@
 """What a test needs, told by the fixtures that it uses, the folder that it is in, and its own markers.
 
-With pytest-xdist, the tests that share something expensive run in one worker, which has it once. All clusters are in
-one of them: two heads of Ray on one machine take the same ports for their clients at the same moment.
+With pytest-xdist, the tests that share something expensive run in one worker, which has it once. All clusters that
+are reached through Ray Client are in one of them: two heads of Ray on one machine take the same ports for their
+clients at the same moment.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def mark(items: Iterable[pytest.Item]) -> None:
         if folder is not None:
             item.add_marker(folder)
         if item.get_closest_marker("cluster") is not None:
-            item.add_marker(pytest.mark.xdist_group("cluster"))
+            client = item.get_closest_marker("client") is not None
+            item.add_marker(pytest.mark.xdist_group("cluster_client" if client else "cluster"))
         elif used:  # whole programs and what runs in the tests' own process have a Ray each
             group = used[0].removesuffix("_address") + (f"_{folder}" if folder else "")
             item.add_marker(pytest.mark.xdist_group(group))
