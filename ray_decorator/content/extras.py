@@ -19,7 +19,8 @@ from .temporary import beside
 def closed_bits(mode: int) -> int:
     """The permission bits of group and others that a file or directory of this ``mode`` is not to have.
 
-    0 where they may read it (and enter it): what they may do beyond that is left to the umask.
+    0 where they may read it (and enter it): what they may do beyond that is left to the umask. The owner's own bits
+    are not kept: deps are read-only to a job elsewhere, and so is what it has copied of them.
     """
     if stat.S_ISDIR(mode):
         return sum(~mode & 0o7 << shift for shift in (3, 0) if mode & 0o5 << shift != 0o5 << shift)
@@ -59,6 +60,11 @@ def check(extras: Extras, files: Iterable[str]) -> None:
     Whoever can write to a store may have made them up.
     """
     links, rows = dict(extras.links), frozenset(files)
+    for text in (*extras.folders, *(text for link in extras.links for text in link)):
+        try:
+            os.fsencode(text)
+        except UnicodeEncodeError as exc:
+            raise CorruptObjectError(f"{text!r} is no name that a file can have") from exc
     for path in (*rows, *extras.folders, *links):
         above = path.rpartition("/")[0]
         while above:

@@ -23,6 +23,7 @@ PREFIX = "files/md5"
 
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
 _CHUNK = 1024 * 1024
+_LONGEST_SHOWN = 200  # characters of what somebody else has written
 _quoted = json.encoder.encode_basestring_ascii
 
 
@@ -74,7 +75,8 @@ def load(data: bytes, digest: str) -> tuple[Row, ...]:
     if md5(data).hexdigest() + ".dir" != digest:
         raise CorruptObjectError(_complaint(digest, "its bytes do not hash to its name"), (digest,))
     try:
-        rows = tuple(Row(_relpath(item["relpath"]), _md5(item["md5"])) for item in _list(json.loads(data)))
+        # each object becomes a row as it is read: a dict takes several times as much memory
+        rows = tuple(map(_checked, _list(json.loads(data, object_hook=_row))))
         _check_layout(rows)
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise CorruptObjectError(_complaint(digest, f"{type(exc).__name__}: {exc}")) from exc
@@ -94,17 +96,37 @@ def _list(value: Any) -> list[Any]:
     return value
 
 
+def _row(item: dict[str, Any]) -> Row | dict[str, Any]:
+    if not {"relpath", "md5"} <= item.keys():
+        return item
+    return Row(_relpath(item["relpath"]), _md5(item["md5"]))
+
+
+def _checked(row: Any) -> Row:
+    if not isinstance(row, Row):
+        raise ValueError(f"expected a row with md5 and relpath, found {_shown(row)}")
+    return row
+
+
 def _md5(value: Any) -> str:
     if not isinstance(value, str) or not _MD5.match(value):
-        raise ValueError(f"{value!r} is not an md5 of 32 hex digits")
+        raise ValueError(f"{_shown(value)} is not an md5 of 32 hex digits")
     return value
 
 
 def _relpath(value: Any) -> str:
     if not isinstance(value, str) or "\0" in value or {"", ".", ".."} & set(value.split("/")):
-        raise ValueError(f"{value!r} is not a path below the directory")
-    os.fsencode(value)  # raises UnicodeEncodeError, a ValueError, for what no file can be called
+        raise ValueError(f"{_shown(value)} is not a path below the directory")
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError as exc:
+        raise ValueError(f"{_shown(value)} is no name that a file can have") from exc
     return value
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 def _check_layout(rows: tuple[Row, ...]) -> None:

@@ -26,6 +26,7 @@ from ..content.threads import Budget, WriterThread, each
 from ..core.errors import CorruptObjectError, MissingObjectError, StoreError
 from ..core.model import Content
 from ..core.progress import Progress
+from ..core.units import human_size
 from .incoming import Incoming
 from .store import Store
 
@@ -42,6 +43,7 @@ _RANGED = 64 * 1024 * 1024
 _PART = 8 * 1024 * 1024
 _STREAMED = 1024 * 1024  # small enough for memory to be used again, not mapped anew
 _WINDOW = 8
+_LARGEST_MANIFEST = 1024 * 1024 * 1024  # about ten million files
 _MEMORY = 2 * _WINDOW * _PART
 
 
@@ -64,10 +66,19 @@ def rows_of(content: Content, store: Store) -> tuple[Row, ...]:
 
 
 def manifest_bytes(digest: str, store: Store) -> bytes:
-    """A directory's manifest as the store has it, unverified. Raises MissingObjectError."""
+    """A directory's manifest as the store has it, unverified. Raises MissingObjectError.
+
+    Raises CorruptObjectError where it is larger than that of any directory.
+    """
     incoming = store.get(object_key(digest))
     if incoming is None:
         raise MissingObjectError((digest,), store.url)
+    if incoming.size > _LARGEST_MANIFEST:
+        raise CorruptObjectError(
+            f"the directory manifest {object_key(digest)} of {store.url} has {human_size(incoming.size)}, more than "
+            f"{human_size(_LARGEST_MANIFEST)}: it is not read. Delete the object, and run again to upload it anew.",
+            (digest,),
+        )
     return bytes(incoming.read())
 
 

@@ -14,7 +14,8 @@ from ray_decorator.content.manifest import object_key
 from ray_decorator.content.snapshot import snapshot
 from ray_decorator.core.errors import CorruptObjectError, MissingObjectError
 from ray_decorator.core.model import Content
-from ray_decorator.store.download import Wanted, download
+from ray_decorator.store import download as downloads
+from ray_decorator.store.download import Wanted, download, rows_of
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import pull
 
@@ -109,3 +110,14 @@ class TestVerified:
         pull(taken.content, home, store, hashes, QUIET)
         assert os.listdir(home) == ["f"]
         assert not left.exists()
+
+
+def test_a_manifest_that_no_directory_has_is_not_read(
+    store: Store, tmp_path: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = sent(tree(tmp_path / "t", {"a": b"a"}), store, hashes).content
+    assert len(rows_of(content, store)) == 1
+    monkeypatch.setattr(downloads, "_LARGEST_MANIFEST", 50)
+    with pytest.raises(CorruptObjectError, match="has 61 B, more than 50 B: it is not read") as info:
+        rows_of(content, store)
+    assert info.value.digests == (content.digest,)

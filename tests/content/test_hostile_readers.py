@@ -1,0 +1,142 @@
+"""Whatever somebody has put into a store, its readers refuse it in their own words, or nothing is written outside.
+
+Few examples run by default; RAY_S3_TEST_EXAMPLES=5000 is for who changes something here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from any_trees import clear, holds
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from ray_decorator.content.manifest import Row, dump, load
+from ray_decorator.content.merge import plan
+from ray_decorator.core.errors import CorruptObjectError, InputError
+from ray_decorator.core.model import Extras
+
+EXAMPLES = int(os.environ.get("RAY_S3_TEST_EXAMPLES", "40"))
+A = hashlib.md5(b"a").hexdigest()
+
+few = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=EXAMPLES < 100
+)
+parts = st.sampled_from(
+    ["a", "b", "A", "..", ".", "", "\0", "\ud800", "\udcff", "ü", "n" * 300, "~", "\n", "outside"]
+)
+paths = st.one_of(
+    st.lists(parts, min_size=1, max_size=4).map("/".join),
+    st.sampled_from(["/etc/x", "a", "b", "a/b", "a/a", "b/a", "../outside/mine"]),
+    st.text(max_size=5),
+)
+md5s = st.one_of(st.just(A), st.just(A), st.sampled_from([A.upper(), A + "\n", "../" * 8, A + ".dir", ""]))
+whatever = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+rows = st.lists(
+    st.one_of(
+        st.fixed_dictionaries({"relpath": paths, "md5": md5s}),
+        st.fixed_dictionaries({"relpath": paths, "md5": md5s}, optional={"size": whatever}),
+        st.fixed_dictionaries({}, optional={"relpath": whatever, "md5": whatever}),
+        whatever,
+    ),
+    max_size=5,
+)
+
+
+there = st.tuples(st.sampled_from(["a", "b", "a/b"]), st.sampled_from(["", "..", ".", "../outside", "b"]))
+
+
+def read(data: bytes) -> tuple[Row, ...] | None:
+    """As the reader takes it; None where it is refused."""
+    try:
+        return load(data, hashlib.md5(data).hexdigest() + ".dir")
+    except CorruptObjectError as exc:
+        assert len(str(exc)) < 1000 and "is not acceptable" in str(exc)
+        return None
+
+
+@given(
+    st.one_of(
+        st.binary(), rows.map(lambda made: json.dumps(made).encode()), whatever.map(str).map(str.encode)
+    )
+)
+@example(b"[" * 100_000)
+@example(b"[" + b"9" * 10_000 + b"]")
+@example(b'{"relpath":' * 2000)
+@few
+def test_a_manifest_is_read_or_refused(data: bytes) -> None:
+    found = read(data)
+    if found is not None:
+        digest, written = dump(found)
+        assert sorted(load(written, digest)) == sorted(found)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    top, count = tmp_path_factory.mktemp("hostile"), itertools.count()
+    return (top / str(n) for n in count)
+
+
+def wrote(place: Path, found: tuple[Row, ...], extras: Extras) -> None:
+    """Write it below ``place``, as a download does."""
+    planned = plan(place / "home", found, extras)
+    planned.make_folders()
+    for target in planned.targets:
+        fresh = f"{target.path}.new"
+        Path(fresh).write_bytes(b"theirs")
+        os.replace(fresh, target.path)
+    planned.make_links()
+
+
+@given(
+    st.lists(st.tuples(paths, md5s), max_size=4),
+    st.lists(st.tuples(paths, st.integers(-9, 0o7777)), max_size=2),
+    st.lists(paths, max_size=3),
+    st.lists(st.tuples(paths, paths), max_size=3),
+    st.lists(there, max_size=2),
+)
+@few
+def test_nothing_is_written_outside(
+    places: Iterator[Path], listed: Any, private: Any, folders: Any, links: Any, at_home: Any
+) -> None:
+    place = next(places)
+    (place / "outside").mkdir(parents=True)
+    (place / "outside" / "mine").write_bytes(b"mine")
+    (place / "home").mkdir()
+    for name, leads_to in at_home:  # what a user has there already
+        if (place / "home" / name).parent.is_dir() and not os.path.lexists(place / "home" / name):
+            (place / "home" / name).symlink_to(leads_to) if leads_to else (place / "home" / name).mkdir()
+    before = holds(place / "outside"), sorted(os.listdir(place))
+    try:
+        found = read(json.dumps([{"relpath": relpath, "md5": md5} for relpath, md5 in listed]).encode())
+        if found is not None:
+            wrote(place, found, Extras(tuple(private), tuple(folders), tuple(links)))
+    except (CorruptObjectError, InputError, OSError) as exc:
+        assert str(exc)
+    assert (holds(place / "outside"), sorted(os.listdir(place))) == before
+    clear(place)
+
+
+def test_a_large_manifest_takes_memory_in_proportion() -> None:
+    """So a million files take less than a gigabyte."""
+    count = 20_000
+    digest, data = dump((f"images/train/{n % 1000:04}/picture-{n:08}.png", A) for n in range(count))
+    tracemalloc.start()
+    found = load(data, digest)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == count and peak / count < 1000
