@@ -87,7 +87,7 @@ def _fetch_parser() -> argparse.ArgumentParser:
         epilog="The store is used as by a run: AWS_PROFILE, AWS_ENDPOINT_URL and the like are read.",
     )
     parser.add_argument(
-        "what", help="s3://bucket/prefix/<digest>, a digest alone (in RAY_S3_BASE_PATH), or a path"
+        "what", help="s3://bucket/prefix/<digest>[+<extras>], a digest alone (in RAY_S3_BASE_PATH), or a path"
     )
     parser.add_argument("where", type=Path, help="the file or directory to make of it")
     return parser

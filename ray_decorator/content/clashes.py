@@ -24,15 +24,15 @@ def clashes(paths: Iterable[str]) -> tuple[tuple[str, str], ...]:
     folders: set[str] = set()
     pending = list(paths)
     while pending:
-        above = set()
+        above: dict[str, None] = {}
         for path in pending:
             other = first.setdefault(_folded(path), path)
             if other != path:
                 found.setdefault(_differing(other, path))
             folder = path.rpartition("/")[0]
             if folder and folder not in folders:
-                above.add(folder)
-        folders |= above
+                above[folder] = None
+        folders.update(above)
         pending = list(above)
     return tuple(found)
 

@@ -19,7 +19,7 @@ from ..core.errors import HomeError, InputError
 from ..core.machine import is_same_path
 from ..core.model import Content, Job, Out
 from ..core.progress import NoProgress
-from ..store.transfer import Snapshot, push, push_all, snapshot
+from ..store.transfer import Snapshot, push, push_all, push_extras, snapshot
 from .scratch import Scratch
 from .side import Side
 
@@ -155,10 +155,12 @@ def _push(job: Job, outs: Sequence[tuple[int, Out, Path]], side: Side) -> Sent:
     try:
         # not trusted: once the scratch is removed, nobody else has these bytes
         sent = sum(push_all(list(taken.values()), side.store, hashes, NoProgress(), trust=False))
+        push_extras([each.content for each in taken.values()], side.store)
     except Exception:
         for index, each in taken.items():
             try:
                 sent += push(each, side.store, hashes, NoProgress(), trust=False)
+                push_extras([each.content], side.store)
             except Exception as exc:
                 del pushed[index]
                 error = error or _of_out(exc, job, job.outs[index])

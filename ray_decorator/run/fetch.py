@@ -1,7 +1,8 @@
 """``ray-s3 fetch WHAT WHERE``: what a run could not bring home, brought later; nothing that is there is replaced.
 
 <base>/<digest>                  a content in a store: s3://bucket/prefix/0123….dir
-<base>/files/md5/<2>/<30>        the same, as the store keeps it
+<base>/<digest>+<md5>            the same, with what its manifest cannot say: modes, links, empty directories
+<base>/files/md5/<2>/<30>        the first, as the store keeps it
 <digest>                         the same, in the store that RAY_S3_BASE_PATH names, else the default one
 /a/local/path                    what a job left in its node's `kept` directory: it is moved
 """
@@ -9,17 +10,20 @@
 from __future__ import annotations
 
 import filecmp
+import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..content import extras_file
 from ..content.hash_cache import HashCache, default_path
 from ..content.manifest import Row, md5_of_file, object_key
 from ..content.merge import plan
 from ..content.move import move
 from ..content.snapshot import taken_from
 from ..core.errors import InputError, MissingObjectError
-from ..core.model import Content
+from ..core.model import NO_EXTRAS, Content, Extras
 from ..core.progress import Progress
 from ..core.settings import Options
 from ..store.download import rows_of
@@ -27,7 +31,11 @@ from ..store.identity import identify
 from ..store.store import Store, open_store
 from ..store.transfer import pull
 
-_DIGEST = re.compile(r"(?:(?P<base>.+?)/)?(?:files/md5/)?(?P<digest>[0-9a-f]{2}/?[0-9a-f]{30}(?:\.dir)?)")
+log = logging.getLogger(__name__)
+
+_DIGEST = re.compile(
+    r"(?:(?P<base>.+?)/)?(?:files/md5/)?(?P<digest>[0-9a-f]{2}/?[0-9a-f]{30}(?:\.dir)?)(?:\+(?P<extras>[0-9a-f]{32}))?"
+)
 _MOST_NAMED = 5
 
 
@@ -52,20 +60,32 @@ def fetch(what: str, where: Path, progress: Progress) -> int:
     identity = identify(url, credentials="driver")
     store = open_store(identity.here, identity.fresh)
     store.check()
-    content = _content(found["digest"].replace("/", ""), store)
-    _refuse_clobbering(where, [("", row) for row in rows_of(content, store)])
+    content = _content(found["digest"].replace("/", ""), found["extras"], store)
+    rows = rows_of(content, store)
+    _refuse_clobbering(where, [("", row) for row in rows], content.extras)
     return pull(content, where, store, HashCache(default_path()), progress)
 
 
-def _content(digest: str, store: Store) -> Content:
+def _content(digest: str, extras: str | None, store: Store) -> Content:
     size = store.head(object_key(digest))
     if size is None:
         raise MissingObjectError((digest,), store.url, (object_key(digest),), "run again what makes it")
-    return Content(digest, size, 1)
+    content = Content(digest, size, 1)
+    if extras is None:
+        return content
+    incoming = store.get(extras_file.key_of(extras))
+    if incoming is None or incoming.size > extras_file.MOST_BYTES:
+        log.warning(
+            "%s is not there any more: files come without their executable bits and private modes, and links to "
+            "directories and empty directories do not come",
+            extras_file.key_of(extras),
+        )
+        return content
+    return extras_file.load(bytes(incoming.read()), extras, content)
 
 
-def _refuse_clobbering(where: Path, files: Sequence[tuple[str, Row]]) -> None:
-    """Raise InputError where a file with other bytes is in the place of one that is to come."""
+def _refuse_clobbering(where: Path, files: Sequence[tuple[str, Row]], extras: Extras = NO_EXTRAS) -> None:
+    """Raise InputError where a file with other bytes is in the place of one that is to come, or another link."""
     sources = {row.relpath: path for path, row in files}
     there = [target for target in plan(where, [row for _, row in files]).targets if target.stamp is not None]
     others = [
@@ -73,6 +93,15 @@ def _refuse_clobbering(where: Path, files: Sequence[tuple[str, Row]]) -> None:
         for target in there
         if (target.row.md5 and md5_of_file(target.path) != target.row.md5)
         or (not target.row.md5 and not filecmp.cmp(sources[target.row.relpath], target.path, shallow=False))
+    ]
+    to_files = {row.relpath for _, row in files}
+    links = plan(where, [row for _, row in files], extras).links
+    others += [
+        path
+        for path, target in links
+        if os.path.relpath(path, os.path.realpath(where)) not in to_files
+        and os.path.lexists(path)
+        and not (os.path.islink(path) and os.readlink(path) == target)
     ]
     if others:
         shown = ", ".join(others[:_MOST_NAMED]) + (", …" if len(others) > _MOST_NAMED else "")

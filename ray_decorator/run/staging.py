@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ..content import extras_file
 from ..content.hash_cache import HashCache, default_path
 from ..content.manifest import object_key
 from ..content.move import free_name_beside
@@ -172,7 +173,9 @@ class Staging:
 
     def fetch_command(self, content: Content, destination: Path) -> str:
         """The command line that brings an out home later."""
-        return fetch_command(f"{self.open().url}/{content.digest}", destination)
+        extras = extras_file.dump(content)
+        name = content.digest if extras is None else f"{content.digest}+{extras[0]}"
+        return fetch_command(f"{self.open().url}/{name}", destination)
 
     def reuploads(self, snapshots: Collection[Snapshot]) -> Mapping[str, int]:
         """How often each content, and the code, was uploaded again: what a job that starts now relies on."""

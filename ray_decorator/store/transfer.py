@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..content import extras_file
 from ..content.extras import Modes, close, closed_bits
 from ..content.hash_cache import HashCache, Stamp
 from ..content.hashing import hash_files
@@ -74,6 +75,15 @@ def push_all(
     if unknown:
         hashes.remember(store.place, {*unknown, *entries})
     return [sent.pop(one.content.digest, 0) for one in taken]
+
+
+def push_extras(contents: Iterable[Content], store: Store) -> None:
+    """Keep beside contents what their manifests cannot say, so that each can be fetched whole later.
+
+    Raises StoreError.
+    """
+    files = dict(file for content in contents if (file := extras_file.dump(content)) is not None)
+    each(lambda digest: store.put(extras_file.key_of(digest), files[digest]), list(files), store.threads)
 
 
 def _not_there(taken: Sequence[Snapshot], store: Store, hashes: HashCache) -> dict[str, Snapshot]:

@@ -19,13 +19,15 @@ from any_trees import clear, holds
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from ray_decorator.content import extras_file
 from ray_decorator.content.manifest import Row, dump, load
 from ray_decorator.content.merge import plan
 from ray_decorator.core.errors import CorruptObjectError, InputError
-from ray_decorator.core.model import Extras
+from ray_decorator.core.model import Content, Extras
 
 EXAMPLES = int(os.environ.get("RAY_S3_TEST_EXAMPLES", "40"))
 A = hashlib.md5(b"a").hexdigest()
+PLAIN = Content(A + ".dir", 1, 1)
 
 few = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=EXAMPLES < 100
@@ -83,6 +85,24 @@ def test_a_manifest_is_read_or_refused(data: bytes) -> None:
     if found is not None:
         digest, written = dump(found)
         assert sorted(load(written, digest)) == sorted(found)
+
+
+lists = st.lists(st.one_of(paths, whatever, st.tuples(paths, st.one_of(paths, st.integers()))), max_size=3)
+kinds = ("executables", "folders", "links", "private")
+
+
+@given(st.one_of(st.binary(), whatever, st.fixed_dictionaries(dict.fromkeys(kinds, lists))))
+@example(b"[" * 100_000)
+@few
+def test_extras_are_read_or_refused(made: Any) -> None:
+    data = made if isinstance(made, bytes) else json.dumps(made).encode()
+    try:
+        found = extras_file.load(data, hashlib.md5(data).hexdigest(), PLAIN)
+    except CorruptObjectError as exc:
+        assert len(str(exc)) < 1000 and "is not acceptable" in str(exc)
+    else:
+        again = extras_file.dump(found)
+        assert again is None or extras_file.load(again[1], again[0], PLAIN) == found
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import whole_trees
 from trees import QUIET, read, sent, tree
 
 from ray_decorator.__main__ import main
+from ray_decorator.content import extras_file
 from ray_decorator.content.hash_cache import HashCache
 from ray_decorator.content.manifest import object_key
 from ray_decorator.core.errors import InputError, MissingObjectError
 from ray_decorator.run.fetch import fetch
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
+from ray_decorator.store.transfer import push_extras
 
 FILES = {"a": b"1", "sub/b": b"22"}
 
@@ -67,3 +70,33 @@ def test_what_is_not_there_says_so(store: Store, tmp_path: Path) -> None:
         InputError, match=r"no/such/path is neither a path on this machine nor a content's name"
     ):
         fetch("no/such/path", tmp_path / "home", QUIET)
+
+
+def test_what_a_manifest_cannot_say_comes_too(
+    tmp_path: Path, hashes: HashCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(locate((tmp_path / "store").as_uri()))
+    there = whole_trees.build(
+        tmp_path / "t", {**whole_trees.TREES["modes"], "none/": 0o755, "latest": "closed"}
+    )
+    content = sent(there, store, hashes).content
+    push_extras([content], store)
+    extras = extras_file.dump(content)
+    assert extras is not None
+    what = f"{store.url}/{content.digest}+{extras[0]}"
+    fetch(what, tmp_path / "home", QUIET)
+    assert whole_trees.described(tmp_path / "home") == whole_trees.described(there)
+    for mine in ("file", "link"):
+        home = tmp_path / mine
+        home.mkdir()
+        (home / "latest").write_bytes(b"mine") if mine == "file" else (home / "latest").symlink_to(
+            "/elsewhere"
+        )
+        with pytest.raises(InputError, match=r"are in the way: .*/latest\. Move"):
+            fetch(what, home, QUIET)
+        assert len(list(home.iterdir())) == 1
+    store.delete(extras_file.key_of(extras[0]))
+    fetch(what, tmp_path / "plain", QUIET)
+    assert (
+        read(tmp_path / "plain") == read(there) and "is not there any more: files come without" in caplog.text
+    )

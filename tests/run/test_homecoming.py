@@ -15,6 +15,7 @@ from fake_cluster import FakeStore, call
 from omegaconf import DictConfig
 from sweeps import sweep
 from trees import QUIET, read
+from whole_trees import described
 
 from ray_decorator import HomeError, ray_decorator
 from ray_decorator.core.errors import InputError, StoreUnreachableError
@@ -74,6 +75,10 @@ def write_tree(cfg: DictConfig) -> int:
         file = Path(cfg.out) / f"{number}.bin"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(bytes([number]) * SIZE)
+    if files > 1:
+        file.chmod(0o700)
+        (file.parent / "empty").mkdir()
+        (file.parent / "latest").symlink_to("empty")
     return files
 
 
@@ -137,6 +142,9 @@ class TestThroughTheLauncher:
             for job in ("1", "2"):
                 fetch_as_said(said[job])
             assert read(at.path / "3") == written(FILES)
+            came = described(at.path / "3")
+            assert came["latest"] == ("link", "empty") and came["empty"][0] == "directory"
+            assert came[f"{FILES - 1}.bin"][1] == oct(0o100)
             assert {**read(at.path / "2"), **written(1)} == {**written(FILES), "kept": b"mine too"}
 
     def test_a_name_that_is_too_long_for_home(
