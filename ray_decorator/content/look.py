@@ -174,8 +174,9 @@ class _Walk:
         counts = self._folders.union(relpath for relpath, _ in found.files)
         real_folder = functools.cache(os.path.realpath)
         for link, (leads_to, is_folder) in self._links.items():
-            folder, name = os.path.split(os.path.join(inside, os.path.dirname(link), leads_to))
-            real = os.path.join(real_folder(folder), name)
+            to = leads_to if leads_to.startswith("/") else f"{inside}{os.path.dirname(link)}/{leads_to}"
+            folder, _, name = to.rpartition("/")
+            real = f"{real_folder(folder or '/')}/{name}"
             if is_folder or os.path.islink(real):
                 real = os.path.realpath(real)
             within = real == self._root or real.startswith(inside)

@@ -19,7 +19,7 @@ class Cache:
 
     def file_of(self, digest: str) -> str:
         """Where the object of this name is, if it is there."""
-        return os.path.join(self.path, manifest.object_key(digest))
+        return f"{self.path}/{manifest.object_key(digest)}"
 
     def rows(self, digest: str) -> tuple[manifest.Row, ...] | None:
         """The files of a directory; None where its manifest is not there. Raises CorruptObjectError."""

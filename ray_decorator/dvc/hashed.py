@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -47,9 +48,14 @@ class HashedFiles:
         md5s: dict[str, str] = {}
         linked: dict[str, os.stat_result] = {}
         for path, stamp in files.items():
-            if (status := _read_only(path, stamp)) is None:
+            try:
+                is_link, status = _seen(path)
+            except OSError:
                 continue
-            if (md5 := self._by_name(path)) is not None:
+            if status.st_mode & _WRITABLE or Stamp.of(status) != stamp:
+                continue
+            # of a path that is a link itself, the file is where that leads
+            if (is_link or path == self._real) and (md5 := self._by_name(path, is_link)) is not None:
                 md5s[path] = md5
             elif status.st_nlink > 1:
                 linked[path] = status
@@ -62,12 +68,9 @@ class HashedFiles:
             )
         return md5s
 
-    def _by_name(self, path: str) -> str | None:
-        try:
-            target = os.path.join(os.path.dirname(path), os.readlink(path))
-        except OSError:  # no link; the path itself may have been one
-            return self._md5_of_name(path)
-        return self._md5_of_name(target) or self._md5_of_name(os.path.realpath(path))
+    def _by_name(self, path: str, is_link: bool) -> str | None:
+        leads_to = os.readlink(path) if is_link else path
+        return self._md5_of_name(leads_to) or self._md5_of_name(os.path.realpath(path))
 
     def _md5_of_name(self, path: str) -> str | None:
         for place in self._places:
@@ -112,9 +115,9 @@ class HashedFiles:
         )
 
 
-def _read_only(path: str, stamp: Stamp) -> os.stat_result | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return None if status.st_mode & _WRITABLE or Stamp.of(status) != stamp else status
+def _seen(path: str) -> tuple[bool, os.stat_result]:
+    """Whether the path is a link, and what is there, or where that leads. Raises OSError."""
+    status = os.lstat(path)
+    if stat.S_ISLNK(status.st_mode):
+        return True, os.stat(path)
+    return False, status

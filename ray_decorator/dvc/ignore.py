@@ -79,6 +79,8 @@ class IgnoreFolder:
     outer: Rules
 
     def leaves_out(self, name: str, is_folder: bool) -> bool:
+        if not (self._rules.rules or is_folder):
+            return False  # as of most files
         path = _joined(self.relpath, name)
         if self._is_out or self._rules.ignores(path, is_folder):
             return True
