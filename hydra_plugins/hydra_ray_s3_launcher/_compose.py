@@ -21,12 +21,15 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from ray_decorator.core import pickling, slots
 from ray_decorator.core.inherited import Variable
 from ray_decorator.core.model import Call, PathSlot
+from ray_decorator.core.work import Work
 from ray_decorator.dvc.outputs import Outputs
 from ray_decorator.frontends.stage_paths import StagePaths
 from ray_decorator.project import environ
 
+from ._canonical import config_digest
 from ._config_files import forget, read_once
 from ._task import Payload
+from ._work import with_job
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class ComposedJob:
     ``pickled`` is the whole config, ``directory`` the job's at home, ``label`` what the user calls it;
     ``working_dir`` is what ``JobReturn`` has under that name: where the task runs, in the terms of home.
     ``problems`` are what is wrong with its deps and outs; ``place``, ``copied`` and ``bare`` are as in `Payload`.
+    ``digest`` is that of the config, as the ledger knows it.
     """
 
     num: int
@@ -51,6 +55,7 @@ class ComposedJob:
     place: tuple[str, ...]
     copied: Mapping[str, Variable] = field(repr=False, default_factory=dict)
     bare: bool = False
+    digest: str = ""
 
     @property
     def name(self) -> str:
@@ -67,11 +72,12 @@ class ComposedJob:
             del task_config["hydra"]
         return task_config, hydra_config
 
-    def call(self, func: bytes) -> Call:
-        """The session's Call. ``func`` is the pickled `HydraTask`. Makes the job's directory."""
+    def call(self, func: bytes, work: Work | None = None) -> Call:
+        """The session's Call. ``func`` is the pickled `HydraTask`, ``work`` its task's. Makes the job's directory."""
         self.directory.mkdir(parents=True, exist_ok=True)
         slots = tuple(path.slot for path in (*self.deps, *self.outs))
         payload = pickle.dumps(Payload(self.pickled, slots, self.place, self.copied, self.bare))
+        given = environ.inherited(func, payload)
         return Call(
             func=func,
             payload=payload,
@@ -79,8 +85,12 @@ class ComposedJob:
             outs=self.outs,
             name=self.name,
             workspace=PathSlot.at((), "hydra.run.dir" if self.bare else "hydra.sweep.subdir", self.directory),
-            inherited=environ.inherited(func, payload),
+            inherited=given,
+            work=work and self._work(work, {**given.environ, **self.copied}),
         )
+
+    def _work(self, work: Work, variables: Mapping[str, Variable]) -> Work:
+        return with_job(work, self.digest, variables, self.job_name, tuple(map(str, self.overrides)))
 
 
 class ComposedOnce:
@@ -174,6 +184,7 @@ class Composer:
             place=place,
             copied=environ.variables(map(str, config.hydra.job.env_copy)),
             bare=bare,
+            digest=config_digest(config, (*found.deps, *found.outs)),
         )
 
 

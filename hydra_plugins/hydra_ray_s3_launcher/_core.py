@@ -35,6 +35,7 @@ from . import _tracebacks
 from ._compose import ComposedJob, ComposedOnce, Composer
 from ._report import SweepReport
 from ._task import HydraTask
+from ._work import work_of
 from .bare_run import calls_once
 
 log = logging.getLogger(__name__)
@@ -135,6 +136,7 @@ class Batch:
     def __init__(self, sweep: Sweep, jobs: Iterable[ComposedJob], directory: Path) -> None:
         self._sweep, self._composed, self._directory = sweep, jobs, directory
         self._jobs: list[ComposedJob] = []
+        self._work = work_of(sweep.task_function, sweep.config)
         self.errors: dict[int, BaseException] = {}
 
     def run(self) -> list[JobReturn]:
@@ -155,7 +157,7 @@ class Batch:
     def _calls(self, func: bytes) -> Iterator[Call]:
         for job in self._composed:
             self._jobs.append(job)
-            yield job.call(func)
+            yield job.call(func, self._work)
 
     def _all_calls(self, func: bytes) -> list[Call]:
         problems = Problems()
@@ -164,7 +166,7 @@ class Batch:
             problems.add(job.name, job.problems)
         problems.raise_if_any()
         self._sweep.composer.paths.tell()
-        return [job.call(func) for job in self._jobs]
+        return [job.call(func, self._work) for job in self._jobs]
 
     def _done(self, index: int, outcome: Outcome) -> None:
         job = self._jobs[index]

@@ -17,7 +17,9 @@ from typing import Any, Literal
 
 from .inherited import Inherited
 from .paths import Folder
+from .returned import Told
 from .s3_requests import S3Requests
+from .work import Entry, Work
 
 Slot = tuple[Any, ...]
 """Where a path stands in a call: ``("args", 0, "data", "path")`` or ``("kwargs", "config", …)``.
@@ -187,7 +189,7 @@ class Call:
 
     ``func`` is a pickled `TaskFunction`, the same object for all calls of a batch; ``payload`` is read by it
     alone. ``workspace`` is an out that comes home also when the call failed: a Hydra job's own directory.
-    ``name`` is what the user sees: ``#3 lr=0.1``.
+    ``name`` is what the user sees: ``#3 lr=0.1``. ``work`` is what the ledger knows it by; None: no receipt.
     """
 
     func: bytes = field(repr=False)
@@ -197,6 +199,7 @@ class Call:
     name: str
     workspace: PathSlot | None = None
     inherited: Inherited = field(default_factory=Inherited)
+    work: Work | None = None
 
     @property
     def targets(self) -> tuple[PathSlot, ...]:
@@ -268,7 +271,7 @@ class Job:
     ``user`` (a uid) are the driver's. ``end_marks``: what it prints ends with marks (job.output). What it
     ``inherited`` travels apart from the rest: `private.Private`. ``attempt`` counts from 1. Another one follows, and
     nothing of this one comes home, where an exception of a class in ``retry_on`` (dotted names) ends it, or where
-    it is ``replaced``.
+    it is ``replaced``. It leaves a receipt where it has an ``entry``.
     """
 
     id: str
@@ -285,6 +288,7 @@ class Job:
     attempt: int = 1
     retry_on: tuple[str, ...] = ()
     replaced: bool = False
+    entry: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +309,7 @@ class Receipt:
     node ``lacks`` the bundle or the deps' content, or ``fatal`` says that the failure is not this job's alone.
     ``unwritten`` are the keys of outs that the job never wrote. ``sent`` and ``received`` are the
     worker's own transfers in bytes, ``seconds`` the run time of the function alone. ``end_marks`` is how many
-    of its streams have one. ``replaced``: as `Job` says.
+    of its streams have one. ``replaced``: as `Job` says. ``told`` is for the driver to write down (`Entry`).
     """
 
     value: bytes | None = field(repr=False, default=None)
@@ -321,6 +325,7 @@ class Receipt:
     fatal: bool = False
     end_marks: int = 0
     replaced: bool = False
+    told: Told | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +333,7 @@ class Outcome:
     """What the front door gets: a value or an error (with the worker's traceback as its cause).
 
     ``sent`` and ``received`` are the bytes that moved for this call, counted where they left or came in. It is
-    the last of ``attempts``.
+    the last of ``attempts``. ``told``: as in the receipt. ``resumed``: an earlier run's job had done it.
     """
 
     name: str
@@ -339,3 +344,5 @@ class Outcome:
     received: int = 0
     node: str = ""
     attempts: int = 1
+    told: Told | None = None
+    resumed: bool = False

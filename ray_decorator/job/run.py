@@ -30,6 +30,7 @@ from ..core.failures import failure_of
 from ..core.inherited import Inherited
 from ..core.model import Failure, Job, Location, Paths, Receipt
 from ..core.private import Private
+from ..core.returned import Value, value_of
 from ..store.renewal import Renew
 from . import reaper
 from .deps import NoContent, stage_deps
@@ -39,6 +40,7 @@ from .leftovers import alone
 from .output import Output
 from .outs import bring_out, kept_back, make_out_parents, out_paths
 from .process_state import restored
+from .receipts import leave, told
 from .scratch import attempts, job_root, open_scratch
 from .side import Side
 
@@ -93,6 +95,8 @@ def serve_job(
         side = Side(store, renew, at_home)
         loaded: Job = replace(pickle.loads(job), inherited=inherited)
         receipt = run_job(func, loaded, side) if verb == "run" else rescue(loaded, side)
+        if receipt is not None:
+            leave(loaded, receipt, node, side)
     except (MissingObjectError, CorruptObjectError) as exc:
         receipt = Receipt(missing=exc.digests) if exc.digests else Receipt(failure=failure_of(exc))
     except NoContent:
@@ -132,7 +136,7 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
             take_over(job.inherited)
             os.environ["RAY_S3_ATTEMPT"] = str(job.attempt)
             output = Output()
-            value, failure, seconds = _call(func, job, deps, outs)
+            value, held, failure, seconds = _call(func, job, deps, outs)
             end_marks = output.end(job.id if job.end_marks else None)
         if failure is not None and not set(job.retry_on).isdisjoint(failure.kinds):
             return Receipt(
@@ -157,12 +161,14 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
         sent=sent.bytes,
         received=received,
         end_marks=end_marks,
+        told=told(held, failure) if job.entry is not None and sent.error is None else None,
     )
 
 
 def _call(
     func: bytes, job: Job, deps: Sequence[Path], outs: Sequence[Path]
-) -> tuple[bytes | None, Failure | None, float]:
+) -> tuple[bytes | None, Value, Failure | None, float]:
+    """The pickled value, what a receipt holds of it, what went wrong, and the seconds that it took."""
     started, process = time.monotonic(), os.getpid()
     try:
         function: Callable[[bytes, Paths], Any] = pickle.loads(func)
@@ -172,10 +178,10 @@ def _call(
             value = function(job.payload, paths)
         _end_if_forked(process, None)
         seconds = time.monotonic() - started
-        return _dump_value(value), None, seconds
+        return _dump_value(value), value_of(value) if job.entry is not None else Value(), None, seconds
     except BaseException as exc:
         _end_if_forked(process, exc)
-        return None, failure_of(exc), time.monotonic() - started
+        return None, Value(), failure_of(exc), time.monotonic() - started
 
 
 def _paths(job: Job, deps: Sequence[Path], outs: Sequence[Path]) -> Paths:

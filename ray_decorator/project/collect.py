@@ -66,13 +66,15 @@ def collect(
     local: Sequence[Local],
     include: Sequence[str] = (),
     earlier: Collection[str] = (),
+    quiet: bool = False,
 ) -> Project:
     """The code of the driver's script ``main``, of the user's own entries of sys.path, and of ``local``.
 
     ``left_out``: files and folders that do not travel (deps, outs, job directories); one that a whole
     project is in does not count. ``earlier``: real paths that earlier runs wrote, which do not travel either, unless
     git tracks them or this process imports from them. ``include``: lines that name files which travel in any case
-    (include.py). Raises InputError naming every file that cannot be read.
+    (include.py). ``quiet``: it is not to travel, so nothing is said of how much it is. Raises InputError naming every
+    file that cannot be read.
     """
     script, here = rooting.script_folder(main), os.path.realpath(cwd)
     entries = rooting.user_folders(sys_path)
@@ -105,7 +107,8 @@ def collect(
         unused=wanted.unused,
         earlier=tuple(sorted(left)),
     )
-    _warn_if_large(project)
+    if not quiet:
+        _warn_if_large(project)
     return project
 
 

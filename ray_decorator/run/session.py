@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
+from dataclasses import replace
 from pathlib import Path
 
 from ..cluster.connection import Connection
@@ -33,6 +34,7 @@ from ..core.model import Call, Outcome, PathSlot
 from ..core.problems import Problems
 from ..core.progress import Progress
 from ..core.settings import Settings
+from ..core.work import Entry
 from ..project import driver
 from ..store.transfer import Snapshot
 from . import interrupts
@@ -43,6 +45,7 @@ from .claims import Claims
 from .engine import Engine
 from .flights import Staged
 from .jobs import JobMaker
+from .ledger import Ledger
 from .shared_progress import SharedProgress
 from .staging import Staging
 from .submits import Submits
@@ -75,6 +78,7 @@ class Session:
             is_remote=bool(settings.store_name),
         )
         self._bundler = Bundler(settings, self._staging)
+        self._ledger = Ledger(settings, self._staging)
         self._changed = ChangedDeps()
         self._start = driver.working_directory()
         self._reads: dict[Future[Outcome], tuple[str, list[PathSlot]]] = {}
@@ -122,6 +126,9 @@ class Session:
         finally:
             with self._lock:
                 self._runs -= 1
+                is_last = self._runs == 0
+            if is_last:
+                self._ledger.end()
 
     def submit(self, call: Call) -> Submitted:
         """Run the call without waiting. What goes wrong with it, whatever it is, is the future's exception."""
@@ -170,9 +177,12 @@ class Session:
         self._left_out.update(
             path.value for path in (*targets, *(dep for call in calls for dep in call.deps))
         )
+        named = not self.settings.store_is_default
+        if named:
+            self._ledger.look(calls, self._left_out, first=first)
         if first and self._bundle_made is not None:
             self._prepare()
-        if not self.settings.store_is_default:
+        if named:
             self._staging.open()
         travelling = [dep for call in calls for dep in call.deps if self._travels(dep)]
         found = self._staging.hash(travelling, self.progress)
@@ -181,7 +191,10 @@ class Session:
             _raise(calls, problems)
         self._ready()
         good = [call for call, wrong in zip(calls, problems, strict=True) if not wrong]
-        staged = iter(self._pushed(good, {k: v for k, v in found.items() if isinstance(v, Snapshot)}))
+        snapshots = {k: v for k, v in found.items() if isinstance(v, Snapshot)}
+        contents = {real: one.content for real, one in snapshots.items()}
+        entries = [self._ledger.entry(call, contents) if named else None for call in good]
+        staged = iter(self._pushed(good, snapshots, entries))
         return [InputError.of(wrong) if wrong else next(staged) for wrong in problems]
 
     def _travels(self, dep: PathSlot) -> bool:
@@ -282,14 +295,17 @@ class Session:
             return staged
         found = self._staging.hash(staged.call.deps, self.progress)
         _raise([staged.call], [_problems(staged.call.deps, found)])
-        return self._pushed([staged.call], {k: v for k, v in found.items() if isinstance(v, Snapshot)})[0]
+        snapshots = {k: v for k, v in found.items() if isinstance(v, Snapshot)}
+        return self._pushed([staged.call], snapshots, [staged.job.entry])[0]
 
     def _maker(self) -> JobMaker:
         # a second attempt must not find the first one's files: no directory of the driver's then
         in_place = self.settings.retries.most == 0
         return JobMaker(self._start, driver.project_paths(), self.settings.store_is_default, in_place)
 
-    def _pushed(self, calls: Sequence[Call], found: dict[str, Snapshot]) -> list[Staged]:
+    def _pushed(
+        self, calls: Sequence[Call], found: dict[str, Snapshot], entries: Sequence[Entry | None]
+    ) -> list[Staged]:
         wanted = {dep.real: found[dep.real] for call in calls for dep in call.deps if dep.real in found}
         pushed = self._staging.push(list(wanted.values()), self.progress) if wanted else []
         sent = dict(zip(wanted, pushed, strict=True))
@@ -298,13 +314,13 @@ class Session:
         return [
             Staged(
                 call,
-                make(call, contents),
+                replace(make(call, contents), entry=entry),
                 tuple(
                     {one.content.digest: one for dep in call.deps if (one := wanted.get(dep.real))}.values()
                 ),
                 sum(sent.pop(dep.real, 0) for dep in call.deps),
             )
-            for call in calls
+            for call, entry in zip(calls, entries, strict=True)
         ]
 
 

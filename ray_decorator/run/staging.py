@@ -150,12 +150,16 @@ class Staging:
         """Bring them to the store as one batch; the bytes that each of them took now."""
         return push_all(snapshots, self.open(), self._hashes, progress)
 
+    def hashed_files(self, files: Sequence[tuple[str, str]], progress: Progress) -> Snapshot:
+        """These files as one tree, which goes nowhere: pairs of a path in the tree and an absolute one."""
+        return snapshot_of(files, self._hashes, progress)
+
     def push_code(self, files: Sequence[tuple[str, str]], progress: Progress) -> tuple[Snapshot, int]:
         """These files as one tree, once the store holds it, and how many bytes that took.
 
         ``files`` are pairs of a path in the tree and an absolute one.
         """
-        taken = snapshot_of(files, self._hashes, progress)
+        taken = self.hashed_files(files, progress)
         sent = self.push([taken], progress)[0]
         with self._lock:
             self._code = taken

@@ -1,0 +1,132 @@
+"""A job's config as a digest that is the same wherever, whenever and in whatever order the job is composed.
+
+hydra                             left out
+the paths of deps and outs        their keys alone count
+${oc.env:X}, custom resolvers     their values count
+${hydra:…}, ${now:…}              count as they are written: job number, sweep directory and time do not
+${other.key}                      counts as it is written: what it leads to counts where that is
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.basecontainer import BaseContainer
+
+from ray_decorator.core import pickling
+from ray_decorator.core.ledger import digest_of
+from ray_decorator.core.model import PathSlot, Slot
+
+_HYDRA = "hydra"
+_SYMBOLIC = ("hydra", "now")
+_RESOLVER = re.compile(r"\$\{\s*(?!(?:now|hydra)\s*:)[A-Za-z_][\w.]*\s*:")
+
+
+def config_digest(config: DictConfig, paths: Iterable[PathSlot]) -> str:
+    """The digest of a composed config. ``paths`` are its deps and outs. HydraConfig is the job's.
+
+    Of Hydra's own config, only the variables in ``hydra.job.env_set`` count.
+    """
+    keys = {path.slot: {"path of": path.key} for path in paths}
+    return digest_of([_canonical(config, keys), _canonical(config.hydra.job.env_set, {})])
+
+
+def _canonical(config: DictConfig, instead: Mapping[Slot, Any]) -> Any:
+    plain: dict[Any, Any] = {}
+    for key, node in config.items_ex(resolve=False):
+        if key != _HYDRA:
+            plain[key] = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+    for slot, value in instead.items():
+        _put(plain, slot, value)
+    if found := list(_with_resolvers(plain, ())):
+        with _symbolic():
+            for slot in found:
+                _put(plain, slot, _resolved(config, slot))
+    return _tagged(plain)
+
+
+def _with_resolvers(plain: Any, at: Slot) -> Iterator[Slot]:
+    if isinstance(plain, str):
+        if _RESOLVER.search(plain):
+            yield at
+    elif isinstance(plain, dict):
+        for key, part in plain.items():
+            yield from _with_resolvers(part, (*at, key))
+    elif isinstance(plain, list):
+        for index, part in enumerate(plain):
+            yield from _with_resolvers(part, (*at, index))
+
+
+def _resolved(config: DictConfig, slot: Slot) -> Any:
+    """What the interpolation there gives; as it is written, where it gives nothing here."""
+    parent: Any = config
+    for name in slot[:-1]:
+        parent = parent[name]
+    try:
+        value = parent[slot[-1]]
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    except Exception as exc:  # a resolver may do anything, and the job will say so
+        raw = OmegaConf.to_container(parent, resolve=False)
+        return {"unresolved": raw[slot[-1]], "why": type(exc).__name__}  # type: ignore[index]
+
+
+def _put(plain: Any, slot: Slot, value: Any) -> None:
+    """Put it at the slot, unless an interpolation is on the way there: its own value has the path then."""
+    for name in slot[:-1]:
+        if not isinstance(plain, dict | list):
+            return
+        plain = plain[_key(plain, name)]
+    if isinstance(plain, dict | list):
+        plain[_key(plain, slot[-1])] = value
+
+
+def _key(plain: dict[Any, Any] | list[Any], name: Any) -> Any:
+    """What a slot's name is there: users write ``0`` for an index, and ``1`` for a key that is a number."""
+    if isinstance(plain, list):
+        return int(name)
+    return name if name in plain else next((key for key in plain if str(key) == name), name)
+
+
+@contextlib.contextmanager
+def _symbolic() -> Iterator[None]:
+    """Meanwhile, ``${hydra:…}`` and ``${now:…}`` give what is written there."""
+    before = BaseContainer._resolvers
+    BaseContainer._resolvers = {**before, **{name: _as_written(name) for name in _SYMBOLIC}}
+    try:
+        yield
+    finally:
+        BaseContainer._resolvers = before
+
+
+def _as_written(name: str) -> Any:
+    def resolver(config: Any, parent: Any, node: Any, args: Any, args_str: tuple[str, ...]) -> str:
+        return f"${{{name}:{','.join(args_str)}}}"
+
+    return resolver
+
+
+def _tagged(value: Any) -> Any:
+    """The value such that JSON tells apart all that Python does: 1, 1.0, True and "1"; a str and a Path."""
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if isinstance(value, float):
+        return {"float": value.hex()}
+    if isinstance(value, Mapping):
+        return {"dict": sorted(([_tagged(key), _tagged(part)] for key, part in value.items()), key=repr)}
+    if isinstance(value, list | tuple | ListConfig):
+        return [_tagged(part) for part in value]
+    if isinstance(value, enum.Enum):
+        return {f"{type(value).__module__}.{type(value).__qualname__}": value.name}
+    if isinstance(value, os.PathLike):
+        return {"path": os.fspath(value)}
+    if isinstance(value, bytes):
+        return {"bytes": value.hex()}
+    # allow_objects: whatever it is, another pickle only means another job
+    return {"pickle": hashlib.sha256(pickling.dumps(value, "a value of the config")).hexdigest()}

@@ -1,0 +1,80 @@
+"""What the ledger knows a Hydra job by: its task, its config, the variables that it is given."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from omegaconf import DictConfig
+
+from ray_decorator.core.inherited import Variable
+from ray_decorator.core.ledger import digest_of
+from ray_decorator.core.work import Work
+
+
+def work_of(task_function: Callable[..., Any], config: DictConfig) -> Work:
+    """What all jobs of an app have in common. ``config`` is Hydra's master config."""
+    function = _innermost(task_function)
+    return Work(
+        module=str(getattr(function, "__module__", "")),
+        name=str(getattr(function, "__qualname__", "")),
+        source=_source(function),
+        config="",
+        configs=_config_folders(config),
+    )
+
+
+def with_job(
+    work: Work, config: str, variables: Mapping[str, Variable], app: str, overrides: tuple[str, ...]
+) -> Work:
+    """The work of one job: ``config`` is the digest of its config, ``variables`` are what it is given."""
+    given = {name: variable.value for name, variable in variables.items()}
+    return replace(work, config=digest_of([config, given]), app=app, overrides=overrides)
+
+
+def _innermost(function: Any) -> Any:
+    """The user's own function: below decorators, partials, and hydra-zen's ``Zen`` objects."""
+    seen: set[int] = set()
+    while id(function) not in seen:
+        seen.add(id(function))
+        if inspect.isroutine(function) or isinstance(function, type):
+            function = inspect.unwrap(function)
+        elif callable(getattr(function, "func", None)):
+            function = function.func
+    if inspect.isroutine(function) or isinstance(function, type):
+        return function
+    return type(function)
+
+
+def _source(function: Any) -> str:
+    """The real path of its file; "" where it has none (a notebook's cell, a builtin)."""
+    if inspect.ismethod(function):
+        function = function.__func__
+    try:
+        file = inspect.getsourcefile(function)
+    except TypeError:
+        return ""
+    return os.path.realpath(file) if file and os.path.isfile(file) else ""
+
+
+def _config_folders(config: DictConfig) -> tuple[str, ...]:
+    folders: list[str] = []
+    for source in config.hydra.runtime.config_sources:
+        if source.schema == "file":
+            folders.append(os.path.realpath(source.path))
+        elif source.schema == "pkg":
+            folders += _package_folders(source.path)
+    return tuple(folders)
+
+
+def _package_folders(package: str) -> list[str]:
+    name = package.replace("/", ".").strip(".")
+    try:
+        spec = importlib.util.find_spec(name) if name else None
+    except (ImportError, ValueError):
+        return []
+    return [os.path.realpath(path) for path in (spec.submodule_search_locations or ())] if spec else []

@@ -1,0 +1,93 @@
+"""The ledger's files in a store: receipts of jobs, and records of runs. JSON alone.
+
+    <base>/ray_s3/jobs/<job id>.json     JobRecord
+    <base>/ray_s3/runs/<run id>.json     RunRecord
+
+They are read by `record_reader`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from .model import Content
+from .returned import Status, Value
+
+JOBS, RUNS = "ray_s3/jobs", "ray_s3/runs"
+MOST_BYTES = 1024 * 1024
+"""How large a record may be. A job or run that needs more leaves none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a job has written to one of its outs.
+
+    ``content`` is in the store, or, with a ``place``, what the path on the driver's machine held. ``seal`` is
+    that place's fingerprint (`content.fingerprint`).
+    """
+
+    key: str
+    content: Content | None = None
+    place: str = ""
+    seal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job that has finished. Times are in seconds: ``ended`` since 1970, ``seconds`` the run time of the task.
+
+    ``workspace`` is the job's own directory. ``before`` is as in `ledger.Entry`. ``sent`` and ``received`` are its
+    node's transfers in bytes. ``error`` and ``traceback`` are those of a FAILED one.
+    """
+
+    id: str
+    run: str
+    app: str
+    overrides: tuple[str, ...]
+    status: Status
+    value: Value = field(default_factory=Value)
+    error: str = ""
+    traceback: str = ""
+    outs: tuple[Left, ...] = ()
+    workspace: Left | None = None
+    before: Mapping[str, str] = field(default_factory=dict)
+    ended: float = 0.0
+    seconds: float = 0.0
+    sent: int = 0
+    received: int = 0
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run: what was started when (seconds since 1970), where, by whom. ``jobs`` are pairs of overrides and job id.
+
+    ``code`` and ``packages`` are digests of what its jobs share.
+    """
+
+    id: str
+    app: str
+    began: float
+    host: str
+    user: str
+    code: str
+    packages: str
+    jobs: tuple[tuple[tuple[str, ...], str], ...]
+
+
+def job_key(job_id: str) -> str:
+    """Where a store keeps the receipt of this job."""
+    return f"{JOBS}/{job_id}.json"
+
+
+def run_key(run_id: str) -> str:
+    """Where a store keeps the record of this run."""
+    return f"{RUNS}/{run_id}.json"
+
+
+def dump(record: JobRecord | RunRecord) -> bytes | None:
+    """The record as a store keeps it; None where it is larger than any that is read."""
+    data = json.dumps(asdict(record), separators=(",", ":")).encode()
+    return data if len(data) <= MOST_BYTES else None

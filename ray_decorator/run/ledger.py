@@ -1,0 +1,99 @@
+"""The driver's side of the ledger: which job is which, found out beside all else that a run begins with."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+from ..core.errors import RayS3Error
+from ..core.ledger import Surroundings, job_id
+from ..core.model import Call, Content
+from ..core.settings import Settings
+from ..core.work import Entry
+from .run_records import RunWriter, new_run_id
+from .staging import Staging
+from .surroundings import surroundings
+
+log = logging.getLogger(__name__)
+
+_HOLDS = 2.0  # seconds; code that changes between two batches makes other jobs of the later ones
+
+
+class Ledger:
+    """The ledger of a session. Its verbs are called from one thread at a time."""
+
+    def __init__(self, settings: Settings, staging: Staging) -> None:
+        self._settings, self._staging = settings, staging
+        self._around: Future[Surroundings] | None = None
+        self._looked = 0.0
+        self._run = ""
+        self._writer: RunWriter | None = None
+
+    def look(self, calls: Sequence[Call], left_out: Collection[Path], *, first: bool) -> None:
+        """Begin to find out what the calls' ids are made of, in a thread. ``first``: a run begins."""
+        work = next((call.work for call in calls if call.work is not None), None)
+        if work is None:
+            return
+        if first or not self._run:
+            self._run = new_run_id()
+            self._writer = RunWriter(self._run, self._staging.open)
+        if self._around is None or (first and time.monotonic() - self._looked > _HOLDS):
+            around: Future[Surroundings] = Future()
+            self._around, self._looked = around, time.monotonic()
+            folders = tuple(left_out)
+            threading.Thread(
+                target=lambda: _fulfil(around, self._settings, self._staging, folders, work.configs),
+                name="ray-s3-surroundings",
+                daemon=True,
+            ).start()
+
+    def entry(self, call: Call, contents: Mapping[str, Content]) -> Entry | None:
+        """What the call's job is called; None where that cannot be said. Waits for what `look` has begun.
+
+        ``contents`` are those of its deps by real path.
+        """
+        if call.work is None or (around := self._known()) is None:
+            return None
+        written = {out.real for out in call.outs}
+        both = {dep.key: contents[dep.real].digest for dep in call.deps if dep.real in written}
+        deps = {dep.key: None if dep.key in both else contents[dep.real] for dep in call.deps}
+        found = job_id(call.work, around, deps, [out.key for out in call.outs])
+        if found is None:
+            log.debug("%s leaves no receipt: no file that travels holds its task", call.name)
+            return None
+        if self._writer is not None:
+            self._writer.add(call.work, around, found)
+        return Entry(found, self._run, call.work.app, call.work.overrides, both)
+
+    def end(self) -> None:
+        """The run is over."""
+        if self._writer is not None:
+            self._writer.end()
+            self._writer = None
+            self._run = ""
+
+    def _known(self) -> Surroundings | None:
+        assert self._around is not None
+        if (error := self._around.exception()) is not None:
+            log.debug("jobs leave no receipts: %s", error)
+            return None
+        return self._around.result()
+
+
+def _fulfil(
+    around: Future[Surroundings],
+    settings: Settings,
+    staging: Staging,
+    left_out: Collection[Path],
+    configs: Sequence[str],
+) -> None:
+    try:
+        around.set_result(surroundings(settings, staging, left_out, configs))
+    except BaseException as exc:
+        around.set_exception(
+            exc if isinstance(exc, RayS3Error) else RayS3Error(f"{type(exc).__name__}: {exc}")
+        )

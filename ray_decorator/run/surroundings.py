@@ -1,0 +1,72 @@
+"""What the jobs of a run share and are told apart by: the user's code and the packages, as digests.
+
+All code counts that would travel to another machine, whether it does or not, but for the YAML files on Hydra's search
+path: these count through the configs that are composed of them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from ..content.manifest import dump
+from ..core.errors import InputError
+from ..core.ledger import Surroundings, digest_of
+from ..core.progress import NoProgress
+from ..core.settings import Settings
+from ..environment.installed import Installed, installed_distributions
+from ..project import driver
+from ..project.collect import collect, is_large
+from ..project.roots import installation_folders
+from .staging import Staging
+
+_YAML = (".yaml", ".yml")
+
+
+def surroundings(
+    settings: Settings, staging: Staging, left_out: Collection[Path], configs: Sequence[str]
+) -> Surroundings:
+    """Look at code and packages as they are now.
+
+    ``left_out`` are local paths that are no code; ``configs`` folders whose YAML files are none. Raises InputError
+    where code cannot be read, or where it is so much that it is hardly code.
+    """
+    packages = installed_distributions()
+    found = collect(
+        main=driver.main_script(),
+        cwd=driver.started_at(),
+        sys_path=driver.project_paths(),
+        left_out=left_out,
+        local=packages.local,
+        include=settings.code_include,
+        earlier=staging.earlier_outs(),
+        quiet=True,
+    )
+    if is_large(found):
+        raise InputError(
+            f"the project's code is {len(found.files):,} files of {found.size / 1e6:,.0f} MB, which are not read for "
+            "receipts: add what is no code to .gitignore"
+        )
+    files = [(place, path) for place, path in found.files if not _is_config(path, configs)]
+    taken = staging.hashed_files(files, NoProgress())
+    rows = [(entry.relpath, entry.md5) for entry in taken.entries]
+    return Surroundings(
+        code=dump(rows)[0],
+        packages=_packages(packages),
+        places={os.path.realpath(path): place for place, path in found.files},
+        installed=tuple(sorted(installation_folders())),
+    )
+
+
+def _is_config(path: str, configs: Sequence[str]) -> bool:
+    if not path.endswith(_YAML):
+        return False
+    real = os.path.realpath(path)
+    return any(real.startswith(os.path.join(folder, "")) for folder in configs)
+
+
+def _packages(found: Installed) -> str:
+    local = sorted((each.name, each.version) for each in found.local)
+    return digest_of([list(sys.version_info[:2]), dict(found.pins), local])

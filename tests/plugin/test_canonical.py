@@ -1,0 +1,133 @@
+"""Which differences between two configs make another job, and which do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from plugin_app import app
+
+from hydra_plugins.hydra_ray_s3_launcher._canonical import config_digest
+from hydra_plugins.hydra_ray_s3_launcher._compose import Composer
+from ray_decorator.frontends.stage_paths import StagePaths
+from ray_decorator.frontends.terms import Terms
+
+CONFIG = """\
+x: 1
+name: ${oc.env:NAME,none}
+doubled: ${doubled:${x}}
+seed: ${hydra:job.num}
+day: ${now:%H-%M-%S-%f}
+where: ${hydra:runtime.output_dir}/log
+half: ${half:${hydra:job.num}}
+data: {path: data, files: [a, b]}
+again: ${data.path}
+model: models/${hydra:job.num}.pkl
+hydra: {job: {env_set: {RANK: "${hydra:job.num}", MODE: "${oc.env:MODE,fast}"}}}
+"""
+DEPS, OUTS = ("data.path", "data.files.0"), ("model",)
+
+
+@pytest.fixture(autouse=True)
+def resolvers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("data", "other", "a", "c"):
+        (tmp_path / name).mkdir()
+    OmegaConf.register_new_resolver("doubled", lambda value: 2 * value, replace=True)
+    OmegaConf.register_new_resolver("half", lambda number: 10 / number, replace=True)
+
+
+def digest(tmp_path: Path, *overrides: str, text: str = CONFIG, num: int = 3, deps: Any = DEPS) -> str:
+    """The digest of the job's config; started with ``overrides`` of Hydra's, composed with the others."""
+    started = [each for each in overrides if each.startswith("hydra")]
+    with app(tmp_path, text, *started) as (context, config):
+        job = Composer(context.config_loader, config, StagePaths(Terms(deps, OUTS), tmp_path)).compose(  # type: ignore[arg-type]
+            [each for each in overrides if not each.startswith("hydra")], num
+        )
+    assert job.problems == ()
+    return job.digest
+
+
+@pytest.mark.parametrize(
+    ("overrides", "same"),
+    [
+        (["x=1"], True),
+        (["hydra.sweep.dir=elsewhere"], True),
+        (["hydra.verbose=true"], True),
+        (["hydra.launcher.max_concurrent=1"], True),
+        (["hydra.job.name=else"], True),
+        (["data.files.0=c"], True),
+        (["model=elsewhere.pkl"], True),
+        (["x=2"], False),
+        (["x=1.0"], False),
+        (["x='1'"], False),
+        (["x=null"], False),
+        (["+y=1"], False),
+        (["data.path=other"], True),
+        (["data.files.1=c"], False),
+        (["hydra.job.env_set.MODE=slow"], False),
+    ],
+    ids=str,
+)
+def test_a_changed_value_makes_another_job(overrides: list[str], same: bool, tmp_path: Path) -> None:
+    assert (digest(tmp_path, *overrides) == digest(tmp_path)) is same
+
+
+def test_its_number_does_not_count_nor_the_order_of_keys_nor_a_comment(tmp_path: Path) -> None:
+    first = digest(tmp_path)
+    assert digest(tmp_path, num=7) == first
+    lines = CONFIG.splitlines()
+    assert digest(tmp_path, text="\n".join(["# said otherwise", *reversed(lines)])) == first
+
+
+@pytest.mark.parametrize("name", ["NAME", "MODE"])
+def test_what_the_environment_gives_counts(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = digest(tmp_path)
+    monkeypatch.setenv(name, "given")
+    assert digest(tmp_path) != first
+
+
+def test_what_a_resolver_of_the_app_gives_counts(tmp_path: Path) -> None:
+    first = digest(tmp_path)
+    OmegaConf.register_new_resolver("doubled", lambda value: 3 * value, replace=True)
+    assert digest(tmp_path) != first
+
+
+def test_a_resolver_that_fails_here_counts_as_it_is_written(tmp_path: Path) -> None:
+    """`half` of a job's number cannot be had of a symbol."""
+    assert digest(tmp_path, num=1) == digest(tmp_path, num=2)
+    assert digest(tmp_path, text=CONFIG.replace("${half:", "${ half:")) != digest(tmp_path)
+
+
+def test_deps_by_another_key_make_another_job(tmp_path: Path) -> None:
+    """The keys count where their contents do (`core.ledger.job_id`); here, a path that is no dep any more."""
+    assert digest(tmp_path, deps=("data.path",)) != digest(tmp_path)
+
+
+def test_types_that_json_has_not_are_told_apart() -> None:
+    def of(value: Any) -> str:
+        config = OmegaConf.create({"hydra": {"job": {"env_set": {}}}}, flags={"allow_objects": True})
+        config.value = value
+        return config_digest(config, ())
+
+    values: list[Any] = [
+        1,
+        True,
+        1.0,
+        "1",
+        None,
+        b"1",
+        Path("1"),
+        [1],
+        {"1": 1},
+        {1: 1},
+        float("nan"),
+        ["???"],
+        {1, 2},
+    ]
+    assert len({of(value) for value in values}) == len(values)
+    assert of(float("nan")) == of(float("nan"))

@@ -1,0 +1,76 @@
+"""What the ledger knows a Hydra job by, besides its config."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra_zen import zen
+from omegaconf import DictConfig
+from plugin_app import app
+
+from hydra_plugins.hydra_ray_s3_launcher._work import with_job, work_of
+from ray_decorator import ray_decorator, ray_zen
+from ray_decorator.core.inherited import Variable
+
+
+def task(cfg: DictConfig) -> None: ...
+
+
+class Trainer:
+    def run(self, cfg: DictConfig) -> None: ...
+
+    def __call__(self, cfg: DictConfig) -> None: ...
+
+
+@functools.wraps(task)
+def wrapped(*args: Any) -> None: ...
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Any:
+    with app(tmp_path, "x: 1") as (_, config):
+        yield config
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (task, "task"),
+        (wrapped, "task"),
+        (functools.partial(task), "task"),
+        (ray_decorator()(task), "task"),
+        (zen(task), "task"),
+        (ray_zen(task), "task"),
+        (Trainer().run, "Trainer.run"),
+        (Trainer(), "Trainer"),
+    ],
+    ids=range(8),
+)
+def test_the_users_own_function_is_the_task(function: Any, name: str, config: DictConfig) -> None:
+    work = work_of(function, config)
+    assert (work.name, work.source) == (name, str(Path(__file__).resolve()))
+
+
+def test_a_function_without_a_file_has_no_source(config: DictConfig) -> None:
+    namespace: dict[str, Any] = {}
+    exec("def task(cfg): ...", namespace)
+    assert work_of(namespace["task"], config).source == ""
+    assert work_of(print, config).source == ""
+
+
+def test_the_yaml_of_hydras_search_path_is_no_code(tmp_path: Path, config: DictConfig) -> None:
+    folders = work_of(task, config).configs
+    assert str(tmp_path / "conf") in folders
+    assert any(folder.endswith("/hydra/conf") for folder in folders)
+
+
+def test_the_variables_of_a_job_count(config: DictConfig) -> None:
+    work = work_of(task, config)
+    made = [
+        with_job(work, "digest", variables, "app", ("x=1",)).config
+        for variables in ({}, {"A": Variable("1")}, {"A": Variable("2")}, {"A": Variable(None)})
+    ]
+    assert len(set(made)) == 4
