@@ -15,6 +15,7 @@ from __future__ import annotations
 import atexit
 import fcntl
 import functools
+import hashlib
 import json
 import os
 import secrets
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -321,12 +322,25 @@ def bare_venv(python: str = sys.executable, ray: str = "", uv: bool = True) -> P
 
     Made once a session for each ``python`` (a path or ``3.12``), Ray version and ``uv``.
     """
-    made = Path(tempfile.mkdtemp(prefix="bare", dir=_venvs())) / "venv"
-    subprocess.run([_uv(), "venv", "--quiet", "--python", python, str(made)], check=True)
     packages = [f"ray[default,client]=={ray or version('ray')}", *(["uv"] if uv else [])]
-    command = [_uv(), "pip", "install", "--quiet", "--python", str(made / "bin" / "python"), *packages]
+    return made_venv("bare", python, [packages])
+
+
+def made_venv(name: str, python: str, installs: Sequence[Sequence[str]]) -> Path:
+    """A virtual environment after ``uv pip install`` of each of these, which all processes of the session share."""
+    asked = hashlib.md5(repr((python, installs)).encode()).hexdigest()
+    directory = _venvs() / f"{name}-{asked[:8]}"
+    made = directory / "venv"
     environment = {k: v for k, v in os.environ.items() if k != "XDG_CACHE_HOME"}  # uv's cache is the user's
-    subprocess.run(command, check=True, env=environment)
+    directory.mkdir(exist_ok=True)
+    with open(directory / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / "complete").exists():
+            subprocess.run([_uv(), "venv", "--quiet", "--python", python, str(made)], check=True)
+            command = [_uv(), "pip", "install", "--quiet", "--python", str(made / "bin" / "python")]
+            for arguments in installs:
+                subprocess.run([*command, *arguments], check=True, env=environment)
+            (directory / "complete").touch()
     return made
 
 
@@ -372,21 +386,42 @@ def bed() -> Iterator[Bed]:
 
 @functools.cache
 def _venvs() -> Path:
-    directory = _own_directory("bedenv")
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID", secrets.token_hex(8))[:8]
+    directory = Path("/tmp", f"bedenv{session}")
+    _clear_dead("bedenv")
+    handle = -1
+    while handle < 0 or not _is_open(handle, directory / ".lock"):  # another process may just remove it
+        directory.mkdir(mode=0o700, exist_ok=True)
+        handle = os.open(directory / ".lock", os.O_CREAT | os.O_RDWR)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+
+    def leave() -> None:  # the last one removes it
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(directory, ignore_errors=True)
+
+    atexit.register(leave)
     return directory
 
 
 def _own_directory(prefix: str) -> Path:
     """A directory that is locked for as long as this process lives; those of killed sessions are removed."""
-    for lock in Path("/tmp").glob(f"{prefix}*/.lock"):
-        with suppress(OSError), open(lock) as held:  # a living session holds its lock
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(lock.parent, ignore_errors=True)
+    _clear_dead(prefix)
     directory = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     handle = os.open(directory / ".lock", os.O_CREAT | os.O_RDWR)  # closed with the process
     fcntl.flock(handle, fcntl.LOCK_EX)
     return directory
+
+
+def _is_open(handle: int, path: Path) -> bool:
+    return path.exists() and os.path.samestat(os.fstat(handle), path.stat())
+
+
+def _clear_dead(prefix: str) -> None:
+    for lock in Path("/tmp").glob(f"{prefix}*/.lock"):
+        with suppress(OSError), open(lock) as held:  # a living session holds its lock
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _uv() -> str:

@@ -6,7 +6,6 @@ import functools
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import requires, version
@@ -178,16 +177,10 @@ def environment(bed: cluster_bed.Bed, server: servers.Server, home: Path, prefix
 @functools.cache
 def venv() -> Path:
     """A virtual environment as a user makes it: this project and what it needs, no more."""
-    made = Path(tempfile.mkdtemp(prefix="driver", dir=cluster_bed._venvs())) / "venv"
-    uv = cluster_bed._uv()
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(made)], check=True)
-    install = [uv, "pip", "install", "--quiet", "--python", str(made / "bin" / "python")]
-    environ = {k: v for k, v in os.environ.items() if k != "XDG_CACHE_HOME"}  # uv's cache is the user's
     wanted = [Requirement(text) for text in requires("ray-decorator") or []]
     pinned = [f"{r.name}{_extras(r)}=={_version(r.name)}" for r in wanted if r.marker is None]
-    subprocess.run([*install, *pinned], check=True, env=environ)
-    subprocess.run([*install, "--no-deps", "--editable", str(cluster_bed.REPO)], check=True, env=environ)
-    return made
+    ours = ["--no-deps", "--editable", str(cluster_bed.REPO)]
+    return cluster_bed.made_venv("driver", sys.executable, [pinned, ours])
 
 
 def _extras(requirement: Requirement) -> str:

@@ -118,7 +118,7 @@ def test_a_third_of_all_requests_fail_and_nothing_is_lost(
 @pytest.mark.parametrize("fault", ["stall", "stall in the body"])
 @pytest.mark.parametrize("stage", ["HEAD", "GET", "LIST", "small PUT"])
 def test_a_request_that_nobody_answers_is_sent_again(
-    fault: servers.Fault, stage: str, server: servers.Server, tmp_path: Path, hashes: HashCache,
+    fault: servers.Fault, stage: str, rclone: servers.Server, tmp_path: Path, hashes: HashCache,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     for name in ("_STALLED", "_STALLED_SMALL"):
@@ -132,14 +132,14 @@ def test_a_request_that_nobody_answers_is_sent_again(
         return None
 
     there = tree(tmp_path / "there", {**numbered(40), "streamed": os.urandom(12 << 20)})
-    with servers.counting(server, fault=once) as (proxy, _), caplog.at_level(logging.WARNING):
+    with servers.counting(rclone, fault=once) as (proxy, _), caplog.at_level(logging.WARNING):
         moved(s3_store(proxy, monkeypatch), there, tmp_path / "home", hashes)
     assert stalled and read(there) == read(tmp_path / "home")
 
 
 @pytest.mark.parametrize("stage", ["PUT", "POST", "GET"])
 def test_a_store_that_is_down_for_some_seconds_is_waited_for(
-    stage: str, server: servers.Server, there: Path, tmp_path: Path, hashes: HashCache,
+    stage: str, rclone: servers.Server, there: Path, tmp_path: Path, hashes: HashCache,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     first: list[float] = []
@@ -149,7 +149,7 @@ def test_a_store_that_is_down_for_some_seconds_is_waited_for(
             first.append(time.monotonic())
         return "503" if first and time.monotonic() - first[0] < 2 else None
 
-    with servers.counting(server, fault=down) as (proxy, _):
+    with servers.counting(rclone, fault=down) as (proxy, _):
         moved(s3_store(proxy, monkeypatch), there, tmp_path / "home", hashes)
     assert first and read(there) == read(tmp_path / "home")
 
