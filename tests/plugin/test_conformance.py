@@ -26,11 +26,7 @@ class TestRayS3LauncherBatched(BatchedSweeperTestSuite):
 
 @mark.usefixtures("ray_session_address")
 @mark.parametrize(
-    "task_launcher_cfg, extra_flags",
-    [
-        ({}, ["-m", "hydra/launcher=ray_s3"]),
-        ({"defaults": [{"override hydra/launcher": "ray_s3"}]}, ["-m"]),
-    ],
+    "task_launcher_cfg, extra_flags", [({"defaults": [{"override hydra/launcher": "ray_s3"}]}, ["-m"])]
 )
 class TestRayS3LauncherIntegration(IntegrationTestSuite):
     """Real apps in processes of their own, which join the session's Ray."""
