@@ -52,9 +52,10 @@ class RayS3LauncherConf:
     # The most jobs in flight at once. null: as the cluster allows (twice what it can run, at least 64).
     max_concurrent: int | None = None
 
-    # On other machines: auto (the driver's packages in their versions, built once a node where they are missing)
-    # or none (what is there). null: RAY_S3_PACKAGES, else auto.
-    packages: str | None = None
+    # On other machines: auto (the driver's packages in their versions, built once a node where they are missing; what
+    # only DVC needs stays here where pyproject.toml does not ask for DVC), none (what is there), or a mapping that
+    # chooses from the driver's: only, exclude, each a list of names. null: RAY_S3_PACKAGES, else auto.
+    packages: Any = None
 
     # On other machines: auto (the project's files that git does not ignore travel) or none. null: RAY_S3_CODE,
     # else auto.

@@ -25,7 +25,7 @@ class OptionArguments(TypedDict, total=False):
     ray_init_kwargs: Mapping[str, Any] | None
     ray_remote_kwargs: Mapping[str, Any] | None
     max_concurrent: int | None
-    packages: str | None
+    packages: str | Mapping[str, Sequence[str]] | None
     code: str | None
     credentials: str | None
     code_include: Sequence[str] | None
@@ -44,8 +44,10 @@ class Options:
     and ``retry_exceptions`` are obeyed here: see `core.retries.retries_of`. ``max_concurrent`` is how many jobs
     may be in flight at once, None for as many as the cluster takes.
 
-    Of jobs on other machines: ``packages`` is ``auto`` (the driver's) or ``none`` (left as they are), ``code``
-    is ``auto`` (the project's) or ``none``, ``credentials`` (for S3) the ``driver``'s or the ``worker``'s; else
+    Of jobs on other machines: ``packages`` is ``auto`` (the driver's, but for those that only DVC needs where the
+    project's pyproject.toml does not ask for it), ``none`` (left as they are), or a mapping that chooses from the
+    driver's: ``only`` these names and what they require, ``exclude`` these and what they alone require. ``code`` is
+    ``auto`` (the project's) or ``none``, ``credentials`` (for S3) the ``driver``'s or the ``worker``'s; else
     RAY_S3_PACKAGES, RAY_S3_CODE, RAY_S3_CREDENTIALS, else the first of the two. ``code_include`` names files that
     travel as code though they are ignored or look like secrets: lines as in a .gitignore at the project's root.
     """
@@ -55,7 +57,7 @@ class Options:
     ray_init_kwargs: Mapping[str, Any] | None = None
     ray_remote_kwargs: Mapping[str, Any] | None = None
     max_concurrent: int | None = None
-    packages: str | None = None
+    packages: str | Mapping[str, Sequence[str]] | None = None
     code: str | None = None
     credentials: str | None = None
     code_include: Sequence[str] | None = None
@@ -78,6 +80,7 @@ class Options:
             for name, choices in _CHOICES.items()
         }
         address = self.ray_address or os.environ.get("RAY_ADDRESS") or "local"
+        chosen_packages, wrong_packages = _chosen_packages(chosen["packages"])
         url = self.s3_base_path or os.environ.get("RAY_S3_BASE_PATH") or None
         retries, wrong_retries = _retries(self.ray_remote_kwargs or {})
         remote, refused = for_ray(self.ray_remote_kwargs or {})
@@ -86,6 +89,7 @@ class Options:
             *_reach_problems(address, url),
             *_limit_problems(self.max_concurrent),
             *_choice_problems(chosen),
+            *wrong_packages,
             *_list_problems(self.code_include),
             *refused,
             *wrong_retries,
@@ -101,7 +105,7 @@ class Options:
             retries=retries,
             max_concurrent=self.max_concurrent,
             code_include=tuple(self.code_include or ()),
-            **chosen,
+            **{**chosen, **chosen_packages},
         )
 
 
@@ -110,8 +114,9 @@ class Settings:
     """Options as resolved: where to run, and where to stage.
 
     ``ray_remote_kwargs`` are those that Ray gets. ``store_is_default`` says that no store was named: ``store_url``
-    is then a directory in the user's cache, which only this machine can see. Where the store is
-    a DVC remote, ``store_name`` is how the user named it, and ``account`` what its settings say of S3.
+    is then a directory in the user's cache, which only this machine can see. ``packages_only`` and
+    ``packages_exclude`` choose from the driver's; None where they are not given. Where the store is a DVC remote,
+    ``store_name`` is how the user named it, and ``account`` what its settings say of S3.
     """
 
     ray_address: str
@@ -122,6 +127,8 @@ class Settings:
     retries: Retries = NO_RETRIES
     max_concurrent: int | None = None
     packages: str = "auto"
+    packages_only: tuple[str, ...] | None = None
+    packages_exclude: tuple[str, ...] | None = None
     code: str = "auto"
     credentials: str = "driver"
     code_include: tuple[str, ...] = ()
@@ -174,6 +181,26 @@ def _limit_problems(limit: int | None) -> list[str]:
     return [f"max_concurrent is {limit}; expected 1 or more, or null"]
 
 
+def _chosen_packages(packages: Any) -> tuple[dict[str, Any], list[str]]:
+    """The fields of `Settings` for a mapping, and what is wrong with it."""
+    if not isinstance(packages, Mapping):
+        return {}, []
+    lists = {key: names for key, names in packages.items() if names is not None}
+    wrong = [key for key in lists if key not in ("only", "exclude")] or [
+        key
+        for key, names in lists.items()
+        if isinstance(names, str)
+        or not isinstance(names, Sequence)
+        or not all(isinstance(x, str) for x in names)
+    ]
+    if wrong:
+        return {}, [
+            f"packages is {dict(packages)!r}; expected auto, none, or a mapping of lists of names, such as "
+            "{'exclude': ['dvc']} or {'only': ['torch']}"
+        ]
+    return {"packages": "auto", **{f"packages_{key}": tuple(names) for key, names in lists.items()}}, []
+
+
 def _list_problems(include: Any) -> list[str]:
     if include is None or (
         isinstance(include, Sequence)
@@ -184,9 +211,9 @@ def _list_problems(include: Any) -> list[str]:
     return [f"code_include is {include!r}; expected a list of patterns, such as ['generated/']"]
 
 
-def _choice_problems(chosen: Mapping[str, str]) -> list[str]:
+def _choice_problems(chosen: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} is {value!r}; expected {' or '.join(_CHOICES[name])}"
         for name, value in chosen.items()
-        if value not in _CHOICES[name]
+        if value not in _CHOICES[name] and not (name == "packages" and isinstance(value, Mapping))
     ]

@@ -38,6 +38,7 @@ from ..core.model import Location, Requirements
 from ..core.settings import Settings
 from ..core.units import human_seconds, human_size
 from ..dvc.repository import root_of
+from ..environment.needed import Needed
 from ..project import driver
 from ..project.collect import Project, describe, is_large, shown
 from ..run.bundle import find_code, needed_packages, nothing_matches
@@ -92,7 +93,8 @@ def _examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
         there = places.here if places is not None and not settings.is_embedded else None
         yield _guarded("DVC data", lambda: (dvc_data.check(root, there), None))[0]
     code, found = _guarded("code", lambda: _code(settings))
-    pinned, requirements = _guarded("packages", lambda: _requirements(settings, found))
+    pinned, needed = _guarded("packages", lambda: _needed(settings, found))
+    requirements = needed.requirements if needed else None
     travels = places.travels if places and not settings.is_embedded else None
     finding, nodes = _guarded("Ray", lambda: _ray(settings, connection, requirements, travels))
     yield finding
@@ -105,7 +107,7 @@ def _examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
     elif nodes is None:
         yield _needs("packages", "Ray")
     else:
-        yield packages.check(requirements, nodes)
+        yield packages.check(needed, nodes)
     if travels is not None and travels.own_credentials and nodes is not None:
         yield _credentials_on_nodes(settings, nodes)
     yield code
@@ -296,7 +298,7 @@ def _own(node: NodeFacts, bring: str) -> tuple[Status, str]:
     )
 
 
-def _requirements(settings: Settings, found: Project | None) -> tuple[Finding, Requirements | None]:
+def _needed(settings: Settings, found: Project | None) -> tuple[Finding, Needed | None]:
     return Finding("packages"), needed_packages(settings, found)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ..core.model import Requirements
 from ..environment import inventory
+from ..environment.needed import Needed
 from .findings import Finding, Status, worst
 from .nodes import NodeFacts
 
@@ -14,12 +15,16 @@ _SHOWN = 10
 _MOST_NAMES = 5
 
 
-def check(requirements: Requirements | None, nodes: Sequence[NodeFacts]) -> Finding:
-    """Compare each node that answered; equal ones are shown once. ``requirements`` None: packages: none."""
+def check(needed: Needed | None, nodes: Sequence[NodeFacts]) -> Finding:
+    """Compare each node that answered; equal ones are shown once. ``needed`` None: packages: none."""
+    requirements = needed.requirements if needed else None
     found = [_check(requirements, group) for group in _groups(node for node in nodes if not node.error)] or [
         ("warning", ["no node has answered"], None)
     ]
     facts = [f"{len(requirements.pins)} packages on the driver"] if requirements else []
+    if needed is not None and needed.left_out:
+        names = sorted(needed.left_out)
+        facts[0] += f" for jobs, and {len(names)} that stay here ({needed.why}): {_some(names)}"
     if requirements is None:
         facts.append("the nodes' packages are left as they are (packages: none)")
     cures = dict.fromkeys(cure for _, _, cure in found if cure)
@@ -112,6 +117,9 @@ def _version(pin: str) -> str:
 
 
 def _names(group: Sequence[NodeFacts]) -> str:
-    names = [node.name for node in group]
+    return _some([node.name for node in group])
+
+
+def _some(names: Sequence[str]) -> str:
     rest = len(names) - _MOST_NAMES
     return ", ".join(names[:_MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")

@@ -7,13 +7,12 @@ Distributions from an index travel as pins, and a node installs them itself; tho
 from __future__ import annotations
 
 import ast
-import functools
 import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -21,11 +20,10 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
-from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 
 from ..core.model import Requirements
-from . import indexes
+from . import graph, indexes
 from .inventory import platform_name, site_directories
 
 _log = logging.getLogger(__name__)
@@ -34,7 +32,6 @@ _NEVER = frozenset({"pip", "ray-decorator", "uv", "wheel"})
 # conda's own machinery, which no index has in the versions that conda installs
 _CONDA = re.compile(r"(ana)?conda(-.*)?|lib(conda|mamba).*|mamba.*|menuinst|navigator-updater")
 _CONDA_BUILT = re.compile(r"/feedstock_root/|/croot/|/conda-bld/")
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # of a requirement; a whole one is slow to parse
 _UNSENT_METADATA = frozenset({"RECORD", "direct_url.json", "uv_build.json", "uv_cache.json"})
 
 
@@ -60,12 +57,15 @@ class Installed:
     """Every distribution of this interpreter, but for this project and the installers.
 
     ``pins`` are those from an index: normalised name (PEP 503) -> version, or ``@ URL`` for an archive that
-    was installed from a URL; ``roots`` are those that no other pin requires. ``local`` are the others.
+    was installed from a URL; ``roots`` are those that no other pin requires. ``local`` are the others. What each of
+    them all ``requires``, and which ``extras`` it has, is as its metadata says; this project's own is among these.
     """
 
     pins: Mapping[str, str]
     local: tuple[Local, ...]
     roots: tuple[str, ...] = ()
+    requires: graph.Requires = field(default_factory=dict)
+    extras: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def installed_distributions() -> Installed:
@@ -98,6 +98,7 @@ class _Distribution:
     requires: tuple[str, ...]
     info: Path
     directory: Path
+    extras: tuple[str, ...] = ()
 
     def text(self, name: str) -> str | None:
         try:
@@ -144,8 +145,12 @@ def _in_directory(directory: Path) -> Iterator[_Distribution]:
             headers = _headers(directory / entry)
             name, version = (headers.get(key, [""])[0] for key in ("name", "version"))
             if name and version:
-                requires = tuple(_required(headers.get("requires-dist", ())))
-                yield _Distribution(canonicalize_name(name), version, requires, directory / entry, directory)
+                requires, extras = (
+                    tuple(headers.get(key, ())) for key in ("requires-dist", "provides-extra")
+                )
+                yield _Distribution(
+                    canonicalize_name(name), version, requires, directory / entry, directory, extras
+                )
 
 
 def _headers(info: Path) -> dict[str, list[str]]:
@@ -165,23 +170,6 @@ def _headers(info: Path) -> dict[str, list[str]]:
     return headers
 
 
-def _required(lines: Iterable[str]) -> Iterator[str]:
-    """The names that are required here: not for an extra, another platform or another Python."""
-    for line in lines:
-        requirement, _, marker = line.partition(";")
-        name = _NAME.match(requirement)
-        if name and (not marker or _applies(marker.strip())):
-            yield canonicalize_name(name[0])
-
-
-@functools.cache
-def _applies(marker: str) -> bool:
-    try:
-        return Marker(marker).evaluate({"extra": ""})
-    except ValueError:  # written before PEP 508, or part of a URL: rather one package too many
-        return True
-
-
 def _installed(found: Mapping[str, _Distribution]) -> Installed:
     pins, local = {}, []
     for name, each in sorted(found.items()):
@@ -194,7 +182,9 @@ def _installed(found: Mapping[str, _Distribution]) -> Installed:
             pins[name] = pin
     for name in _unasked_for(found):
         pins.pop(name, None)
-    return Installed(pins, tuple(local), _roots({name: found[name].requires for name in pins}))
+    requires = {name: each.requires for name, each in found.items()}
+    roots = graph.roots({name: requires[name] for name in pins})
+    return Installed(pins, tuple(local), roots, requires, {name: each.extras for name, each in found.items()})
 
 
 def _pin(each: _Distribution) -> str | None:
@@ -218,7 +208,7 @@ def _unasked_for(found: Mapping[str, _Distribution]) -> set[str]:
     own = {name for name, each in found.items() if _CONDA.fullmatch(name) or _is_system(each)}
     needed, todo = set(found) - own, list(set(found) - own)
     while todo:
-        for name in found[todo.pop()].requires:
+        for name in graph.names(found[todo.pop()].requires):
             if name in own and name not in needed:
                 needed.add(name)
                 todo.append(name)
@@ -229,24 +219,6 @@ def _is_system(each: _Distribution) -> bool:
     if not each.directory.is_relative_to("/usr/lib") and not each.directory.is_relative_to("/usr/lib64"):
         return False
     return each.directory.name == "dist-packages" or (each.text("INSTALLER") or "").strip() == "rpm"
-
-
-def _roots(requires: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Names that no other one requires, and one of each ring of names that require one another."""
-    required = {name for one, names in requires.items() for name in names if name != one}
-    roots = [name for name in sorted(requires) if name not in required]
-    reached: set[str] = set()
-    todo = list(roots)
-    for spare in [None, *sorted(requires)]:
-        if spare is not None and spare not in reached:
-            roots.append(spare)
-            todo.append(spare)
-        while todo:
-            name = todo.pop()
-            if name in requires and name not in reached:
-                reached.add(name)
-                todo += requires[name]
-    return tuple(dict.fromkeys(roots))
 
 
 def _local(each: _Distribution) -> Local:

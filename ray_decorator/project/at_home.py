@@ -6,10 +6,14 @@ Found on the driver, when a job has failed: a worker does not know what stayed b
 from __future__ import annotations
 
 import importlib.machinery
+import importlib.metadata
+import importlib.util
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from . import git, gitignore
 from .collect import Project, shown
@@ -30,9 +34,33 @@ def explain(
     for module in dict.fromkeys(_missing(error)):
         path = _at_home(module, [*entries, *_editable(module, found)], _taken(found))
         if path is not None:
-            note = f"Module {module!r} is at home, and did not travel: {_why(path, found, left_out)}"
-            # not add_note, which the error's class may forbid: a frozen dataclass, say
-            vars(error)["__notes__"] = [*getattr(error, "__notes__", ()), note]
+            _note(error, f"Module {module!r} is at home, and did not travel: {_why(path, found, left_out)}")
+
+
+def explain_packages(error: BaseException, left_out: Collection[str], why: str) -> None:
+    """The same for modules of packages that jobs are not given: ``left_out`` are their normalised names."""
+    if not left_out:
+        return
+    for module in dict.fromkeys(name.partition(".")[0] for name in _missing(error)):
+        for package in _packages_with(module):
+            if canonicalize_name(package) in left_out:
+                _note(
+                    error,
+                    f"Package {package!r}, which has the module {module!r}, is at home, and jobs are not given it: "
+                    f"{why}. List it in pyproject.toml's dependencies, or set packages to a mapping that does not "
+                    "leave it out, such as {exclude: []}",
+                )
+
+
+def _note(error: BaseException, text: str) -> None:
+    # not add_note, which the error's class may forbid: a frozen dataclass, say
+    vars(error)["__notes__"] = [*getattr(error, "__notes__", ()), text]
+
+
+def _packages_with(module: str) -> list[str]:
+    if importlib.util.find_spec(module) is None:
+        return []
+    return importlib.metadata.packages_distributions().get(module, [])
 
 
 def _missing(error: BaseException) -> Iterator[str]:

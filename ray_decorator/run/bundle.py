@@ -7,13 +7,14 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ..core.model import Bundle, Code, Requirements
+from ..core.model import Bundle, Code
 from ..core.paths import Folder
 from ..core.progress import Progress
 from ..core.settings import Settings
 from ..core.units import human_size
 from ..dvc.code import config_for
-from ..environment.installed import Installed, installed_distributions, requirements
+from ..environment.installed import Installed, installed_distributions
+from ..environment.needed import Needed, needed
 from ..project import at_home, driver
 from ..project.collect import Project, collect
 from ..project.roots import never_whole
@@ -31,6 +32,7 @@ class Bundler:
         self._settings, self._staging = settings, staging
         self._told: set[str] = set()
         self._last: tuple[Project | None, Collection[Path]] | None = None
+        self._packages: Needed | None = None
 
     def make(self, left_out: Collection[Path], progress: Progress) -> Bundle:
         """Find out what jobs need elsewhere, and bring the code to the store.
@@ -43,10 +45,11 @@ class Bundler:
         earlier = self._staging.earlier_outs()
         found = find_code(self._settings, main, driver.project_paths(), left_out, earlier, packages)
         self._last = found, left_out
-        needed = needed_packages(self._settings, found, packages)
+        self._packages = needed_packages(self._settings, found, packages)
+        requirements = self._packages.requirements if self._packages else None
         start = _folder(driver.started_at())
         if found is None or not found.files:
-            return Bundle(needed, None, start)
+            return Bundle(requirements, None, start)
         files = [*found.files, *config_for(found.files, driver.started_at())]
         taken, sent = self._staging.push_code(files, progress)
         if sent:
@@ -60,10 +63,12 @@ class Bundler:
         placed = next((place for place, path in found.files if main is not None and path == str(main)), None)
         roots = tuple(map(_folder, found.roots))
         code = Code(taken.content, found.sys_path, found.packages, found.cwd, placed, roots)
-        return Bundle(needed, code, start)
+        return Bundle(requirements, code, start)
 
     def explain(self, error: BaseException) -> None:
         """Add to an error of a job what it could not import since that is at home."""
+        if self._packages is not None:
+            at_home.explain_packages(error, self._packages.left_out, self._packages.why)
         if self._last is not None:
             found, left_out = self._last
             at_home.explain(error, found, driver.project_paths(), left_out)
@@ -115,14 +120,17 @@ def find_code(
 
 def needed_packages(
     settings: Settings, found: Project | None, packages: Installed | None = None
-) -> Requirements | None:
+) -> Needed | None:
     """The packages that jobs need; None where the settings say that nodes are left as they are.
 
-    ``found`` is the code that travels: its first project may name indexes.
+    ``found`` is the code that travels: its first project may name indexes, and what the app needs. Raises InputError
+    for a package that is asked for and not installed.
     """
     if settings.packages == "none":
         return None
-    return requirements(found.roots[0] if found and found.roots else None, packages)
+    project = found.roots[0] if found and found.roots else None
+    chosen = settings.packages_only, settings.packages_exclude
+    return needed(packages or installed_distributions(), project, *chosen)
 
 
 def _folder(path: Path) -> Folder:

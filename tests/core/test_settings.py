@@ -13,6 +13,10 @@ from ray_decorator.core.settings import OptionArguments, Options, Settings
 
 NOTHING = Options()
 FAR = Options(ray_address="10.0.0.1:6379", s3_base_path="s3://bucket/x")
+CHOICE = (
+    "packages is {!r}; expected auto, none, or a mapping of lists of names, such as "
+    "{{'exclude': ['dvc']}} or {{'only': ['torch']}}"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +59,17 @@ class TestOver:
 
 
 class TestResolve:
+    def test_packages_may_be_chosen_by_lists(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RAY_S3_PACKAGES", "none")
+        settings = Options(packages={"exclude": [], "only": None}).resolve()
+        assert (settings.packages, settings.packages_exclude, settings.packages_only) == ("auto", (), None)
+        settings = Options(packages={"only": ["torch"]}).resolve()
+        assert (settings.packages, settings.packages_exclude, settings.packages_only) == (
+            "auto",
+            None,
+            ("torch",),
+        )
+
     def test_code_include_is_a_list_of_its_own(self) -> None:
         given = ["gen/", "/conf/local.yaml"]
         settings = Options(code_include=given).resolve()
@@ -131,6 +146,8 @@ REACH = (
         (Options(max_concurrent=0), "max_concurrent is 0; expected 1 or more, or null"),
         (Options(max_concurrent=-1), "max_concurrent is -1; expected 1 or more, or null"),
         (Options(packages="some"), "packages is 'some'; expected auto or none"),
+        (Options(packages={"exclud": []}), CHOICE.format({"exclud": []})),
+        (Options(packages={"only": "a"}), CHOICE.format({"only": "a"})),
         (Options(code="all"), "code is 'all'; expected auto or none"),
         (
             Options(code_include="gen/"),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ray_decorator.core.model import Requirements
 from ray_decorator.doctor import packages
 from ray_decorator.doctor.nodes import NodeFacts
+from ray_decorator.environment.needed import Needed
 
 
 def test_what_nodes_lack_for_some_jobs_alone() -> None:
@@ -31,11 +32,14 @@ def test_where_an_environment_is_built_already_uv_is_not_needed() -> None:
     node = NodeFacts(
         "worker1/abc", {}, python=sys.version_info[:3], platform="linux", lacking=lacking, prebuilt=2
     )
-    found = packages.check(needs, [node])
+    found = packages.check(Needed(needs, frozenset({"dvc", "dulwich"}), "it says so"), [node])
+    assert (
+        found.facts[0] == "2 packages on the driver for jobs, and 2 that stay here (it says so): dulwich, dvc"
+    )
     assert found.status == "ok" and found.cure is None
     assert found.facts[-1] == "  an environment with 2 packages is there already"
     other = replace(node, name="worker2/def", prebuilt=0)
-    found = packages.check(needs, [node, other])
+    found = packages.check(Needed(needs), [node, other])
     assert found.status == "wrong"
     assert found.facts[1:] == (
         "worker1/abc, worker2/def: 2 differ:",
@@ -48,7 +52,7 @@ def test_where_an_environment_is_built_already_uv_is_not_needed() -> None:
 
 def test_another_minor_python_is_wrong() -> None:
     node = NodeFacts("worker1/abc", {}, python=(3, 9, 1), executable="/usr/bin/python3")
-    found = packages.check(Requirements(sys.version_info[:2], "linux", {}), [node])
+    found = packages.check(Needed(Requirements(sys.version_info[:2], "linux", {})), [node])
     assert found.status == "wrong"
     assert "worker1/abc: Python 3.9 (/usr/bin/python3), the driver's is 3." in "\n".join(found.facts)
     assert found.cure is not None and found.cure.startswith("start the driver with Python 3.9")

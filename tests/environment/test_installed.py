@@ -240,11 +240,6 @@ def test_what_the_system_has_for_itself_is_left_out_unless_it_is_needed() -> Non
     assert installed._unasked_for({each.name: each for each in found}) == {"python-apt"}
 
 
-def test_names_that_require_one_another_have_one_root() -> None:
-    requires = {"a": ("b",), "b": ("a",), "c": ("d", "x"), "d": (), "e": ("e",)}
-    assert installed._roots(requires) == ("c", "e", "a")
-
-
 def test_the_requirements_of_150_distributions_take_less_than_300_ms(driver: Driver) -> None:
     for number in range(150):
         requires = [f"package{(number + step) % 150} >= 1" for step in range(30)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from projects import collected, editable, git, make, repository, write
 
-from ray_decorator.project.at_home import explain
+from ray_decorator.project.at_home import explain, explain_packages
 from ray_decorator.project.collect import Project
 
 
@@ -134,3 +134,17 @@ def test_of_an_editable_install(tmp_path: Path) -> None:
     project = collected(tmp_path / "app/train.py", local=[editable(lib, core=lib / "python/core")])
     [note] = notes(no_module("core.version"), project, tmp_path / "app")
     assert f"{lib}/.gitignore:1 'version.py' ignores it" in note and "['/python/core/version.py']" in note
+
+
+def test_a_package_that_jobs_are_not_given() -> None:
+    error = RuntimeError("it failed")
+    error.__cause__ = no_module("omegaconf.gone")
+    explain_packages(error, {"omegaconf", "other"}, "packages says so")
+    assert error.__notes__ == [
+        "Package 'omegaconf', which has the module 'omegaconf', is at home, and jobs are not given it: packages says "
+        "so. List it in pyproject.toml's dependencies, or set packages to a mapping that does not leave it out, such "
+        "as {exclude: []}"
+    ]
+    explain_packages(error, {"other"}, "")
+    explain_packages(no_module("not_there_at_all"), {"other"}, "")
+    assert len(error.__notes__) == 1

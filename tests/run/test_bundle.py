@@ -110,6 +110,6 @@ def test_nothing_travels_where_the_settings_say_so(project: Path, staging: Stagi
 def test_packages_are_the_drivers() -> None:
     needed = needed_packages(SETTINGS, None)
     assert needed is not None
-    assert needed.python == sys.version_info[:2]
-    assert {"cloudpickle", "obstore"} <= set(needed.pins)
+    assert needed.requirements.python == sys.version_info[:2]
+    assert {"cloudpickle", "obstore"} <= set(needed.requirements.pins)
     assert needed_packages(replace(SETTINGS, packages="none"), None) is None
