@@ -61,6 +61,8 @@ def receipt_in(reply: bytes) -> Receipt | None:
     decoded = entry.decode(reply)
     if isinstance(decoded, entry.Unprepared):
         return Receipt(lacks="bundle")
+    if isinstance(decoded, entry.Retired):
+        return Receipt(lacks="process")
     if isinstance(decoded, entry.Refused):
         return Receipt(failure=failure_of(ClusterError(decoded.text)), fatal=True)
     return decoded

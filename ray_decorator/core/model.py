@@ -306,7 +306,8 @@ class Receipt:
     """What came of a job. ``value`` is the pickled return value; ``outs`` are keyed by index in the job.
 
     ``missing`` are digests that the store should have held: the job has not run then. Nor has it where its
-    node ``lacks`` the bundle or the deps' content, or ``fatal`` says that the failure is not this job's alone.
+    node ``lacks`` the bundle, the deps' content or a fresh process, or ``fatal`` says that the failure is not this
+    job's alone.
     ``unwritten`` are the keys of outs that the job never wrote. ``sent`` and ``received`` are the
     worker's own transfers in bytes, ``seconds`` the run time of the function alone. ``end_marks`` is how many
     of its streams have one. ``replaced``: as `Job` says. ``told`` is for the driver to write down (`Entry`).
@@ -321,7 +322,7 @@ class Receipt:
     sent: int = 0
     received: int = 0
     node: str = ""
-    lacks: Literal["", "bundle", "content"] = ""
+    lacks: Literal["", "bundle", "content", "process"] = ""
     fatal: bool = False
     end_marks: int = 0
     replaced: bool = False

@@ -32,7 +32,6 @@ from ..core.model import Failure, Job, Location, Paths, Receipt
 from ..core.private import Private
 from ..core.returned import Value, value_of
 from ..store.renewal import Renew
-from . import reaper
 from .deps import NoContent, stage_deps
 from .fresh_credentials import ask
 from .inheritance import take_over
@@ -61,7 +60,6 @@ def serve(verb: str, func: bytes, job: bytes, store: bytes, private: bytes, brok
 
     ``node`` is what the user sees of this one. ``broker`` has fresh credentials, None if these last.
     """
-    reaper.watch()
     renew = None if broker is None else functools.partial(ask, broker)
     place, inherited = opened(store, private)
     receipt = serve_job(verb, func, job, place, renew, node, inherited, at_home=True)

@@ -26,13 +26,18 @@ class Unprepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Retired:
+    """The process takes no further job, and ends: the job has not run."""
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """The node takes no job of ours, and says why: nothing has run, and no other job would."""
 
     text: str
 
 
-def decode(reply: bytes) -> Receipt | Unprepared | Refused | None:
+def decode(reply: bytes) -> Receipt | Unprepared | Retired | Refused | None:
     """What `enter` replied, for the driver; None where a node has nothing to rescue.
 
     Raises ClusterError for what is no reply of `enter`.
@@ -43,8 +48,10 @@ def decode(reply: bytes) -> Receipt | Unprepared | Refused | None:
         kind, data = pickle.loads(reply)
         if kind == "receipt" and isinstance(receipt := pickle.loads(data), Receipt | None):
             return receipt
-        if kind in ("unprepared", "refused"):
-            return Refused(str(data)) if kind == "refused" else Unprepared()
+        if kind == "refused":
+            return Refused(str(data))
+        if kind in ("unprepared", "retired"):
+            return Unprepared() if kind == "unprepared" else Retired()
         problem = f"it is a {kind!r} with a {type(data).__name__}"
     except Exception as exc:  # bytes that are no pickle raise all kinds of errors
         problem = f"{type(exc).__name__}: {text_of(exc)}"
@@ -78,9 +85,16 @@ def enter(
         return pickle.dumps(("unprepared", None))
     make_importable(common["home"], common["runtime"], at_home)
     if at_home:
-        from ray_decorator.job import run
+        from ray_decorator.job import leftovers, reaper, run
+        from ray_decorator.node import retirement
 
+        if verb == "run" and retirement.is_retired():
+            return pickle.dumps(("retired", None))
+        reaper.watch()
+        before = leftovers.Before()
         receipt = run.serve(verb, func, job, common["store"], private, broker, node)
+        if before.is_left():
+            retirement.retire()
     else:
         from ray_decorator.node import supervisor
 

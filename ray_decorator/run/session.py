@@ -290,6 +290,8 @@ class Session:
                 self._bundle_made = time.monotonic()
 
     def _restage(self, staged: Staged, lacks: str) -> Staged:
+        if lacks == "process":
+            return staged
         if lacks == "bundle":
             self._prepare()
             return staged

@@ -23,7 +23,7 @@ from ray_decorator import ray_decorator
 
 @ray_decorator()
 def job(fate, directory):
-    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    child = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True, env={})
     Path(directory, "child.new").write_text(str(child.pid))
     os.rename(Path(directory, "child.new"), Path(directory, "child"))
     if fate == "crashes":

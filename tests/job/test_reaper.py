@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from ray_decorator.job import reaper
-
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 WORKER = """
@@ -28,6 +26,7 @@ if not (child := os.fork()):
     os.setsid()
     time.sleep(600)
 print(child)
+print(subprocess.Popen(["/bin/sleep", "600"], env={}, start_new_session=True).pid)
 print(subprocess.Popen(sleep, env={**os.environ, "RAY_S3_KEEP": "1"}, start_new_session=True).pid, flush=True)
 time.sleep(600)
 """
@@ -43,8 +42,8 @@ def is_gone(pid: int) -> bool:
 def test_all_that_it_has_started_ends_with_it() -> None:
     worker = subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE, text=True)
     assert worker.stdout is not None
-    child, own_session, forked, kept = (int(worker.stdout.readline()) for _ in range(4))
-    assert not any(map(is_gone, (child, own_session, forked, kept)))
+    *all_started, kept = (int(worker.stdout.readline()) for _ in range(5))
+    assert not any(map(is_gone, (*all_started, kept)))
     reapers = [
         pid
         for pid in filter(str.isdigit, os.listdir("/proc"))
@@ -54,15 +53,22 @@ def test_all_that_it_has_started_ends_with_it() -> None:
     worker.kill()
     worker.wait(60)
     deadline = time.monotonic() + 60
-    while not all(map(is_gone, (child, own_session, forked, int(reapers[0])))):
+    while not all(map(is_gone, (*all_started, int(reapers[0])))):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert not is_gone(kept)
     os.kill(kept, signal.SIGKILL)
 
 
-def test_nothing_is_done_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.delenv(reaper.MARK, raising=False)
-    reaper.watch()
-    assert reaper.MARK not in os.environ
+@pytest.mark.parametrize("why", ["another system", "a bound of the system's own"])
+def test_nothing_is_done_where_it_cannot_be(why: str) -> None:
+    """In a process of its own: a bound cannot be taken back."""
+    program = (
+        "import resource, sys\nfrom ray_decorator.job import reaper\n"
+        f"if {why!r} == 'another system':\n    sys.platform = 'darwin'\n"
+        "else:\n    resource.setrlimit(15, (200_000, 200_000))\n"
+        "before = resource.getrlimit(15)\nreaper.watch()\n"
+        "assert resource.getrlimit(15) == before and not reaper._watched\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -48,6 +48,7 @@ def test_replies_mean_what_they_say(node: Path) -> None:
     receipt = Receipt(node="worker1")
     assert entry.decode(pickle.dumps(("receipt", pickle.dumps(receipt)))) == receipt
     assert entry.decode(pickle.dumps(("refused", "no"))) == entry.Refused("no")
+    assert entry.decode(pickle.dumps(("retired", None))) == entry.Retired()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""On the driver's machine, a process whose job has left something takes no further job; others serve on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from ray_decorator import ray_decorator
+from ray_decorator.node import retirement
+
+
+@ray_decorator()
+def job(leaves: str, directory: str) -> tuple[int, str]:
+    """What an earlier job in this process has left of itself, and its pid."""
+    before = getattr(sys, "_left_by_a_test", "")
+    if leaves == "daemon that is the job's":
+        sys._left_by_a_test = leaves  # type: ignore[attr-defined]
+        threading.Thread(target=idles, args=(threading.Event(),), daemon=True).start()
+    elif leaves == "kept child":
+        sys._left_by_a_test = leaves  # type: ignore[attr-defined]
+        environ = {**os.environ, "RAY_S3_KEEP": "1"}
+        child = subprocess.Popen(["sleep", "600"], env=environ, start_new_session=True)
+        Path(directory, "kept").write_text(str(child.pid))
+    return os.getpid(), before
+
+
+def idles(event: threading.Event) -> None:
+    event.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.usefixtures("ray_session")
+def test_no_job_meets_what_another_has_left(tmp_path: Path) -> None:
+    def run(leaves: str) -> tuple[int, str]:
+        return job(leaves, str(tmp_path))
+
+    pids = {run("nothing")[0] for _ in range(4)}
+    assert len(pids) <= 2, "processes serve on"
+    for leaves in ("daemon that is the job's", "kept child"):
+        worn, _ = run(leaves)
+        after = [run("nothing") for _ in range(4)]
+        assert worn not in {pid for pid, _ in after} and {met for _, met in after} == {""}
+    kept = int((tmp_path / "kept").read_text())
+    os.kill(kept, 9)  # raises where it is gone
+
+
+def test_it_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "_ray_s3_retired", True, raising=False)
+    assert retirement.is_retired() and not retirement.is_retired()
+
+
+def test_another_ray_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    import ray
+
+    monkeypatch.setattr(ray._private.worker.global_worker, "function_actor_manager", None)
+    retirement.retire()
+    assert "takes further jobs: this Ray has changed (AttributeError:" in caplog.text
+    assert not retirement.is_retired()
