@@ -190,6 +190,7 @@ class Batch:
             directory=_from_here(job.directory),
             node=outcome.node,
             attempts=outcome.attempts,
+            failed=", ".join(outcome.failed),
         )
         self._sweep.report.add(row, job.name)
 

@@ -25,7 +25,7 @@ class Cluster(Protocol):
         """Ask a job to stop; with ``force``, kill its process."""
 
     def rescue(self, job: Job) -> Receipt | None:
-        """What a job that crashed left on its node, None if nothing was found within a few seconds."""
+        """What a job that crashed or was killed left on its node; None if nothing was found within a few seconds."""
 
     def prepare(self, bundle: Bundle) -> None:
         """Let jobs that are submitted from now on run on machines that are not the driver's."""

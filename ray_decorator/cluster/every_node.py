@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,17 @@ def ask_every_node(question: Callable[..., Any], *arguments: Any, name: str, sec
     The question's module travels by value, so it may import nothing of ours but in functions (node.entry is
     there). ``name`` is what Ray shows. A node that is silent for so many seconds has an error.
     """
+    return ask_nodes(living_nodes(), question, *arguments, name=name, seconds=seconds)
+
+
+def ask_nodes(
+    nodes: Sequence[Mapping[str, Any]],
+    question: Callable[..., Any],
+    *arguments: Any,
+    name: str,
+    seconds: float,
+) -> list[Answer]:
+    """As `ask_every_node`, of these nodes only."""
     import ray
     import ray.cloudpickle
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -47,7 +58,7 @@ def ask_every_node(question: Callable[..., Any], *arguments: Any, name: str, sec
     ray.cloudpickle.register_pickle_by_value(sys.modules[question.__module__])  # type: ignore[no-untyped-call]
     task = ray.remote(num_cpus=0, max_retries=0)(question)
     asked: dict[Any, Mapping[str, Any]] = {}
-    for node in living_nodes():
+    for node in nodes:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         asked[task.options(name=name, scheduling_strategy=there).remote(*arguments)] = node
     done, silent = ray.wait(list(asked), num_returns=len(asked), timeout=seconds)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core import pickling
 from ..core.errors import InputError
@@ -26,14 +26,17 @@ from ..core.settings import Settings
 from ..node import entry
 from ..node.own_source import zipped_source
 from .capacity import check_feasible, slots_of
-from .every_node import Answer, ask_every_node, living_nodes
+from .every_node import Answer, ask_nodes, living_nodes
+from .left_behind import LeftBehind
 from .pending import Pending, receipt_in
 from .printed import listen
 from .ray_api import connection_mark, in_ray_task
 
 log = logging.getLogger(__name__)
 
-_RESCUE_SECONDS = 10.0
+_T = TypeVar("_T")
+_SEARCH_SECONDS = 12.0
+_BRING_SECONDS = 600.0
 _CAPACITY_HOLDS = 10.0  # seconds
 
 
@@ -90,6 +93,7 @@ class RayCluster:
         self._locate = locate
         self._broker = broker
         self._printed = listen()
+        self._left_behind = LeftBehind()
         self._common: dict[str, Any] = {
             "home": entry.home(places),
             "runtime": b"",
@@ -164,30 +168,41 @@ class RayCluster:
                 ray.cancel(pending.reference, force=force)
 
     def rescue(self, job: Job) -> Receipt | None:
-        """What a job that crashed left on its node: all living nodes look for it, for 10 s at the most.
+        """What a job that crashed or was killed left on its node, once it is in the store, or home.
 
-        Ray does not tell where a task ran that crashed. A node that never saw the job answers at once.
+        All living nodes look for it, for 10 s at the most; what it takes to bring what they find has a larger bound.
         """
-        found: list[Receipt] = []
-        # in a thread of its own: where the cluster is lost, Ray's calls wait for ever
-        looking = threading.Thread(target=lambda: found.extend(self._look_for(job)), daemon=True)
-        looking.start()
-        looking.join(_RESCUE_SECONDS + 1.0)
-        return found[0] if found else None
+        node = _within(_SEARCH_SECONDS, lambda: self._left_behind.node_of(job))
+        return None if node is None else _within(_BRING_SECONDS, lambda: self._bring(job, node))
 
-    def _look_for(self, job: Job) -> list[Receipt]:
+    def _bring(self, job: Job, node: str) -> Receipt | None:
+        nodes = [each for each in living_nodes() if each["NodeID"] == node]
         data = pickling.dumps(replace(job, payload=b"", inherited=Inherited()), f"the job {job.name}")
+        answers = ask_nodes(
+            nodes,
+            entry.enter,
+            *(self._reference, "rescue", b"", data, self._sealed(Inherited()), self._broker),
+            name=f"{job.name} (rescue)",
+            seconds=_BRING_SECONDS,
+        )
+        return next((found for each in answers if (found := _rescued(each, job)) is not None), None)
+
+
+def _within(seconds: float, ask: Callable[[], _T]) -> _T | None:
+    """In a thread of its own: where the cluster is lost, Ray's calls wait for ever. Raises what asking raises."""
+    found: Future[_T] = Future()
+
+    def run() -> None:
         try:
-            answers = ask_every_node(
-                entry.enter,
-                *(self._reference, "rescue", job.id.encode(), data, self._sealed(Inherited()), self._broker),
-                name=f"{job.name} (rescue)",
-                seconds=_RESCUE_SECONDS,
-            )
-        except Exception as exc:  # the cluster is lost, which the watch reports
-            log.debug("%s: could not look for what it left: %s", job.name, exc)
-            return []
-        return [receipt for answer in answers if (receipt := _rescued(answer, job)) is not None]
+            found.set_result(ask())
+        except Exception as exc:
+            found.set_exception(exc)
+
+    threading.Thread(target=run, name="ray-s3-rescue", daemon=True).start()
+    try:
+        return found.result(seconds)
+    except TimeoutError:
+        return None
 
 
 def _other_hosts(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -221,11 +236,9 @@ class _Capacity:
 
 
 def _rescued(answer: Answer, job: Job) -> Receipt | None:
-    if answer.error is not None:
-        log.debug("%s: node %s could not look for what it left: %s", job.name, answer.name, answer.error)
-        return None
-    receipt = receipt_in(answer.value)
-    if receipt is not None and receipt.failure is not None:
-        log.warning("%s: could not look for what it left: %s", job.name, receipt.failure.summary)
+    receipt = receipt_in(answer.value) if answer.error is None else None
+    problem = answer.error or (receipt.failure.summary if receipt and receipt.failure else "")
+    if problem:
+        log.warning("%s: what it left stays on node %s for now: %s", job.name, answer.name, problem)
         return None
     return None if receipt is None or receipt.lacks else receipt

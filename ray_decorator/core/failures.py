@@ -27,6 +27,11 @@ def kinds_of(kind: type[BaseException]) -> tuple[str, ...]:
     return tuple(f"{each.__module__}.{each.__qualname__}" for each in kind.__mro__)
 
 
+def add_note(error: BaseException, note: str) -> None:
+    """As ``error.add_note``, also where the error's class forbids to set anything: a frozen dataclass, say."""
+    vars(error)["__notes__"] = [*getattr(error, "__notes__", ()), note]
+
+
 def rebuilt(failure: Failure) -> BaseException:
     """The exception that a worker met, of its own type where that is known here.
 

@@ -247,7 +247,8 @@ class Out:
 
     ``inside``: the path lies in another out of the same job (its index, the path within).
     ``in_place``: where the worker finds this very directory, the job works in it. ``directory``: a
-    directory stands there at home, so the job may expect one. ``on_failure``: comes home in any case.
+    directory stands there at home, so the job may expect one. ``is_dep``: the job reads it, too. ``beside``: what a
+    failed job leaves of it may come to ``<out>.failed`` at home.
     """
 
     key: str
@@ -256,8 +257,12 @@ class Out:
     home: Home | None = None
     in_place: PathId | None = None
     directory: bool = False
-    on_failure: bool = False
+    is_dep: bool = False
+    beside: bool = False
 
+
+FAILED = "failed"
+"""The folder of a failed job's workspace with what there is of its outs; the ending of one beside its place."""
 
 END_MARK = ":ray_s3_end:"
 """Begins the line that a job's output ends with; the job's id follows. See job.output."""
@@ -270,7 +275,7 @@ class Job:
     ``outs`` are those of the call, then its workspace where it ``has_workspace``. ``cwd``, ``sys_path`` and
     ``user`` (a uid) are the driver's. ``end_marks``: what it prints ends with marks (job.output). What it
     ``inherited`` travels apart from the rest: `private.Private`. ``attempt`` counts from 1. Another one follows, and
-    nothing of this one comes home, where an exception of a class in ``retry_on`` (dotted names) ends it, or where
+    of this one only logs come home, where an exception of a class in ``retry_on`` (dotted names) ends it, or where
     it is ``replaced``. It leaves a receipt where it has an ``entry``.
     """
 
@@ -311,6 +316,11 @@ class Receipt:
     ``unwritten`` are the keys of outs that the job never wrote. ``sent`` and ``received`` are the
     worker's own transfers in bytes, ``seconds`` the run time of the function alone. ``end_marks`` is how many
     of its streams have one. ``replaced``: as `Job` says. ``told`` is for the driver to write down (`Entry`).
+
+    Of a job that failed: ``failed`` are the keys of outs that are not in their places, or not whole there. What there
+    is of them is in the workspace's folder `FAILED`; without a workspace ``aside`` has it, by index, where it is not
+    beside its place already. ``notes`` say what is kept on the node. ``left``: it was interrupted, and is to be
+    rescued.
     """
 
     value: bytes | None = field(repr=False, default=None)
@@ -327,6 +337,10 @@ class Receipt:
     end_marks: int = 0
     replaced: bool = False
     told: Told | None = None
+    failed: tuple[str, ...] = ()
+    aside: Mapping[int, Content] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +349,7 @@ class Outcome:
 
     ``sent`` and ``received`` are the bytes that moved for this call, counted where they left or came in. It is
     the last of ``attempts``. ``told``: as in the receipt. ``resumed``: an earlier run's job had done it.
+    ``failed`` are the keys of outs that came home as what a failed job has left of them.
     """
 
     name: str
@@ -347,3 +362,4 @@ class Outcome:
     attempts: int = 1
     told: Told | None = None
     resumed: bool = False
+    failed: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import InputError, JobCancelledError, JobDiedError, text_of
-from .failures import kinds_of
+from .failures import add_note, kinds_of
 from .model import Job
 
 
@@ -47,7 +47,7 @@ class Retries:
     def exhausted(self, error: BaseException, attempts: int) -> BaseException:
         """The error of the last of several attempts, which says how many there were."""
         if attempts > 1 and not isinstance(error, JobCancelledError):
-            error.add_note(f"This was attempt {attempts}: ray_remote_kwargs.max_retries is {self._most()}")
+            add_note(error, f"This was attempt {attempts}: ray_remote_kwargs.max_retries is {self._most()}")
         return error
 
     def _most(self) -> int:

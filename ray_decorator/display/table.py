@@ -38,7 +38,8 @@ class JobRow:
     """One job of a sweep. ``sent`` and ``received`` are the bytes uploaded and downloaded for it.
 
     ``status`` is COMPLETED, FAILED or CANCELLED; ``result`` is brief(return value); ``attempts`` is how often it
-    was started, which is shown where any was more than once.
+    was started, which is shown where any was more than once. ``failed`` are the keys of outs in the directory's
+    ``failed``, shown where any job has left some there.
     """
 
     number: int
@@ -51,6 +52,7 @@ class JobRow:
     directory: str
     node: str = ""
     attempts: int = 1
+    failed: str = ""
 
 
 def show(rows: Sequence[JobRow]) -> None:
@@ -154,7 +156,7 @@ def _table(rows: Sequence[JobRow]) -> Table:
     from rich.text import Text
 
     nodes = len({row.node for row in rows if row.node}) > 1
-    attempts = any(row.attempts > 1 for row in rows)
+    attempts, failed = any(row.attempts > 1 for row in rows), any(row.failed for row in rows)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("job", justify="right", no_wrap=True)
     table.add_column("overrides", overflow="fold")
@@ -165,6 +167,8 @@ def _table(rows: Sequence[JobRow]) -> Table:
     table.add_column("down", justify="right", no_wrap=True)
     if attempts:
         table.add_column("attempts", justify="right", no_wrap=True)
+    if failed:
+        table.add_column("in failed/", overflow="fold")
     if nodes:
         table.add_column("node", no_wrap=True)
     table.add_column("directory", overflow="fold")
@@ -178,6 +182,7 @@ def _table(rows: Sequence[JobRow]) -> Table:
             _moved(row.sent),
             _moved(row.received),
             *([str(row.attempts)] if attempts else []),
+            *([Text(row.failed or "-")] if failed else []),
             *([Text(row.node)] if nodes else []),
             Text(row.directory),
         )
@@ -190,7 +195,8 @@ def _paragraph(row: JobRow) -> Text:
 
     head = f", {row.seconds:.1f} s, {row.result}, {_moved(row.sent)} up, {_moved(row.received)} down"
     head += f", {row.attempts} attempts" if row.attempts > 1 else ""
-    lines = ("", *filter(None, (row.overrides, row.directory, row.node)))
+    failed = f"in failed/: {row.failed}" if row.failed else ""
+    lines = ("", *filter(None, (row.overrides, row.directory, failed, row.node)))
     return Text.assemble(f"{row.number} ", _status(row), head, "\n    ".join(lines), overflow="fold")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
+from ..core.failures import add_note
 from ..core.model import Outcome, Slot
 from ..core.settings import OptionArguments
 from . import calls
@@ -171,8 +172,8 @@ def _results(outcomes: Sequence[Outcome], return_exceptions: bool) -> list[Any]:
     if failed and not return_exceptions:
         first, *others = failed
         assert first.error is not None
-        first.error.add_note(f"This was {first.name}; {len(failed)} of {len(outcomes)} calls failed")
+        add_note(first.error, f"This was {first.name}; {len(failed)} of {len(outcomes)} calls failed")
         for other in others:
-            first.error.add_note(f"{other.name} failed too: {type(other.error).__name__}: {other.error}")
+            add_note(first.error, f"{other.name} failed too: {type(other.error).__name__}: {other.error}")
         raise first.error
     return [outcome.value if outcome.error is None else outcome.error for outcome in outcomes]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,12 @@ from ..content.move import move_all, move_aside
 from ..core.commands import fetch_command
 from ..core.errors import HomeError, InputError
 from ..core.machine import is_same_path
-from ..core.model import Content, Job, Out
+from ..core.model import FAILED, Content, Job, Out
 from ..core.progress import NoProgress
 from ..store.transfer import Snapshot, push, push_all, push_extras, snapshot
-from .scratch import Scratch
 from .side import Side
 
-_Stuck = tuple[Exception, Path, Path]
+Stuck = tuple[Exception, Path, Path]
 """What is wrong with an out that is not at home, where it is, and where it belongs."""
 
 
@@ -35,7 +34,10 @@ class Sent:
     bytes: int
     error: Exception | None
     kept: bool = False  # one of them could not be sent, and is here still
-    stuck: tuple[_Stuck, ...] = ()  # of those, what belongs to a place on this machine
+    stuck: tuple[Stuck, ...] = ()  # of those, what belongs to a place on this machine
+    aside: Mapping[int, Content] = field(
+        default_factory=dict
+    )  # of a failed job: what does not go to its place
 
 
 def out_paths(job: Job, root: Path, side: Side) -> list[Path]:
@@ -55,39 +57,58 @@ def make_out_parents(job: Job, paths: Sequence[Path]) -> None:
         (path if out.directory else path.parent).mkdir(parents=True, exist_ok=True)
 
 
-def bring_out(
-    job: Job, paths: Sequence[Path], side: Side, copied: Mapping[str, Stamp] | None = None, *, failed: bool
-) -> Sent:
-    """Move home, or push, what the job wrote. A failed job's outs stay behind, but for those that come in any case.
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """What there is of an out, and how it leaves: to its place or, ``aside``, to the one of a failed job's."""
 
-    An out that cannot leave keeps none of the others. ``copied`` are files that were put there for the job.
-    """
-    wanted = [
-        (index, out, path)
-        for index, (out, path) in enumerate(zip(job.outs, paths, strict=True))
-        if path.exists() and (out.on_failure or not failed) and not _is_in_place(out, path)
-    ]
-    near = {index: (out, path) for index, out, path in wanted if side.reaches(out)}
-    sent = _push(job, [item for item in wanted if item[0] not in near], side)
+    index: int
+    out: Out
+    path: Path
+    aside: bool = False
+
+    @property
+    def home(self) -> Path | None:
+        """Where it belongs on the driver's disk; None where it has no place there."""
+        if self.out.home is None or (self.aside and not self.out.beside):
+            return None
+        return Path(f"{self.out.home.path}.{FAILED}" if self.aside else self.out.home.path)
+
+
+def bring_out(job: Job, paths: Sequence[Path], side: Side, copied: Mapping[str, Stamp] | None = None) -> Sent:
+    """Move home, or push, what the job wrote. ``copied`` are files that were put there for the job."""
+    leaving = [Leaving(*each) for each in zip(range(len(paths)), job.outs, paths, strict=True)]
+    return bring(job, leaving, side, copied)
+
+
+def bring(
+    job: Job, leaving: Sequence[Leaving], side: Side, copied: Mapping[str, Stamp] | None = None
+) -> Sent:
+    """Move home, or push, what there is of these. One that cannot leave keeps none of the others."""
+    wanted = [one for one in leaving if one.path.exists() and not _is_in_place(one.out, one.path)]
+    near = [one for one in wanted if side.reaches(one.out)]
+    sent = _push(job, [one for one in wanted if one not in near], side)
+    together = {one.index for one in near if not one.aside}
     # what lies in another one goes with that
-    alone = [each for each in near.values() if each[0].inside is None or each[0].inside[0] not in near]
-    stuck = _move_home(job, alone, copied or {})
+    alone = [one for one in near if one.out.inside is None or one.out.inside[0] not in together]
+    stuck = _move_home(alone, copied or {})
     left = tuple(each for each in stuck if not isinstance(each[0], _Aside))
     error = HomeError.of([problem for problem, _, _ in stuck]) or sent.error
     return replace(sent, error=error, kept=sent.kept or bool(left), stuck=left)
 
 
-def kept_back(sent: Sent, scratch: Scratch, before: Path) -> Exception | None:
-    """Leave the scratch behind; the error of what is in it, with the commands that bring it later."""
-    scratch.keep()
+def kept_back(sent: Sent, before: Path, kept: Path) -> Exception | None:
+    """The error of outs that are on their node still, with the commands that bring them later.
+
+    The scratch directory was at ``before``, and is at ``kept`` now.
+    """
     told = []
     for problem, path, home in sent.stuck:
-        kept = scratch.path / path.relative_to(before) if path.is_relative_to(before) else path
-        how = f"{problem}. On node {socket.gethostname()}, bring it later with: {fetch_command(kept, home)}"
+        now = kept / path.relative_to(before) if path.is_relative_to(before) else path
+        how = f"{problem}. On node {socket.gethostname()}, bring it later with: {fetch_command(now, home)}"
         told.append(_kind(problem)(how))
     error = HomeError.of(told) or sent.error
     if error is not None:
-        error.add_note(f"The job's outs are kept on node {socket.gethostname()} at {scratch.path}")
+        error.add_note(f"The job's outs are kept on node {socket.gethostname()} at {kept}")
     return error
 
 
@@ -113,17 +134,26 @@ def _is_in_place(out: Out, path: Path) -> bool:
     return out.in_place is not None and path == Path(out.in_place.path)
 
 
-def _move_home(job: Job, outs: Sequence[tuple[Out, Path]], copied: Mapping[str, Stamp]) -> list[_Stuck]:
+def _move_home(leaving: Sequence[Leaving], copied: Mapping[str, Stamp]) -> list[Stuck]:
     """Move outs to their places; what is wrong with those that are not there now, and where each is and belongs."""
+    away = [(one, one.path, home) for one in leaving if (home := one.home) is not None]
     # what is below a directory that is used in place is there already
-    away = [(out, path, Path(out.home.path)) for out, path in outs if out.home is not None]
     away = [each for each in away if os.path.realpath(each[1]) != os.path.realpath(each[2])]
     errors = move_all([(path, home) for _, path, home in away], copied)
     return [
-        (_stuck(out, path, home, error), path, home)
-        for (out, path, home), error in zip(away, errors, strict=True)
-        if error is not None
+        *[_placeless(one) for one in leaving if one.home is None],
+        *[
+            (_stuck(one.out, path, home, error), path, home)
+            for (one, path, home), error in zip(away, errors, strict=True)
+            if error is not None
+        ],
     ]
+
+
+def _placeless(one: Leaving) -> Stuck:
+    name = f"{one.out.name}.{FAILED}"
+    why = f"outs key {one.out.key!r}: beside its place, {name} would be in a dep or in another out"
+    return InputError(why), one.path, Path(name)
 
 
 def _stuck(out: Out, path: Path, home: Path, error: Exception) -> Exception:
@@ -139,32 +169,34 @@ def _stuck(out: Out, path: Path, home: Path, error: Exception) -> Exception:
     return _kind(error)(f"outs key {out.key!r}: what the job wrote cannot be brought to {home} ({problem})")
 
 
-def _push(job: Job, outs: Sequence[tuple[int, Out, Path]], side: Side) -> Sent:
+def _push(job: Job, leaving: Sequence[Leaving], side: Side) -> Sent:
     """Hash and push them all as one batch; where that fails, one by one, so that each that can goes."""
-    if not outs:
+    if not leaving:
         return Sent({}, 0, None)
     hashes = HashCache.in_memory()
-    taken: dict[int, Snapshot] = {}
+    taken: dict[Leaving, Snapshot] = {}
     error: Exception | None = None
-    for index, out, path in outs:
+    for one in leaving:
         try:
-            taken[index] = snapshot(path, hashes, NoProgress(), lenient=True)
+            taken[one] = snapshot(one.path, hashes, NoProgress(), lenient=True)
         except Exception as exc:
-            error = error or _of_out(exc, job, out)
+            error = error or _of_out(exc, job, one.out)
     sent, pushed = 0, dict(taken)
     try:
         # not trusted: once the scratch is removed, nobody else has these bytes
         sent = sum(push_all(list(taken.values()), side.store, hashes, NoProgress(), trust=False))
         push_extras([each.content for each in taken.values()], side.store)
     except Exception:
-        for index, each in taken.items():
+        for one, each in taken.items():
             try:
                 sent += push(each, side.store, hashes, NoProgress(), trust=False)
                 push_extras([each.content], side.store)
             except Exception as exc:
-                del pushed[index]
-                error = error or _of_out(exc, job, job.outs[index])
-    return Sent({index: each.content for index, each in pushed.items()}, sent, error, kept=error is not None)
+                del pushed[one]
+                error = error or _of_out(exc, job, one.out)
+    outs = {one.index: each.content for one, each in pushed.items() if not one.aside}
+    aside = {one.index: each.content for one, each in pushed.items() if one.aside}
+    return Sent(outs, sent, error, kept=error is not None, aside=aside)
 
 
 def _of_out(error: Exception, job: Job, out: Out) -> Exception:

@@ -13,7 +13,6 @@ import functools
 import logging
 import os
 import pickle
-import shutil
 import sys
 import time
 import traceback
@@ -21,7 +20,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..content.hash_cache import Stamp
 from ..core import pickling
@@ -36,11 +35,13 @@ from .deps import NoContent, stage_deps
 from .fresh_credentials import ask
 from .inheritance import take_over
 from .leftovers import alone
+from .looks import Looks
 from .output import Output
 from .outs import bring_out, kept_back, make_out_parents, out_paths
 from .process_state import restored
 from .receipts import leave, told
-from .scratch import attempts, job_root, open_scratch
+from .rescue import failed_home, logs_home, rescue
+from .scratch import Scratch, open_scratch
 from .side import Side
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ _UNRUN: Mapping[type, str] = {
 """What a task may return instead of running it, and what to do."""
 
 _NOTHING = Inherited()
+_T = TypeVar("_T")
 
 
 def serve(verb: str, func: bytes, job: bytes, store: bytes, private: bytes, broker: Any, node: str) -> bytes:
@@ -104,63 +106,62 @@ def serve_job(
     return replace(receipt, node=node) if receipt else None
 
 
-def rescue(job: Job, side: Side) -> Receipt | None:
-    """What a crashed job left on this node: its outs that come home in any case; None if nothing.
-
-    What is replaced by another attempt is cleared away.
-    """
-    left = sorted(attempts(job.id), key=lambda path: path.stat().st_mtime)
-    if not left:
-        return None
-    if job.replaced:
-        shutil.rmtree(job_root(job.id), ignore_errors=True)
-        return Receipt()
-    sent = bring_out(job, out_paths(job, left[-1], side), side, failed=True)
-    if sent.error is not None:
-        raise sent.error
-    shutil.rmtree(job_root(job.id), ignore_errors=True)
-    return Receipt(outs=sent.outs, sent=sent.bytes)
-
-
 def run_job(func: bytes, job: Job, side: Side) -> Receipt:
     """Run the pickled ``func`` for ``job``: deps in, the call, outs out."""
     with open_scratch(job.id) as scratch:
-        before = scratch.path
         outs = out_paths(job, scratch.path, side)
         make_out_parents(job, outs)
         copied: dict[str, Stamp] = {}
         deps, received = stage_deps(job, outs, scratch, side, copied)
-        with restored(job.cwd, job.sys_path, scratch.path), side.aws_identity():
-            take_over(job.inherited)
-            os.environ["RAY_S3_ATTEMPT"] = str(job.attempt)
-            output = Output()
-            value, held, failure, seconds = _call(func, job, deps, outs)
-            end_marks = output.end(job.id if job.end_marks else None)
-        if failure is not None and not set(job.retry_on).isdisjoint(failure.kinds):
-            return Receipt(
-                failure=failure, seconds=seconds, received=received, end_marks=end_marks, replaced=True
-            )
-        written = [path.exists() for path in outs]
+        both = [path for out, path in zip(job.outs, outs, strict=True) if out.is_dep]
+        looks = Looks(scratch.path, both)
         try:
-            sent = bring_out(job, outs, side, copied, failed=failure is not None)
-        except BaseException:
-            scratch.keep()
-            raise
-        if sent.error is not None:
-            error = kept_back(sent, scratch, before) if sent.kept else sent.error
-            failure = failure or failure_of(error or sent.error)
-        unwritten = tuple(out.key for out, is_there in zip(job.outs, written, strict=True) if not is_there)
-    return Receipt(
-        value=value,
-        failure=failure,
-        outs=sent.outs,
-        unwritten=() if failure else unwritten,
-        seconds=seconds,
-        sent=sent.bytes,
-        received=received,
-        end_marks=end_marks,
-        told=told(held, failure) if job.entry is not None and sent.error is None else None,
-    )
+            with restored(job.cwd, job.sys_path, scratch.path), side.aws_identity(), looks:
+                take_over(job.inherited)
+                os.environ["RAY_S3_ATTEMPT"] = str(job.attempt)
+                output = Output()
+                value, held, failure, seconds = _call(func, job, deps, outs)
+                end_marks = output.end(job.id if job.end_marks else None)
+            ended = told(held, failure) if job.entry is not None else None
+            ran = Receipt(value, failure, seconds=seconds, received=received, end_marks=end_marks, told=ended)
+            if failure is None:
+                return _done(ran, job, outs, copied, scratch, side)
+            if not set(job.retry_on).isdisjoint(failure.kinds):
+                return logs_home(replace(ran, replaced=True, told=None), job, outs, scratch.path, side)
+            return _despite_a_cancel(lambda: failed_home(ran, job, outs, scratch, side, looks.last()))
+        except BaseException as exc:
+            scratch.leave()
+            return Receipt(failure=failure_of(exc), received=received, left=True)
+
+
+def _done(
+    ran: Receipt,
+    job: Job,
+    outs: Sequence[Path],
+    copied: Mapping[str, Stamp],
+    scratch: Scratch,
+    side: Side,
+) -> Receipt:
+    """The receipt of a job that has done its work, once its outs are home or in the store, or kept here."""
+    before = scratch.path
+    unwritten = tuple(out.key for out, path in zip(job.outs, outs, strict=True) if not path.exists())
+    sent = _despite_a_cancel(lambda: bring_out(job, outs, side, copied))
+    ran = replace(ran, outs=sent.outs, sent=sent.bytes, unwritten=unwritten)
+    if sent.error is None:
+        return ran
+    error: Exception | None = sent.error
+    if sent.kept:
+        scratch.keep()
+        error = kept_back(sent, before, scratch.path)
+    return replace(ran, failure=failure_of(error or sent.error), unwritten=(), told=None)
+
+
+def _despite_a_cancel(bring: Callable[[], _T]) -> _T:
+    """What a job has made leaves in any case. Ray cancels once; whoever will not wait kills this process."""
+    try:
+        return bring()
+    except KeyboardInterrupt:
+        return bring()
 
 
 def _call(

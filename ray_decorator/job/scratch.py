@@ -5,7 +5,8 @@
     <node root>/cache/, idle/                  what is kept for other jobs (cache.py, checkouts.py)
 
 The lock is held for as long as the attempt lives. What a crashed one left stays for a while, for the driver
-to ask for. When it crashed nobody knows: the time is counted from when another job first finds the lock free.
+to ask for; then what it has written is kept. When it crashed nobody knows: the time is counted from when another job
+first finds the lock free.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ from ..core.model import Content
 from ..store.store import Store
 from .cache import Checkout, NodeCache
 from .checkouts import Checkouts
+from .looks import files_at, recorded
 from .room import tidy
 
 _ABANDONED_AFTER = 3600.0  # seconds; long enough for the driver to rescue what a crashed job left
+_ENDING_SECONDS = 10.0
+_TICK = 0.05
 _LOCK = ".lock"
 _CODE = "code-"  # so the ids of a runner's scratch begin (runner.py), which nobody rescues
 
@@ -48,13 +52,11 @@ class Scratch:
     def keep(self) -> None:
         """Leave it behind, for the user to look into. It moves, and ``path`` with it."""
         self.kept = True
-        job = self.path.parent
-        with contextlib.suppress(OSError, InputError):  # the disk is full, say
-            (self.path / _LOCK).unlink()  # without one, nobody takes it for abandoned where it is now either
-            kept = node_directory("kept") / f"{job.name}-{self.path.name}"
-            os.rename(self.path, kept)
-            self.path = kept
-            job.rmdir()
+        self.path = keep(self.path)
+
+    def leave(self) -> None:
+        """Leave it behind, for a rescue."""
+        self.kept = True
 
     def borrow(self, wanted: Sequence[tuple[Content, Path]], cache: NodeCache, store: Store) -> int:
         """Put contents down for reading: idle checkouts where there are any, else new ones. The bytes fetched."""
@@ -72,7 +74,7 @@ class Scratch:
                 self._checkouts.give(content, path, sealed)
             shutil.rmtree(self.path, ignore_errors=True)
             for lock in _locks(self.path.parent.name):  # of attempts that crashed before
-                _clear(lock, 0.0)
+                _clear(lock, 0.0, for_good=True)
             with contextlib.suppress(OSError):  # another attempt of the same job is still there
                 self.path.parent.rmdir()
         self._lock.close()
@@ -115,6 +117,46 @@ def attempts(job_id: str) -> list[Path]:
     return [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
 
 
+@contextlib.contextmanager
+def dead_attempt(job_id: str) -> Iterator[Path | None]:
+    """The newest attempt of a job here, if it runs no more; nobody else clears it within the block.
+
+    One that is ending is waited for.
+    """
+    found = sorted(attempts(job_id), key=lambda path: path.stat().st_mtime)
+    with contextlib.ExitStack() as stack:
+        held = False
+        with contextlib.suppress(OSError):  # it has no lock yet, or was kept
+            lock = stack.enter_context(open(found[-1] / _LOCK, "r+")) if found else None
+            held = lock is not None and _take(lock)
+        yield found[-1] if held else None
+
+
+def keep(attempt: Path) -> Path:
+    """Leave what is of an attempt behind, for the user to look into; where it is now."""
+    job = attempt.parent
+    with contextlib.suppress(OSError, InputError):  # the disk is full, say
+        (attempt / _LOCK).unlink()  # without one, nobody takes it for abandoned where it is now either
+        kept = node_directory("kept") / f"{job.name}-{attempt.name}"
+        os.rename(attempt, kept)
+        with contextlib.suppress(OSError):  # another attempt of the same job is there
+            job.rmdir()
+        return kept
+    return attempt
+
+
+def _take(lock: TextIO) -> bool:
+    deadline = time.monotonic() + _ENDING_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_TICK)
+
+
 def _new_attempt(root: Path) -> Path:
     while True:
         with contextlib.suppress(FileExistsError):
@@ -136,13 +178,25 @@ def _locks(job_id: str) -> list[Path]:
     return [Path(name) for name in glob.glob(os.path.join(jobs, job_id, "attempt-*", _LOCK))]
 
 
-def _clear(lock: Path, seconds: float) -> None:
-    """Remove an attempt that is known to be dead for so long: nobody will ask any more for what it left."""
+def _clear(lock: Path, seconds: float, *, for_good: bool = False) -> None:
+    """Remove an attempt that is known to be dead for so long: nobody will come any more for what it left.
+
+    What it has written is kept, unless it is ``for_good``.
+    """
     with contextlib.suppress(OSError), open(lock, "r+") as held:  # gone while we looked, or alive
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _seconds_since_found(held, lock) >= seconds:
+        if _seconds_since_found(held, lock) < seconds:
+            return
+        if not for_good and _has_written(lock.parent):
+            keep(lock.parent)
+        else:
             shutil.rmtree(lock.parent, ignore_errors=True)
             lock.parent.parent.rmdir()  # unless another attempt of the same job is there
+
+
+def _has_written(attempt: Path) -> bool:
+    seen = recorded(attempt)
+    return seen is not None and any(seen.is_changed(status) for _, status in files_at(attempt / "outs"))
 
 
 def _dead_seconds(lock: Path) -> float | None:

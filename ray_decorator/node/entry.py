@@ -66,21 +66,18 @@ def enter(
 ) -> bytes:
     """Do ``verb`` for the pickled ``job``; the reply is for `decode`.
 
-    ``func`` is the pickled function to ``run``; to ``rescue`` a job, its id, for nodes that never saw it.
+    ``func`` is the pickled function to ``run``; nothing to ``rescue`` a job.
 
     ``common`` is the same for all jobs of a run: ``home`` (see :func:`home`), ``runtime`` (our source as a
     zip), ``bundle`` (pickled, None where none was needed so far) and ``store`` (pickled, without
     credentials). ``private`` is a pickled `Private`. ``broker`` is where to ask for fresh credentials, None if
     these last.
     """
-    import os
     import pickle
 
     node, at_home = node_name(), is_home(common["home"])
     if (problem := refusal()) is not None:
         return pickle.dumps(("refused", f"Node {node}: {problem}"))
-    if verb == "rescue" and not os.path.isdir(os.path.join(node_root(), "jobs", func.decode())):
-        return pickle.dumps(("receipt", pickle.dumps(None)))
     if not at_home and common["bundle"] is None:
         return pickle.dumps(("unprepared", None))
     make_importable(common["home"], common["runtime"], at_home)
@@ -100,6 +97,15 @@ def enter(
 
         receipt = supervisor.serve(common["bundle"], verb, func, job, common["store"], private, broker, node)
     return pickle.dumps(("receipt", receipt))
+
+
+def found_here(job_ids: Sequence[str]) -> list[str]:
+    """Those of the jobs that have something on this node."""
+    import os
+
+    if refusal() is not None:
+        return []
+    return [each for each in job_ids if os.path.isdir(os.path.join(node_root(), "jobs", each))]
 
 
 def refusal() -> str | None:

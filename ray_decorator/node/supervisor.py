@@ -18,7 +18,6 @@ import contextlib
 import hashlib
 import os
 import pickle
-import shutil
 import signal
 import socket
 import subprocess
@@ -30,7 +29,7 @@ from typing import Any
 
 from ..core.directories import node_directory
 from ..core.errors import ClusterError, InputError, JobError, PackagesError, RayS3Error, text_of
-from ..core.model import Bundle, Failure, Job, Receipt
+from ..core.model import Bundle, Failure, Receipt
 from ..environment import build
 from ..job import fresh_credentials
 from ..job.leftovers import kill_descendants
@@ -144,7 +143,6 @@ class Runner:
                     lend_cpus(exchange.done, self.alive)
         except BaseException:
             self._kill()
-            _clear(request)
             raise
         if exchange.problem is not None:
             self._kill()
@@ -244,13 +242,6 @@ def _newest(broker: Any) -> NewCredentials:
         return NewCredentials(fresh_credentials.ask(broker))
     except Exception as exc:  # Ray's, or the connection's: the runner goes on with those that it has
         return NewCredentials(None, f"{type(exc).__name__}: {text_of(exc)}")
-
-
-def _clear(request: Request) -> None:
-    """Remove what a cancelled job leaves: nobody will ask for it."""
-    with contextlib.suppress(Exception):  # why the job ends is what is to be told
-        job: Job = pickle.loads(request.job)
-        shutil.rmtree(node_directory("jobs") / job.id, ignore_errors=True)
 
 
 def _joined(first: str, name: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from ..core.failures import add_note
 from . import git, gitignore
 from .collect import Project, shown
 from .roots import is_in
@@ -34,7 +35,9 @@ def explain(
     for module in dict.fromkeys(_missing(error)):
         path = _at_home(module, [*entries, *_editable(module, found)], _taken(found))
         if path is not None:
-            _note(error, f"Module {module!r} is at home, and did not travel: {_why(path, found, left_out)}")
+            add_note(
+                error, f"Module {module!r} is at home, and did not travel: {_why(path, found, left_out)}"
+            )
 
 
 def explain_packages(error: BaseException, left_out: Collection[str], why: str) -> None:
@@ -44,17 +47,12 @@ def explain_packages(error: BaseException, left_out: Collection[str], why: str) 
     for module in dict.fromkeys(name.partition(".")[0] for name in _missing(error)):
         for package in _packages_with(module):
             if canonicalize_name(package) in left_out:
-                _note(
+                add_note(
                     error,
                     f"Package {package!r}, which has the module {module!r}, is at home, and jobs are not given it: "
                     f"{why}. List it in pyproject.toml's dependencies, or set packages to a mapping that does not "
                     "leave it out, such as {exclude: []}",
                 )
-
-
-def _note(error: BaseException, text: str) -> None:
-    # not add_note, which the error's class may forbid: a frozen dataclass, say
-    vars(error)["__notes__"] = [*getattr(error, "__notes__", ()), text]
 
 
 def _packages_with(module: str) -> list[str]:

@@ -6,10 +6,10 @@ start(call, job) -> window -> cluster.submit -> receipt -> outs home -> Outcome
     outs, value or failure                 outs are pulled; the Outcome
     its node lacks the bundle or content   prepare, and submit again
     the store lost objects                 they are uploaded again, and the job submitted again (twice at most)
-    its failure is retried                 the job is submitted again, as often as `Retries` allow
+    its failure is retried                 its log comes home; the job is submitted again, as often as `Retries` allow
     there is none: the job crashed         its node is asked what the job left; then it is retried as well, or
                                            the Outcome has the error
-    there is none: it was cancelled        the Outcome has a JobCancelledError
+    there is none: it was cancelled        its node is asked; the Outcome has a JobCancelledError
     the cluster is lost                    every outcome that is not there yet is the ClusterError
 
 All futures settle. Threads: `start` in the caller's, receipts in Ray's (which only hand them on), outs in a few of
@@ -27,7 +27,7 @@ from functools import partial
 from typing import Any
 
 from ..cluster.cluster import Cluster
-from ..core.errors import ClusterError, JobCancelledError, JobDiedError, JobError
+from ..core.errors import ClusterError, JobDiedError, JobError
 from ..core.failures import rebuilt
 from ..core.model import Call, Job, Outcome, Receipt
 from ..core.progress import Progress
@@ -116,9 +116,9 @@ class Engine:
         raise_first(outcomes)
 
     def stop(self, outcomes: Collection[Future[Outcome]]) -> None:
-        """Cancel these jobs, kill those that do not heed it; what has finished meanwhile still comes home.
+        """Cancel these jobs, kill those that do not heed it.
 
-        Returns within some seconds.
+        What has finished meanwhile still comes home, and so does what the others have left: that is waited for.
         """
         with self._lock:
             self._stopping.update(outcome for outcome in outcomes if not outcome.done())
@@ -127,14 +127,14 @@ class Engine:
             landing = [outcome for outcome in outcomes if (one := self._pending.get(outcome)) and one.done()]
             wait(landing, timeout=_LANDING_SECONDS)
             return
-        for force in (False, True):
+        for force, seconds in ((False, _CANCEL_SECONDS), (True, _LANDING_SECONDS)):
             with self._lock:
                 pending = [self._pending[outcome] for outcome in outcomes if outcome in self._pending]
             if not pending:
                 return
             for one in pending:
                 cluster.cancel(one, force=force)
-            wait(outcomes, timeout=_CANCEL_SECONDS)
+            wait(outcomes, timeout=seconds)
 
     def lost(self, error: ClusterError) -> None:
         """There is no cluster any more: nothing can be asked of it, and nothing will come."""
@@ -195,10 +195,8 @@ class Engine:
         error = done.exception()
         if error is None:
             self._take(flight, done.result())
-        elif isinstance(error, JobCancelledError) or self._is_stopping(flight):
-            self._finish(flight, Receipt(), flight.cancelled(error))
         else:
-            threading.Thread(target=self._rescue, args=(flight, error), daemon=True).start()
+            self._begin_rescue(flight, error)
 
     def _take(self, flight: Flight, receipt: Receipt) -> None:
         error = rebuilt(receipt.failure) if receipt.failure is not None else None
@@ -206,7 +204,9 @@ class Engine:
             self._explain(error)
         stopping = self._is_stopping(flight)
         begins_anew = receipt.lacks or receipt.missing or receipt.replaced
-        if stopping and (isinstance(error, KeyboardInterrupt) or begins_anew):
+        if receipt.left and error is not None:
+            self._begin_rescue(flight, error)
+        elif stopping and (isinstance(error, KeyboardInterrupt) or begins_anew):
             self._finish(flight, receipt, flight.cancelled(error))  # so Ray cancels what runs
         elif receipt.fatal and error is not None:
             flight.settle(error)
@@ -215,7 +215,7 @@ class Engine:
         elif receipt.missing:
             self._upload_again(flight, receipt.missing)
         elif receipt.replaced and error is not None:
-            self._again(flight, error)
+            self._again(flight, receipt, error)
         else:
             self._finish(flight, receipt, error)
 
@@ -230,8 +230,13 @@ class Engine:
         since = self._store.reuploads(snapshots)
         self._submit(replace(flight, since=since, reuploads=flight.reuploads + 1))
 
+    def _begin_rescue(self, flight: Flight, error: BaseException) -> None:
+        if self._is_stopping(flight):
+            error = flight.cancelled(error)
+        threading.Thread(target=self._rescue, args=(flight, error), daemon=True).start()
+
     def _rescue(self, flight: Flight, error: BaseException) -> None:
-        """A job that crashed has sent nothing; its node may still have what comes home in any case."""
+        """A job that crashed, or was killed, has sent nothing; its node may still have what it has written."""
         receipt: Receipt | None = None
         again = isinstance(error, JobDiedError) and self._retries.another(flight.attempt)
         with self._lock:
@@ -241,14 +246,15 @@ class Engine:
                 receipt = cluster.rescue(replace(self._job(flight), replaced=again))
             except Exception as exc:
                 log.warning("%s: could not look for what it left: %s", flight.name, exc)
-        end = self._again if again else partial(self._finish, receipt=receipt or Receipt())
-        self._landing.submit(lambda: flight.do(lambda: end(flight, error=error)))
+        end = partial(self._again if again else self._finish, flight, receipt or Receipt(), error)
+        self._landing.submit(lambda: flight.do(end))
 
-    def _again(self, flight: Flight, error: BaseException) -> None:
+    def _again(self, flight: Flight, receipt: Receipt, error: BaseException) -> None:
         """The next attempt, unless the job was cancelled meanwhile."""
         if self._is_stopping(flight):
-            self._finish(flight, Receipt(), flight.cancelled(error))
+            self._finish(flight, receipt, flight.cancelled(error))
             return
+        self._home.logs(flight.staged.call, receipt)
         log.warning("%s", self._retries.next_one(flight.name, flight.attempt, error))
         self._submit(replace(flight, attempt=flight.attempt + 1))
 

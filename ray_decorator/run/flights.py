@@ -50,7 +50,7 @@ class Flight:
         except ClusterError as exc:  # lost meanwhile: the run's error
             self.settle(exc)
         except Exception as exc:  # whatever it is, it is this call's, and the others go on
-            self.settle(Outcome(self.name, error=exc))
+            self.settle(Outcome(self.name, error=exc, attempts=self.attempt))
 
     def cancelled(self, cause: BaseException | None) -> JobCancelledError:
         """The error of a job that was stopped, in whatever way that ended it."""

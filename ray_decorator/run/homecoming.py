@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..core.errors import CorruptObjectError, HomeError, InputError, MissingObjectError, StoreError
+from ..core.failures import add_note
 from ..core.model import Content, PathSlot, Receipt
 from ..core.progress import Progress
 from ..store.transfer import Pulled
@@ -51,7 +52,7 @@ def bring_home(
     if error is not None:
         for problem in problems:
             log.warning("%s", problem)
-            error.add_note(f"What it had written could not be brought home: {problem}")
+            add_note(error, f"What it had written could not be brought home: {problem}")
     elif (error := HomeError.of(problems)) is not None and len(problems) > 1:
         error.__cause__ = problems[0]
     return sum(one.received for one in pulled), error

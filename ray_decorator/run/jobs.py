@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.machine import path_id
 from ..core.model import Call, Content, Dep, Home, Job, Out, PathId, PathSlot
 from ..core.paths import parents
+from .failed_outs import place_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class JobMaker:
     """Makes the jobs of a session. ``cwd`` and ``sys_path`` are the driver's.
 
     ``embedded``: no store was named, so a worker that sees the driver's own disk reads deps where they lie,
-    and moves outs to their places. ``in_place``: one that sees the workspace itself may let a job work in it.
+    and moves outs to their places. ``in_place``: one that sees the workspace itself may let a job work in it, but
+    where that holds what the job both reads and writes.
     """
 
     cwd: str
@@ -64,21 +66,29 @@ class JobMaker:
     def _out(self, call: Call, index: int, tops: Mapping[str, int], nearest: dict[str, PathId | None]) -> Out:
         target = call.targets[index]
         is_workspace = target is call.workspace
+        read = {dep.real for dep in call.deps}
         inside = _inside(target.real, tops, call.targets)
         return Out(
             key=target.key,
             name=_name(target),
             inside=None if inside is None or inside[0] == index else inside,
             home=_home(target, nearest) if self.embedded else None,
-            in_place=path_id(target.value) if is_workspace and self.in_place else None,
+            in_place=path_id(target.value)
+            if is_workspace and self.in_place and not _holds(target, call.outs, read)
+            else None,
             directory=target.value.is_dir(),
-            on_failure=is_workspace,
+            is_dep=target.real in read,
+            beside=place_beside(call, target) is not None,
         )
 
 
 def _name(path: PathSlot) -> str:
     """What a file or directory is called where a job finds it: as at home."""
     return path.value.name if path.value.name not in ("", "..") else os.path.basename(path.real) or "root"
+
+
+def _holds(workspace: PathSlot, outs: Sequence[PathSlot], read: Collection[str]) -> bool:
+    return any(out.real in read and workspace.real in (out.real, *parents(out.real)) for out in outs)
 
 
 def _inside(real: str, tops: Mapping[str, int], targets: Sequence[PathSlot]) -> tuple[int, str] | None:

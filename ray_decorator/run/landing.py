@@ -12,6 +12,7 @@ from ..core.model import Call, Outcome, Receipt
 from ..core.progress import Progress
 from ..store.transfer import Snapshot
 from . import homecoming
+from .failed_outs import bring_failed
 from .homecoming import bring_home
 
 log = logging.getLogger(__name__)
@@ -43,9 +44,18 @@ class Landing:
     ) -> Outcome:
         """The outcome of ``call``, once its outs are at home. ``error`` is the job's own, and first."""
         received, error = bring_home(receipt, call.targets, self.store, self.progress, error)
+        if error is not None:
+            received += bring_failed(receipt, call, self.store, self.progress, error)
         for key in receipt.unwritten:
             log.warning("%s: output %r was not produced", call.name, key)
         value = None
         if error is None and receipt.value is not None:
             value = pickling.loads(receipt.value)
-        return Outcome(call.name, value, error, receipt.seconds, sent, received, receipt.node, attempts)
+        node, seconds, failed = receipt.node, receipt.seconds, receipt.failed
+        return Outcome(call.name, value, error, seconds, sent, received, node, attempts, failed=failed)
+
+    def logs(self, call: Call, receipt: Receipt) -> None:
+        """Bring home what comes of an attempt that another one replaces."""
+        _, error = bring_home(receipt, call.targets, self.store, self.progress, None)
+        for problem in (*receipt.notes, *([error] if error is not None else [])):
+            log.warning("%s: %s", call.name, problem)

@@ -173,7 +173,7 @@ class Session:
 
     def _staged(self, calls: Sequence[Call], isolate: bool, first: bool) -> list[Staged | InputError]:
         targets = [target for call in calls for target in call.targets]
-        self._staging.record_outs(targets)
+        self._staging.record_outs(calls)
         self._left_out.update(
             path.value for path in (*targets, *(dep for call in calls for dep in call.deps))
         )

@@ -19,7 +19,7 @@ from ..content.move import free_name_beside
 from ..content.snapshot import snapshot_of
 from ..core.commands import fetch_command
 from ..core.errors import InputError, MissingObjectError
-from ..core.model import Content, Credentials, Location, PathSlot
+from ..core.model import FAILED, Call, Content, Credentials, Location, PathSlot
 from ..core.progress import Progress
 from ..core.s3_account import S3Account
 from ..dvc.hashed import HashedFiles
@@ -104,14 +104,19 @@ class Staging:
         """Where this and earlier runs' jobs have written, on this machine."""
         return self._hashes.outs()
 
-    def record_outs(self, paths: Collection[PathSlot]) -> None:
-        """Jobs are to write there: what they leave is no code of a later run."""
+    def record_outs(self, calls: Iterable[Call]) -> None:
+        """Jobs are to write what these calls write: what they leave is no code of a later run."""
+        paths: list[str] = []
+        for call in calls:
+            paths += [target.real for target in call.targets]
+            if call.workspace is not None:  # which may be the project's own folder
+                paths.append(os.path.join(call.workspace.real, FAILED))
         try:
             hashes = self._hashes
         except InputError as exc:  # data that stays where it is needs no cache
             log.debug("outs are not remembered: %s", exc)
         else:
-            hashes.record_outs(path.real for path in paths)
+            hashes.record_outs(paths)
 
     def hash(self, deps: Iterable[PathSlot], progress: Progress) -> dict[str, Snapshot | InputError]:
         """What is at each distinct path, by its real one, or what is wrong with it.

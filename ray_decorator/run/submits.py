@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 _TICK = 0.05
+_STOPPING_SECONDS = 40.0  # somewhat more than stopping takes: see `Engine.stop`
 
 
 class Submits:
@@ -31,6 +32,7 @@ class Submits:
         self._unfinished: set[Submitted] = set()
         self._queue: SimpleQueue[Submitted | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._stopping: set[Future[Outcome]] = set()
         self._ended = False
 
     def submit(self, call: Call) -> Submitted:
@@ -50,10 +52,13 @@ class Submits:
         return submitted
 
     def cancel(self) -> None:
-        """Cancel all that is not done, and stop its jobs."""
+        """Cancel all that is not done, and stop its jobs; wait for those that are being stopped already."""
         with self._lock:
-            waiting = list(self._unfinished)
-        self._session.stop([job for one in waiting if (job := one.withdraw()) is not None])
+            waiting, stopping = list(self._unfinished), list(self._stopping)
+        jobs = [job for one in waiting if (job := one.withdraw()) is not None]
+        self._note_stopping(jobs)
+        self._session.stop(jobs)
+        wait(stopping, timeout=_STOPPING_SECONDS)
 
     def end(self) -> list[Submitted]:
         """Take no more; what is not done yet."""
@@ -115,7 +120,18 @@ class Submits:
             time.sleep(_TICK)  # its job is still to be started
         return True
 
+    def _note_stopping(self, outcomes: Sequence[Future[Outcome]]) -> None:
+        for outcome in outcomes:
+            with self._lock:
+                self._stopping.add(outcome)
+            outcome.add_done_callback(self._stopped)
+
+    def _stopped(self, outcome: Future[Outcome]) -> None:
+        with self._lock:
+            self._stopping.discard(outcome)
+
     def _stop_one(self, outcome: Future[Outcome]) -> None:
+        self._note_stopping([outcome])
         stop = self._session.stop
         threading.Thread(target=stop, args=([outcome],), name="ray-s3-cancel", daemon=True).start()
 

@@ -183,6 +183,11 @@ def test_ctrl_c_stops_the_jobs_and_keeps_what_is_done(
     output = ended(process, 60)
     assert process.returncode == code, output
     assert (tmp_path / "outs/1.txt").read_text() == "done"
+    for x in (2, 3):  # one that was interrupted, one that was killed
+        assert not (tmp_path / f"outs/{x}.txt").exists()
+        assert (tmp_path / f"sweep/{x - 1}/failed/out/{x}.txt").read_text() == "done"
+        assert (tmp_path / f"sweep/{x - 1}/app.log").exists()
+        assert re.search(rf"^ *{x - 1} .* CANCELLED .* out +sweep/{x - 1}$", output, re.M), output
     assert re.search(r"^\s*0 .* COMPLETED", output, re.M), output
     assert re.search(r"^\s*1 .* CANCELLED", output, re.M), output
     assert "Stopped. These did not finish: #1 +x=2" in output

@@ -85,7 +85,7 @@ def test_what_a_crashed_job_left_is_found_once(cluster: Cluster, tmp_path: Path)
         (Path(paths.workspace) / "train.log").write_text("so far")
         os.kill(os.getpid(), signal.SIGKILL)
 
-    one = job(outs=(Out("w", "run", directory=True, on_failure=True),), has_workspace=True)
+    one = job(outs=(Out("w", "run", directory=True),), has_workspace=True)
     assert isinstance(submitted(cluster, crashes, one).exception(SECONDS), JobError)
     receipt = cluster.rescue(one)
     assert receipt is not None and list(receipt.outs) == [0]

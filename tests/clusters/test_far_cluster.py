@@ -240,7 +240,9 @@ def test_in_the_users_own_runtime_env_a_job_stands_and_imports(
     assert "('from there', 7, 'green')" in done.stdout, done.stdout
 
 
-def test_a_cancelled_job_leaves_nothing_on_its_node(driver: far_project.Driver, bed: cluster_bed.Bed) -> None:
+def test_what_a_cancelled_job_left_comes_home_and_nothing_stays_on_its_node(
+    driver: far_project.Driver, bed: cluster_bed.Bed
+) -> None:
     patient = "from ray_decorator.run import engine\nengine._CANCEL_SECONDS = 30  # on a busy machine\n"
     heeds = far_project.FATES.replace("time.sleep(300)", "[time.sleep(0.1) for _ in range(3000)]")
     (driver.project / "fates.py").write_text(patient + heeds)
@@ -251,7 +253,7 @@ def test_a_cancelled_job_leaves_nothing_on_its_node(driver: far_project.Driver, 
 
     before = at_work()
     process = subprocess.Popen(
-        [str(driver.python), "fates.py", "hydra/launcher=ray_s3", "+fate=sleeps"],
+        [str(driver.python), "fates.py", "hydra/launcher=ray_s3", "+fate=sleeps", "hydra.run.dir=ran"],
         cwd=driver.project, env=dict(driver.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
@@ -261,7 +263,9 @@ def test_a_cancelled_job_leaves_nothing_on_its_node(driver: far_project.Driver, 
     process.send_signal(signal.SIGINT)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 130, output
-    wait_for(lambda: not at_work() - before, 30)
+    assert not at_work() - before
+    assert (driver.project / "ran/left.txt").read_text() == "was here"
+    assert (driver.project / "ran/fates.log").exists()
 
 
 def test_packages_none_leaves_the_nodes_as_they_are(driver: far_project.Driver) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -85,6 +86,7 @@ def test_by_submit(home: Path) -> None:
 
 def task(cfg: DictConfig) -> str:
     Path("by-attempt.txt").write_text(os.environ["RAY_S3_ATTEMPT"])  # in the job's own directory
+    logging.getLogger(__name__).info("attempt %s", os.environ["RAY_S3_ATTEMPT"])
     return fails_twice(cfg.how, cfg.state, cfg.out)
 
 
@@ -96,6 +98,11 @@ def test_by_the_launcher(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for num, how in enumerate(HOW):
         check_home(home, how)
         assert (home / f"sweep/{num}/by-attempt.txt").read_text() == "3"
+        logs = {path.name: path.read_text() for path in (home / f"sweep/{num}").glob("*.log")}
+        assert [name.partition(".")[2] for name in sorted(logs)] == ["1.log", "2.log", "log"]
+        said = [text.strip().rpartition(" - ")[2].split("\n")[0] for _, text in sorted(logs.items())]
+        assert said[:2] == (["The job failed"] * 2 if how == "raise" else ["attempt 1", "attempt 2"])
+        assert said[2] == "attempt 3"
     table = [line.split() for line in capfd.readouterr().err.splitlines() if "COMPLETED" in line]
     assert [row[table_column(row)] for row in table if row[0].isdigit() and "how=" in row[1]] == [
         "3",

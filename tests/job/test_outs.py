@@ -51,18 +51,9 @@ def test_what_is_near_goes_home_and_the_rest_to_the_store(tmp_path: Path, side: 
     make_out_parents(one, paths)
     for path in paths[:2]:
         path.write_text(path.name)
-    sent = bring_out(one, paths, side, failed=False)
+    sent = bring_out(one, paths, side)
     assert (sent.error, sent.kept, list(sent.outs), sent.bytes) == (None, False, [1], 3)
     assert (tmp_path / "near").read_text() == "near"
-
-
-def test_of_a_failed_job_only_what_comes_in_any_case(tmp_path: Path, side: Side) -> None:
-    one = job(Out("model", "model"), Out("log", "log", on_failure=True))
-    paths = out_paths(one, tmp_path, side)
-    make_out_parents(one, paths)
-    for path in paths:
-        path.write_text("half")
-    assert list(bring_out(one, paths, side, failed=True).outs) == [1]
 
 
 def test_what_is_in_the_way_stays_and_the_other_outs_come(tmp_path: Path, side: Side) -> None:
@@ -76,7 +67,7 @@ def test_what_is_in_the_way_stays_and_the_other_outs_come(tmp_path: Path, side: 
     make_out_parents(job(*outs), paths)
     for path in paths:
         path.write_text(path.name)
-    sent = bring_out(job(*outs), paths, side, failed=False)
+    sent = bring_out(job(*outs), paths, side)
     assert "outs key 'model'" in str(sent.error) and not sent.kept
     assert (tmp_path / "log").read_text() == "log" and (tmp_path / "model/mine").read_text() == "mine"
     assert (tmp_path / "model.ray_s3").read_text() == "model"

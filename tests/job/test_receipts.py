@@ -26,7 +26,7 @@ from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
 
 ID = "a" * 64
-WORKSPACE = Out("w", "0", directory=True, on_failure=True)
+WORKSPACE = Out("w", "0", directory=True)
 ENTRY = Entry(ID, "run", "train", ("x=1",), {"model": "0" * 32})
 
 

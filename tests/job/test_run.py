@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import os
 import pickle
-import subprocess
 import sys
 import typing
 import uuid
@@ -15,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import pytest
 import servers
 from store_fixtures import use
@@ -102,41 +100,49 @@ def test_deps_come_in_and_outs_go_out(
     assert not job_root("j").exists()
 
 
-def test_an_exception_is_data_and_outs_stay_behind_but_for_the_workspace(where: Location) -> None:
+def test_an_exception_is_data_and_outs_go_to_the_directory_s_failed(
+    where: Location, shop: Store, tmp_path: Path, hashes: HashCache
+) -> None:
     def work(payload: bytes, paths: Paths) -> Any:
         Path(paths.outs[0]).write_text("half a model")
         assert paths.workspace is not None
         (Path(paths.workspace) / "train.log").write_text("it failed")
         raise KeyError("no such key")
 
-    outs = (Out("o", "model"), Out("w", "run", directory=True, on_failure=True))
+    outs = (Out("model.path", "model"), Out("w", "run", directory=True))
     receipt = run(work, job(outs=outs, has_workspace=True), where)
     assert receipt.value is None and receipt.failure is not None
     assert receipt.failure.summary == "KeyError: 'no such key'"
-    assert list(receipt.outs) == [1]
-    assert receipt.unwritten == ()
+    assert (list(receipt.outs), receipt.failed, receipt.unwritten) == ([1], ("model.path",), ())
+    pull(receipt.outs[1], tmp_path / "home", shop, hashes, NoProgress())
+    assert read(tmp_path / "home") == {
+        "train.log": b"it failed",
+        "failed/model.path/model": b"half a model",
+    }
+    assert not job_root("j").exists()
 
 
 @pytest.mark.parametrize("retry_on", [("builtins.LookupError",), (f"{__name__}.Gone",)])
-def test_of_an_attempt_that_is_replaced_nothing_comes_home(
+def test_of_an_attempt_that_is_replaced_logs_alone_come_home(
     where: Location, tmp_path: Path, retry_on: tuple[str, ...]
 ) -> None:
     def work(payload: bytes, paths: Paths) -> Any:
         Path(paths.outs[0]).write_text("half a model")
-        (Path(paths.workspace or "") / "train.log").write_text("it failed")
+        (Path(paths.workspace or "") / "train.log").write_text(f"attempt {os.environ['RAY_S3_ATTEMPT']}")
+        (Path(paths.workspace or "") / "else").write_text("else")
         raise Gone("no such key")
 
     places = {name: home_of(tmp_path / name) for name in ("model", "run")}
-    outs = (
-        Out("o", "model", home=places["model"]),
-        Out("w", "run", directory=True, on_failure=True, home=places["run"]),
-    )
+    outs = (Out("o", "model", home=places["model"]), Out("w", "run", directory=True, home=places["run"]))
     one = job(outs=outs, has_workspace=True, retry_on=retry_on)
     receipt = run(work, one, where, at_home=True)
     assert receipt.replaced and receipt.failure is not None and receipt.outs == {}
-    assert not any((tmp_path / name).exists() for name in places) and not job_root("j").exists()
-    last = run(work, replace(one, retry_on=()), where, at_home=True)
-    assert not last.replaced and (tmp_path / "run/train.log").exists()
+    assert read(tmp_path / "run") == {"train.1.log": b"attempt 1"} and not job_root("j").exists()
+    last = run(work, replace(one, retry_on=(), attempt=2), where, at_home=True)
+    assert not last.replaced and not (tmp_path / "model").exists()
+    assert read(tmp_path / "run") == {
+        "train.1.log": b"attempt 1", "train.log": b"attempt 2", "else": b"else", "failed/o/model": b"half a model",
+    }  # fmt: skip
 
 
 class Gone(KeyError):
@@ -202,18 +208,21 @@ class TestAtHome:
         assert (receipt.outs, receipt.sent, receipt.received) == ({}, 0, 0)
         assert not (tmp_path / "store").exists()
 
-    def test_a_dep_that_is_an_out_too_is_a_copy(self, tmp_path: Path, where: Location) -> None:
+    def test_a_dep_that_is_an_out_too_is_a_copy_and_comes_home_if_it_is_whole(
+        self, tmp_path: Path, where: Location
+    ) -> None:
         (tmp_path / "c").write_text("old")
         dep = Dep("c", "c", None, path_id(tmp_path / "c"), inside=(0, "."))
-        out = Out("c", "c", home=home_of(tmp_path / "c"))
+        out = Out("c", "c", home=home_of(tmp_path / "c"), is_dep=True, beside=True)
 
         def work(payload: bytes, paths: Paths) -> Any:
             Path(paths.outs[0]).write_text("new")
+            (tmp_path / "meanwhile").write_text((tmp_path / "c").read_text())
             raise ValueError("and then it failed")
 
         receipt = run(work, job((dep,), (out,)), where, at_home=True)
-        assert receipt.failure is not None
-        assert (tmp_path / "c").read_text() == "old"
+        assert receipt.failure is not None and receipt.failed == ()
+        assert (tmp_path / "meanwhile").read_text() == "old" and (tmp_path / "c").read_text() == "new"
 
     def test_an_out_that_is_in_the_way_lands_beside_it_and_says_so(
         self, tmp_path: Path, where: Location
@@ -230,42 +239,6 @@ class TestAtHome:
         assert "outs key 'model.path': " in receipt.failure.summary
         assert f"What the job wrote is at {tmp_path}/m.ray_s3" in receipt.failure.summary
         assert read(tmp_path / "m") == {"kept": b"of the user"}
-
-
-class TestRescue:
-    def test_a_node_that_never_saw_the_job_answers_nothing(self, where: Location) -> None:
-        assert served(lambda payload, paths: None, job(), where, verb="rescue") is None
-
-    @pytest.mark.parametrize("replaced", [False, True])
-    def test_what_a_crashed_job_left_comes_home_but_for_its_outs_or_if_it_is_replaced(
-        self, where: Location, shop: Store, hashes: HashCache, tmp_path: Path, replaced: bool
-    ) -> None:
-        def work(payload: bytes, paths: Paths) -> Any:
-            Path(paths.outs[0]).write_text("half")
-            (Path(paths.workspace or "") / "train.log").write_text("so far")
-            os._exit(9)
-
-        outs = (Out("o", "model"), Out("w", "run", directory=True, on_failure=True))
-        one = job(outs=outs, has_workspace=True)
-        request = tmp_path / "request"
-        request.write_bytes(pickle.dumps((cloudpickle.dumps(work), pickle.dumps(one), where)))
-        crash = (
-            "import pickle, sys; from ray_decorator.job.run import serve_job\n"
-            "func, job, where = pickle.load(open(sys.argv[1], 'rb'))\n"
-            "serve_job('run', func, job, where, None, 'a node', at_home=False)"
-        )
-        assert subprocess.run([sys.executable, "-c", crash, str(request)], timeout=120).returncode == 9
-        if replaced:
-            assert served(work, replace(one, replaced=True), where, verb="rescue") == Receipt(
-                node="this node"
-            )
-            assert not job_root("j").exists()
-            return
-        receipt = served(work, one, where, verb="rescue")
-        assert receipt is not None and list(receipt.outs) == [1]
-        pull(receipt.outs[1], tmp_path / "home", shop, hashes, NoProgress())
-        assert read(tmp_path / "home") == {"train.log": b"so far"}
-        assert served(work, one, where, verb="rescue") is None  # once
 
 
 def test_credentials_travel_apart_from_the_rest() -> None:

@@ -182,7 +182,7 @@ def test_a_runner_that_is_lost_ends_the_ray_worker(behaves: str, said: str, tmp_
     assert is_gone(tmp_path)
 
 
-def test_an_interrupt_kills_the_runner(
+def test_an_interrupt_kills_the_runner_and_what_its_job_wrote_stays_for_a_rescue(
     runner: Callable[[str], supervisor.Runner], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
@@ -197,7 +197,7 @@ def test_an_interrupt_kills_the_runner(
     with pytest.raises(KeyboardInterrupt):
         made.call(REQUEST, None)
     assert is_gone(tmp_path)
-    assert not left.exists()
+    assert left.exists()
 
 
 def test_a_node_directory_that_others_can_write_to_ends_the_run(

@@ -217,6 +217,7 @@ class TestStop:
     @pytest.fixture(autouse=True)
     def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "_CANCEL_SECONDS", 0.05)
+        monkeypatch.setattr(module, "_LANDING_SECONDS", 0.05)
 
     def test_what_heeds_it_is_cancelled_and_what_does_not_is_killed(
         self, engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged]
@@ -427,6 +428,7 @@ class TestRetries:
     @pytest.fixture(autouse=True)
     def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "_CANCEL_SECONDS", 0.05)
+        monkeypatch.setattr(module, "_LANDING_SECONDS", 0.05)
 
     @pytest.fixture
     def engine(self, cluster: FakeCluster, store: FakeStore) -> Iterator[Engine]:

@@ -40,7 +40,6 @@ def test_outs_lie_in_the_outermost_one_that_holds_them(tmp_path: Path) -> None:
         )
     )
     assert [out.inside for out in job.outs] == [(3, "models/m.pkl"), (3, "models"), None, None]
-    assert [out.on_failure for out in job.outs] == [False, False, False, True]
     assert job.has_workspace
 
 

@@ -1,0 +1,70 @@
+"""What a job that did not end well has left comes home: as its own process ends, or later, from what it left behind.
+
+    ended by an exception, sys.exit, Ctrl-C    failed_home, by the job's own process
+    replaced by another attempt                logs_home
+    crashed, or killed as it would not stop    rescue, by another process on its node
+
+The scratch directory goes only when all that the job has written is at home or in the store; else it is kept.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..core.model import Job, Receipt
+from .failed import Left, bring_failed, bring_logs
+from .looks import Seen, recorded
+from .outs import kept_back, out_paths
+from .scratch import Scratch, dead_attempt, job_root, keep
+from .side import Side
+
+
+def rescue(job: Job, side: Side) -> Receipt | None:
+    """What a crashed job left on this node, once it is home or in the store; None if it has left nothing.
+
+    Of one that is replaced by another attempt these are its logs.
+    """
+    with dead_attempt(job.id) as root:
+        if root is None:
+            return None
+        outs = out_paths(job, root, side)
+        if job.replaced:
+            receipt = logs_home(Receipt(), job, outs, root, side)
+        else:
+            left = bring_failed(job, outs, root, side, recorded(root))
+            if left.sent.kept:
+                return _told(Receipt(), left, root, keep(root))
+            receipt = _told(Receipt(), left, root, root)
+        shutil.rmtree(job_root(job.id), ignore_errors=True)
+        return receipt
+
+
+def failed_home(
+    ran: Receipt, job: Job, outs: Sequence[Path], scratch: Scratch, side: Side, seen: Seen
+) -> Receipt:
+    """The receipt of a job that has ``failure``, with what became of its outs."""
+    before = scratch.path
+    left = bring_failed(job, outs, scratch.path, side, seen)
+    if left.sent.kept:
+        scratch.keep()
+    return _told(ran, left, before, scratch.path)
+
+
+def logs_home(ran: Receipt, job: Job, outs: Sequence[Path], root: Path, side: Side) -> Receipt:
+    """The receipt of an attempt that is replaced, with its logs. They are lost where they cannot leave."""
+    sent = bring_logs(job, outs, root, side)
+    notes = () if sent.error is None else (f"The log of attempt {job.attempt} is lost: {sent.error}",)
+    return replace(ran, outs=sent.outs, sent=sent.bytes, notes=notes)
+
+
+def _told(ran: Receipt, left: Left, before: Path, kept: Path) -> Receipt:
+    sent, notes = left.sent, ()
+    if sent.error is not None:
+        ran = replace(ran, told=None)
+        error = kept_back(sent, before, kept) if sent.kept else sent.error
+        error = error or sent.error
+        notes = (f"What it had written did not come home: {error}", *getattr(error, "__notes__", ()))
+    return replace(ran, outs=sent.outs, sent=sent.bytes, failed=left.keys, aside=sent.aside, notes=notes)

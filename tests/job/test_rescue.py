@@ -1,0 +1,145 @@
+"""What a job that was killed has left is brought by another process on its node; once, and nothing is lost before."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import pytest
+from trees import read, tree
+
+from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.core import directories
+from ray_decorator.core.model import Dep, Job, Location, Out, Paths
+from ray_decorator.core.progress import NoProgress
+from ray_decorator.job.rescue import rescue
+from ray_decorator.job.scratch import job_root
+from ray_decorator.job.side import Side
+from ray_decorator.store.identity import locate
+from ray_decorator.store.store import open_store
+from ray_decorator.store.transfer import pull, push, snapshot
+
+CRASH = (
+    "import pickle, sys; from ray_decorator.job.run import serve_job\n"
+    "func, job, where = pickle.load(open(sys.argv[1], 'rb'))\n"
+    "serve_job('run', func, job, where, None, 'a node', at_home=False)"
+)
+
+
+@pytest.fixture(autouse=True)
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
+    return tmp_path / "node"
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> Location:
+    return locate((tmp_path / "store").as_uri())
+
+
+@pytest.fixture
+def one(tmp_path: Path, where: Location, hashes: HashCache) -> Job:
+    """Its state is read and written, its model written."""
+    taken = snapshot(tree(tmp_path / "state", {"a": b"a0", "b": b"b0"}), hashes, NoProgress())
+    push(taken, open_store(where), hashes, NoProgress())
+    outs = (
+        Out("state", "state", directory=True, is_dep=True),
+        Out("o", "model"),
+        Out("w", "run", directory=True),
+    )
+    deps = (Dep("state", "state", taken.content, inside=(0, ".")),)
+    return Job("j", "#0", b"", deps, outs, True, "/", (), os.getuid())
+
+
+def crashed(work: Callable[[bytes, Paths], Any], one: Job, where: Location, directory: Path) -> None:
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    request = directory / "request"
+    request.write_bytes(pickle.dumps((cloudpickle.dumps(work), pickle.dumps(one), where)))
+    assert subprocess.run([sys.executable, "-c", CRASH, str(request)], timeout=120).returncode == 9
+
+
+def waits_until_a_is_whole_and_dies(payload: bytes, paths: Paths) -> None:
+    import json
+    import time
+
+    state, attempt = Path(paths.outs[0]), Path(paths.workspace or "").parent.parent.parent
+    (Path(paths.workspace or "") / "train.log").write_text("so far")
+    (state / "a").write_bytes(b"a1")
+    Path(paths.outs[1]).write_bytes(b"half a model")
+    deadline = time.monotonic() + 60
+    while json.loads((attempt / ".looks").read_text())["settled"] <= (state / "a").stat().st_ctime_ns:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (state / "b").write_bytes(b"half")
+    os._exit(9)
+
+
+def test_a_node_that_never_saw_the_job_has_nothing(where: Location, one: Job) -> None:
+    assert rescue(one, Side(where, None, False)) is None
+
+
+def test_what_a_crashed_job_left_comes_home_and_no_torn_file_over_a_good_one(
+    where: Location, one: Job, hashes: HashCache, tmp_path: Path
+) -> None:
+    crashed(waits_until_a_is_whole_and_dies, one, where, tmp_path)
+    side = Side(where, None, False)
+    receipt = rescue(one, side)
+    assert receipt is not None and (sorted(receipt.outs), receipt.failed, receipt.notes) == (
+        [0, 2],
+        ("state", "o"),
+        (),
+    )
+    for index, name in ((0, "state"), (2, "run")):
+        pull(receipt.outs[index], tmp_path / name, side.store, hashes, NoProgress())
+    assert read(tmp_path / "state") == {"a": b"a1", "b": b"b0"}
+    assert read(tmp_path / "run") == {
+        "train.log": b"so far", "failed/state/state/b": b"half", "failed/o/model": b"half a model",
+    }  # fmt: skip
+    assert rescue(one, side) is None and not job_root("j").exists()
+
+
+def dies(payload: bytes, paths: Paths) -> None:
+    (Path(paths.workspace or "") / "train.log").write_text("so far")
+    Path(paths.outs[1]).write_bytes(b"half a model")
+    os._exit(9)
+
+
+def test_of_one_that_is_replaced_its_log_alone(
+    where: Location, one: Job, hashes: HashCache, tmp_path: Path
+) -> None:
+    crashed(dies, replace(one, attempt=3), where, tmp_path)
+    side = Side(where, None, False)
+    receipt = rescue(replace(one, attempt=3, replaced=True), side)
+    assert receipt is not None and (list(receipt.outs), receipt.failed) == ([2], ())
+    pull(receipt.outs[2], tmp_path / "run", side.store, hashes, NoProgress())
+    assert read(tmp_path / "run") == {"train.3.log": b"so far"} and not job_root("j").exists()
+
+
+def test_what_cannot_leave_is_kept_and_a_note_says_where(where: Location, one: Job, tmp_path: Path) -> None:
+    crashed(dies, one, where, tmp_path)
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    (tmp_path / "store").write_text("no directory")
+    receipt = rescue(one, Side(where, None, False))
+    assert receipt is not None and receipt.outs == {}
+    [kept] = (directories.node_directory("kept")).iterdir()
+    assert "What it had written did not come home: " in receipt.notes[0]
+    assert receipt.notes[-1].endswith(f" at {kept}")
+    assert (kept / "outs/2/run/failed/o/model").read_bytes() == b"half a model"
+
+
+def test_one_that_still_runs_is_left_alone(
+    where: Location, one: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray_decorator.job import scratch
+
+    monkeypatch.setattr(scratch, "_ENDING_SECONDS", 0.0)
+    with scratch.open_scratch("j") as attempt:
+        assert rescue(one, Side(where, None, False)) is None
+        assert attempt.path.exists()
