@@ -143,7 +143,8 @@ class Batch:
         """A return for each job, in their order."""
         func = pickling.dumps(self._task(), "the task function")
         # with deps or outs, all that is wrong with any job is said before the first one starts
-        calls = self._all_calls(func) if self._sweep.composer.paths.carries_data else self._calls(func)
+        at_once = self._sweep.composer.paths.carries_data or self._sweep.session.settings.resume
+        calls = self._all_calls(func) if at_once else self._calls(func)
         try:
             outcomes = self._sweep.session.run(calls, self._done, left_out=[self._directory])
         finally:
@@ -182,7 +183,7 @@ class Batch:
         row = JobRow(
             number=job.num,
             overrides=job.label,
-            status="COMPLETED" if outcome.error is None else "CANCELLED" if cancelled else "FAILED",
+            status=_status(outcome),
             seconds=outcome.seconds,
             result=brief(outcome.value) if outcome.error is None else type(outcome.error).__name__,
             sent=outcome.sent,
@@ -193,6 +194,12 @@ class Batch:
             failed=", ".join(outcome.failed),
         )
         self._sweep.report.add(row, job.name)
+
+
+def _status(outcome: Outcome) -> str:
+    if outcome.error is None:
+        return "RESUMED" if outcome.resumed else "COMPLETED"
+    return "CANCELLED" if isinstance(outcome.error, JobCancelledError) else "FAILED"
 
 
 def _job_return(job: ComposedJob, outcome: Outcome) -> JobReturn:

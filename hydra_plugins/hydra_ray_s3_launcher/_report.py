@@ -47,8 +47,9 @@ class SweepReport:
     def add(self, row: JobRow, name: str) -> None:
         """A job has ended; ``name`` is what the user sees of it. What a failed one has met was said already."""
         self._rows[row.number] = row
-        if self.many_batches and row.status == "COMPLETED":
-            log.info("%s: %s, %s", name, row.result, human_seconds(row.seconds))
+        if self.many_batches and row.status in ("COMPLETED", "RESUMED"):
+            how = ", resumed" if row.status == "RESUMED" else ""
+            log.info("%s: %s, %s%s", name, row.result, human_seconds(row.seconds), how)
 
     def _begin(self) -> None:
         end_all()  # one before it, whose sweeper has failed

@@ -69,6 +69,10 @@ class RayS3LauncherConf:
     # (the node's own). null: RAY_S3_CREDENTIALS, else driver.
     credentials: str | None = None
 
+    # What earlier runs have done: false (all jobs run), true (jobs that have receipts are brought home instead, also
+    # failed ones) or failed (as true, but those that failed run again). (Any: a bool or a word.)
+    resume: Any = False
+
     # What hydra.mode is unless something else sets it. Hydra calls launchers in MULTIRUN mode only: with
     # MULTIRUN one without -m comes to us as well: see bare_run.py. null: as elsewhere, only -m goes to Ray.
     hydra_mode: RunMode | None = RunMode.MULTIRUN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from .directories import cache_home
 from .errors import InputError
@@ -15,6 +15,12 @@ from .s3_account import S3Account
 
 _CHOICES = {"packages": ("auto", "none"), "code": ("auto", "none"), "credentials": ("driver", "worker")}
 _ON_THIS_MACHINE = ("local", "auto")  # though a Ray that "auto" finds may have nodes elsewhere
+
+
+Resume = Literal["", "finished", "failed"]
+"""Which jobs with receipts are run again: "" all, "finished" none, "failed" those that failed."""
+
+_RESUMES: Mapping[Any, Resume] = {True: "finished", "true": "finished", "failed": "failed"}
 
 
 class OptionArguments(TypedDict, total=False):
@@ -29,6 +35,7 @@ class OptionArguments(TypedDict, total=False):
     code: str | None
     credentials: str | None
     code_include: Sequence[str] | None
+    resume: bool | str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +57,8 @@ class Options:
     ``auto`` (the project's) or ``none``, ``credentials`` (for S3) the ``driver``'s or the ``worker``'s; else
     RAY_S3_PACKAGES, RAY_S3_CODE, RAY_S3_CREDENTIALS, else the first of the two. ``code_include`` names files that
     travel as code though they are ignored or look like secrets: lines as in a .gitignore at the project's root.
+    ``resume``, for Hydra jobs: True brings home what earlier runs have finished, instead of running it again;
+    ``failed`` does so, too, but runs again what has failed.
     """
 
     ray_address: str | None = None
@@ -61,6 +70,7 @@ class Options:
     code: str | None = None
     credentials: str | None = None
     code_include: Sequence[str] | None = None
+    resume: bool | str | None = None
 
     def over(self, other: Options) -> Options:
         """These options; fields that are not set here come from ``other``, and mappings are merged."""
@@ -91,6 +101,7 @@ class Options:
             *_choice_problems(chosen),
             *wrong_packages,
             *_list_problems(self.code_include),
+            *_resume_problems(self.resume),
             *refused,
             *wrong_retries,
         ]
@@ -105,6 +116,7 @@ class Options:
             retries=retries,
             max_concurrent=self.max_concurrent,
             code_include=tuple(self.code_include or ()),
+            resume=_RESUMES.get(self.resume, ""),
             **{**chosen, **chosen_packages},
         )
 
@@ -132,6 +144,7 @@ class Settings:
     code: str = "auto"
     credentials: str = "driver"
     code_include: tuple[str, ...] = ()
+    resume: Resume = ""
     store_name: str = ""
     account: S3Account | None = None
 
@@ -151,7 +164,7 @@ def _retries(remote: Mapping[str, Any]) -> tuple[Retries, tuple[str, ...]]:
 def _over(ours: Any, theirs: Any) -> Any:
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         return {**theirs, **ours}
-    return theirs if ours in (None, "", {}, [], ()) else ours
+    return theirs if ours is False or ours in (None, "", {}, [], ()) else ours
 
 
 def _address_problems(address: str) -> list[str]:
@@ -209,6 +222,12 @@ def _list_problems(include: Any) -> list[str]:
     ):
         return []
     return [f"code_include is {include!r}; expected a list of patterns, such as ['generated/']"]
+
+
+def _resume_problems(resume: Any) -> list[str]:
+    if isinstance(resume, bool) or resume in (None, "false", "true", "failed"):
+        return []
+    return [f"resume is {resume!r}; expected false, true or 'failed'"]
 
 
 def _choice_problems(chosen: Mapping[str, Any]) -> list[str]:

@@ -28,7 +28,7 @@ _ENDLESS = 100_000
 _ROOM = 30
 """Columns: with fewer for overrides and directory together, each job gets a paragraph instead of a row."""
 
-_STYLES = {"COMPLETED": "green", "FAILED": "red"}
+_STYLES = {"COMPLETED": "green", "RESUMED": "green", "FAILED": "red"}
 _LONGEST_RESULT = 30
 _LONGEST_OVERRIDES = 120
 
@@ -37,9 +37,9 @@ _LONGEST_OVERRIDES = 120
 class JobRow:
     """One job of a sweep. ``sent`` and ``received`` are the bytes uploaded and downloaded for it.
 
-    ``status`` is COMPLETED, FAILED or CANCELLED; ``result`` is brief(return value); ``attempts`` is how often it
-    was started, which is shown where any was more than once. ``failed`` are the keys of outs in the directory's
-    ``failed``, shown where any job has left some there.
+    ``status`` is COMPLETED, RESUMED (done by an earlier run), FAILED or CANCELLED; ``result`` is brief(return value);
+    ``attempts`` is how often it was started, which is shown where any was more than once. ``failed`` are the keys of
+    outs in the directory's ``failed``, shown where any job has left some there.
     """
 
     number: int
@@ -155,7 +155,7 @@ def _table(rows: Sequence[JobRow]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    nodes = len({row.node for row in rows if row.node}) > 1
+    nodes = len({row.node for row in rows if row.node and row.status != "RESUMED"}) > 1
     attempts, failed = any(row.attempts > 1 for row in rows), any(row.failed for row in rows)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("job", justify="right", no_wrap=True)

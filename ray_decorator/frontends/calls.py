@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig
 
 from ..cluster.connection import is_connected, own_address
 from ..core import pickling, slots
+from ..core.errors import InputError
 from ..core.model import Call, Outcome, PathSlot, Slot
 from ..core.problems import Problems
 from ..core.settings import Settings
@@ -77,6 +78,10 @@ def value_of(outcome: Outcome) -> Any:
 
 
 def _settings(terms: Terms) -> Settings:
+    if terms.options.resume:
+        raise InputError(
+            "resume is for the jobs of a Hydra app, which leave receipts; calls of functions leave none. Leave it out"
+        )
     refuse_to_nest()  # first: what else a job's child has not got, nobody need know
     return with_remote(_resolved(terms), *driver.places())
 

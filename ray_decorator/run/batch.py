@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import InputError
 from ..core.model import Call, Outcome
 from .claims import release_with
-from .flights import Staged, is_finished
+from .flights import is_finished
 
 if TYPE_CHECKING:
     from .session import Session
@@ -76,7 +76,7 @@ class Batch:
 
     def _start(self, calls: Sequence[Call]) -> None:
         for staged in self._session.stage(calls, first=not self._outcomes):
-            assert isinstance(staged, Staged)
+            assert not isinstance(staged, InputError)
             if self._failure is not None:
                 raise self._failure
             index = len(self._outcomes)

@@ -24,6 +24,14 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """A call that an earlier run's job has done: all that it wrote is at home."""
+
+    call: Call
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
 class Flight:
     """One submission of a job. ``since`` tells which uploads it relies on; ``attempt`` counts from 1."""
 
@@ -73,6 +81,13 @@ def raise_first(outcomes: Collection[Future[Outcome]]) -> None:
     for outcome in outcomes:
         if outcome.done():
             outcome.result()
+
+
+def settled(result: Outcome) -> Future[Outcome]:
+    """An outcome that is there already."""
+    outcome: Future[Outcome] = Future()
+    outcome.set_result(result)
+    return outcome
 
 
 def settle(outcome: Future[Outcome], result: Outcome | BaseException) -> None:

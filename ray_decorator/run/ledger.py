@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from ..core.errors import RayS3Error
+from ..core.errors import InputError, RayS3Error
 from ..core.ledger import Surroundings, job_id
 from ..core.model import Call, Content
 from ..core.settings import Settings
@@ -54,16 +54,18 @@ class Ledger:
     def entry(self, call: Call, contents: Mapping[str, Content]) -> Entry | None:
         """What the call's job is called; None where that cannot be said. Waits for what `look` has begun.
 
+        Raises InputError there where jobs with receipts are asked for.
+
         ``contents`` are those of its deps by real path.
         """
-        if call.work is None or (around := self._known()) is None:
+        if call.work is None or (around := self._known(call)) is None:
             return None
         written = {out.real for out in call.outs}
         both = {dep.key: contents[dep.real].digest for dep in call.deps if dep.real in written}
         deps = {dep.key: None if dep.key in both else contents[dep.real] for dep in call.deps}
         found = job_id(call.work, around, deps, [out.key for out in call.outs])
         if found is None:
-            log.debug("%s leaves no receipt: no file that travels holds its task", call.name)
+            self._unknown(f"{call.name}: no file that travels as code holds its task ({call.work.name})")
             return None
         if self._writer is not None:
             self._writer.add(call.work, around, found)
@@ -76,12 +78,18 @@ class Ledger:
             self._writer = None
             self._run = ""
 
-    def _known(self) -> Surroundings | None:
+    def _known(self, call: Call) -> Surroundings | None:
         assert self._around is not None
         if (error := self._around.exception()) is not None:
-            log.debug("jobs leave no receipts: %s", error)
+            self._unknown(f"{call.name}: {error}")
             return None
         return self._around.result()
+
+    def _unknown(self, why: str) -> None:
+        """Without an id, a job leaves no receipt, and none is found."""
+        if self._settings.resume:
+            raise InputError(f"resume: jobs cannot be told from others, so none has a receipt. {why}")
+        log.debug("no receipt. %s", why)
 
 
 def _fulfil(

@@ -43,9 +43,10 @@ from .bundle import Bundler
 from .changed_deps import ChangedDeps
 from .claims import Claims
 from .engine import Engine
-from .flights import Staged
+from .flights import Resumed, Staged, settled
 from .jobs import JobMaker
 from .ledger import Ledger
+from .resuming import Resuming
 from .shared_progress import SharedProgress
 from .staging import Staging
 from .submits import Submits
@@ -159,7 +160,7 @@ class Session:
 
     def stage(
         self, calls: Sequence[Call], *, isolate: bool = False, first: bool = True
-    ) -> list[Staged | InputError]:
+    ) -> list[Staged | Resumed | InputError]:
         """Give the store what the calls read, as one batch, and make their jobs. Connects to Ray before it uploads.
 
         Raises InputError with all that is wrong with any dep; with ``isolate`` it stands in its call's place.
@@ -171,7 +172,9 @@ class Session:
             self._error = exc  # the next session asks anew who we are
             raise
 
-    def _staged(self, calls: Sequence[Call], isolate: bool, first: bool) -> list[Staged | InputError]:
+    def _staged(
+        self, calls: Sequence[Call], isolate: bool, first: bool
+    ) -> list[Staged | Resumed | InputError]:
         targets = [target for call in calls for target in call.targets]
         self._staging.record_outs(calls)
         self._left_out.update(
@@ -189,20 +192,34 @@ class Session:
         problems = [_problems(call.deps, found) for call in calls]
         if not isolate:
             _raise(calls, problems)
-        self._ready()
         good = [call for call, wrong in zip(calls, problems, strict=True) if not wrong]
         snapshots = {k: v for k, v in found.items() if isinstance(v, Snapshot)}
         contents = {real: one.content for real, one in snapshots.items()}
         entries = [self._ledger.entry(call, contents) if named else None for call in good]
-        staged = iter(self._pushed(good, snapshots, entries))
+        done = self._resumed(good, entries)
+        if len(done) < len(good):
+            self._ready()
+        left = [index for index in range(len(good)) if index not in done]
+        pushed = iter(self._pushed([good[i] for i in left], snapshots, [entries[i] for i in left]))
+        staged = iter([done.get(index) or next(pushed) for index in range(len(good))])
         return [InputError.of(wrong) if wrong else next(staged) for wrong in problems]
+
+    def _resumed(self, calls: Sequence[Call], entries: Sequence[Entry | None]) -> dict[int, Resumed]:
+        """The calls, by index, that earlier runs have done; their outs are at home."""
+        if not self.settings.resume:
+            return {}
+        resuming = Resuming(self._staging, self.progress, self.settings.resume)
+        done = resuming.take(calls, entries)
+        return {index: Resumed(calls[index], outcome) for index, outcome in done.items()}
 
     def _travels(self, dep: PathSlot) -> bool:
         """Whether the dep goes through the store: not where jobs read it in its place, if it is there."""
         return not self.settings.store_is_default or not os.path.exists(dep.value)
 
-    def start(self, staged: Staged) -> Future[Outcome]:
+    def start(self, staged: Staged | Resumed) -> Future[Outcome]:
         """Submit a job. Waits for room on the cluster; raises ClusterError where that is lost."""
+        if isinstance(staged, Resumed):
+            return settled(staged.outcome)
         call = staged.call
         pairs = zip(call.deps, staged.job.deps, strict=True)
         read = [slot for slot, dep in pairs if dep.content is None and dep.inside is None]

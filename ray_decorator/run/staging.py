@@ -94,6 +94,11 @@ class Staging:
             return self._identity
 
     @property
+    def hashes(self) -> HashCache:
+        """The cache of hashes. Raises InputError where others could write to it."""
+        return self._hashes
+
+    @property
     def _hashes(self) -> HashCache:
         with self._lock:
             if self._hash_cache is None:

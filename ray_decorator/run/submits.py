@@ -13,7 +13,7 @@ from ..cluster.ray_api import in_ray_task
 from ..core.errors import ClusterError, InputError
 from ..core.model import Call, Outcome
 from .claims import release_with
-from .flights import Staged
+from .flights import Resumed, Staged
 from .submitted import Submitted
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Submits:
         for one, ready in zip(claimed, staged, strict=True):
             self._start_one(one, ready)
 
-    def _start_one(self, one: Submitted, ready: Staged | InputError) -> None:
+    def _start_one(self, one: Submitted, ready: Staged | Resumed | InputError) -> None:
         claims = self._session.claims
         try:
             if isinstance(ready, InputError):

@@ -6,6 +6,7 @@ path: these count through the configs that are composed of them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Collection, Sequence
@@ -23,6 +24,7 @@ from ..project.roots import installation_folders
 from .staging import Staging
 
 _YAML = (".yaml", ".yml")
+_LOGS = (".log", ".out", ".err")
 
 
 def surroundings(
@@ -49,7 +51,12 @@ def surroundings(
             f"the project's code is {len(found.files):,} files of {found.size / 1e6:,.0f} MB, which are not read for "
             "receipts: add what is no code to .gitignore"
         )
-    files = [(place, path) for place, path in found.files if not _is_config(path, configs)]
+    printed = _printed_to()
+    files = [
+        (place, path)
+        for place, path in found.files
+        if not _is_config(path, configs) and not path.endswith(_LOGS) and not _is_one_of(path, printed)
+    ]
     taken = staging.hashed_files(files, NoProgress())
     rows = [(entry.relpath, entry.md5) for entry in taken.entries]
     return Surroundings(
@@ -65,6 +72,22 @@ def _is_config(path: str, configs: Sequence[str]) -> bool:
         return False
     real = os.path.realpath(path)
     return any(real.startswith(os.path.join(folder, "")) for folder in configs)
+
+
+def _printed_to() -> list[os.stat_result]:
+    """The files that stdout and stderr are."""
+    found = []
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):  # closed
+            found.append(os.fstat(descriptor))
+    return found
+
+
+def _is_one_of(path: str, files: Sequence[os.stat_result]) -> bool:
+    with contextlib.suppress(OSError):  # gone meanwhile
+        here = os.stat(path)
+        return any(os.path.samestat(here, file) for file in files)
+    return False
 
 
 def _packages(found: Installed) -> str:

@@ -174,3 +174,18 @@ def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> N
         "packages is 'some'",
         "code is 'all'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "resolved"),
+    [(None, ""), (False, ""), ("false", ""), (True, "finished"), ("true", "finished"), ("failed", "failed")],
+)
+def test_resume(given: Any, resolved: str) -> None:
+    assert Options(resume=given).resolve().resume == resolved
+    assert Options(resume=False).over(Options(resume=given)).resolve().resume == resolved
+
+
+@pytest.mark.parametrize("given", ["all", 1, ["failed"]])
+def test_another_resume_is_refused(given: Any) -> None:
+    with pytest.raises(InputError, match=r"resume is .*; expected false, true or 'failed'"):
+        Options(resume=given).resolve()

@@ -92,6 +92,11 @@ def test_nodes_are_named_when_there_is_more_than_one(capsys: pytest.CaptureFixtu
     assert re.search(r"1\.2 MB  10\.0\.0\.0  /home", err)
     assert re.search(r"down  node +directory", err)
 
+    show([ROWS[0], *(replace(row, node=f"10.0.0.{row.number}", status="RESUMED") for row in ROWS[1:])])
+    assert (
+        "10.0.0" not in capsys.readouterr().err
+    )  # of earlier runs' private Rays, each has a name of its own
+
 
 def test_on_a_wide_terminal_it_is_the_same_in_colours() -> None:
     seen = run(ON_A_TERMINAL, columns=160)

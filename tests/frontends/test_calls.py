@@ -124,3 +124,9 @@ def test_a_dep_that_is_not_here_and_that_dvc_tracks_is_none_of_the_problems(home
     assert [path.value for path in call.deps] == [home / "far.bin"]
     with pytest.raises(InputError, match=r"deps key 'data' is .*/near\.bin, which does not exist"):
         made(print, [request(data="near.bin")], Terms(("data",), ()))
+
+
+def test_functions_leave_no_receipts_so_resume_is_refused() -> None:
+    terms = Terms(options=Options(resume=True))
+    with pytest.raises(InputError, match="resume is for the jobs of a Hydra app"):
+        calls.run(abs, [], terms)

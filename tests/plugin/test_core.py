@@ -16,7 +16,14 @@ from plugin_app import app
 
 from hydra_plugins.hydra_ray_s3_launcher import _core
 from hydra_plugins.hydra_ray_s3_launcher._compose import ComposedJob, ComposedOnce, Composer
-from ray_decorator.core.errors import InputError, JobError, Missing, MissingObjectError, RayS3Error
+from ray_decorator.core.errors import (
+    InputError,
+    JobCancelledError,
+    JobError,
+    Missing,
+    MissingObjectError,
+    RayS3Error,
+)
 from ray_decorator.core.model import Outcome
 from ray_decorator.frontends.decorator import ray_decorator
 from ray_decorator.frontends.stage_paths import StagePaths
@@ -166,3 +173,17 @@ def test_the_sweeper_composes_through_the_launcher(
 def _order(started: tuple[HydraContext, DictConfig], task: Any) -> tuple[HydraContext, Any, DictConfig]:
     context, config = started
     return context, task, config
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Outcome("#0"), "COMPLETED"),
+        (Outcome("#0", resumed=True), "RESUMED"),
+        (Outcome("#0", error=ValueError(), resumed=True), "FAILED"),
+        (Outcome("#0", error=JobCancelledError("stopped")), "CANCELLED"),
+    ],
+    ids=["completed", "resumed", "failed", "cancelled"],
+)
+def test_what_the_table_calls_it(outcome: Outcome, status: str) -> None:
+    assert _core._status(outcome) == status

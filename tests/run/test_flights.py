@@ -10,7 +10,7 @@ from fake_cluster import call
 
 from ray_decorator.core.errors import ClusterError, JobCancelledError, JobError
 from ray_decorator.core.model import Job, Outcome
-from ray_decorator.run.flights import Flight, Staged, is_finished, raise_first
+from ray_decorator.run.flights import Flight, Resumed, Staged, is_finished, raise_first, settled
 
 
 @pytest.fixture
@@ -53,3 +53,9 @@ def test_a_cancelled_job_has_one_error_whatever_ended_it(flight: Flight) -> None
     assert (type(error), str(error), error.__cause__) == (JobCancelledError, "a was cancelled", killed)
     flight.settle(Outcome("a", error=error))
     assert not is_finished(flight.outcome)
+
+
+def test_an_outcome_that_is_there_already_is_finished(tmp_path: Path) -> None:
+    resumed = Resumed(call("#0", tmp_path), Outcome("#0", 1, resumed=True))
+    assert settled(resumed.outcome).result() is resumed.outcome
+    assert is_finished(settled(resumed.outcome))
