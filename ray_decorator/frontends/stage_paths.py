@@ -1,7 +1,8 @@
 """Which paths of calls travel: those that keys name, and with ``deps: dvc``, ``outs: dvc``, those of a DVC stage.
 
-A value of a config (or of an argument) belongs to the stage's dep that it is, or is inside of. What no value names is
-said; where keys are listed, so is how they differ from the stage.
+A value of a config (or of an argument) belongs to the stage's dep or out that it is, or is inside of; a directory
+above outs that no value names is an out as well. What no value names is said; where keys are listed, so is how they
+differ from the stage.
 """
 
 from __future__ import annotations
@@ -110,20 +111,39 @@ class StagePaths:
         listed: dict[Kind, tuple[PathSlot, ...]] = {"deps": deps, "outs": outs}
         known = {kind: {path.slot for path in paths} for kind, paths in listed.items()}
         taken: dict[Kind, list[PathSlot]] = {"deps": list(deps), "outs": list(outs)}
-        for slot, key, path in slots.paths(root, start=self._start, hidden=self._hidden):
-            at = self._comparable(path)
+        values = [
+            (slot, key, path, self._comparable(path))
+            for slot, key, path in slots.paths(root, start=self._start, hidden=self._hidden)
+        ]
+        above = self._above_outs([at for _, _, _, at in values])
+        for slot, key, path, at in values:
             for kind in _KINDS:
-                self._note(kind, key, at, slot in known[kind])
+                self._note(kind, key, at, slot in known[kind], at in above)
                 if slot in known[kind] or kind not in self._terms.from_stage:
                     continue
-                if _covering(at, self._of[kind]) or (
-                    kind == "deps" and at in self._persistent and path.exists()
-                ):
+                if _covering(at, self._of[kind]) or (at in above if kind == "outs" else self._is_kept(at)):
                     taken[kind].append(PathSlot.at(slot, key, path))
         for kind in _KINDS:
             for each in listed[kind]:
                 self._note_listed(kind, each)
         return tuple(taken["deps"]), tuple(taken["outs"])
+
+    def _is_kept(self, at: str) -> bool:
+        """Whether it is an out that DVC leaves for the next run, which may read it."""
+        return at in self._persistent and os.path.exists(at)
+
+    def _above_outs(self, values: Sequence[str]) -> set[str]:
+        """Which of a call's values are directories that the stage's outs are in, and no other value names those.
+
+        DVCLive's, say: the stage has dvclive/metrics.json and dvclive/plots, the config dvclive.
+        """
+        if "outs" not in self._terms.from_stage:
+            return set()
+        named = {path for at in values if (path := _covering(at, self._of["outs"])) is not None}
+        inside = [at for at in values if at.startswith(f"{self._start}{os.sep}")]
+        return {
+            at for at in inside if (below := _below(at, self._of["outs"])) and not named.intersection(below)
+        }
 
     def _comparable(self, path: str | os.PathLike[str]) -> str:
         """With links above it resolved, but not its own: DVC may have put a link into its cache there."""
@@ -132,20 +152,23 @@ class StagePaths:
             self._folders[folder] = os.path.realpath(folder)
         return os.path.join(self._folders[folder], name)
 
-    def _note(self, kind: Kind, key: str, at: str, is_listed: bool) -> None:
-        seen = self._seen[kind]
+    def _note(self, kind: Kind, key: str, at: str, is_listed: bool, is_above: bool) -> None:
+        seen, below = self._seen[kind], _below(at, self._of[kind])
         if (covering := _covering(at, self._of[kind])) is not None:
             seen.named.add(covering)
             seen.keys[key] = None
             if not is_listed and kind not in self._terms.from_stage:
                 seen.unlisted[f"{key!r} is {os.path.relpath(at)}"] = None
+        elif below and is_above and kind == "outs":
+            seen.named.update(below)
+            seen.keys[key] = None
         elif at != str(self._start):
-            seen.below.update({path: key for path in self._of[kind] if path.startswith(f"{at}{os.sep}")})
+            seen.below.update(dict.fromkeys(below, key))
 
     def _note_listed(self, kind: Kind, path: PathSlot) -> None:
         at = self._comparable(path.value)
         own = [*self._of[kind], *(self._workspaces if kind == "outs" else self._of["outs"])]
-        if _covering(at, own) is None:
+        if _covering(at, own) is None and not (kind == "outs" and _below(at, self._of[kind])):
             self._seen[kind].foreign[f"{path.key!r} ({os.path.relpath(path.value)})"] = None
 
     def _shown(self, kind: Kind) -> str:
@@ -206,3 +229,8 @@ def _covering(at: str, paths: Sequence[str]) -> str | None:
     """Which of the paths it is, or is inside of."""
     above = {at, *parents(at)}
     return next((path for path in paths if path in above), None)
+
+
+def _below(at: str, paths: Sequence[str]) -> list[str]:
+    """Which of the paths are inside of it."""
+    return [path for path in paths if path.startswith(f"{at}{os.sep}")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -188,3 +189,69 @@ def test_a_job_knows_its_stage_and_its_parameters_as_at_home(repository: Path) -
     dvc(repository, "repro")
     assert on_ray == (repository / "model.pkl").read_text()
     assert '"DVC_STAGE": "train"' in on_ray and '{"lr": 0.5}' in on_ray
+
+
+LIVE = """
+import os
+from dvclive import Live
+import hydra
+
+
+@hydra.main(version_base=None, config_path="conf", config_name="config")
+def main(cfg):
+    token = os.environ["DVC_STUDIO_TOKEN"].encode()
+    assert token not in open("/proc/self/environ", "rb").read()
+    with Live(dir=cfg.live, dvcyaml=None) as live:
+        live.log_param("lr", cfg.lr)
+        for step in range(3):
+            live.log_metric("loss", cfg.lr / (step + 1))
+            live.next_step()
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="it looks into Linux's /proc")
+@pytest.mark.usefixtures("ray_session_address")
+def test_dvclive_logs_in_a_job_of_a_queued_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files come home, and the experiment is DVC's own. The token is in no process's first environment."""
+    root = tmp_path / "live"
+    files = {
+        "train.py": LIVE,
+        "conf/config.yaml": "live: dvclive\nlr: 0.5\n",
+        "conf/hydra/launcher/cluster.yaml": FILES["conf/hydra/launcher/cluster.yaml"],
+        ".gitignore": "multirun/\noutputs/\n",
+        "dvc.yaml": "stages:\n  train:\n"
+        f"    cmd: {sys.executable} train.py hydra/launcher=cluster\n"
+        "    deps: [train.py]\n    params: [conf/config.yaml: [lr]]\n"
+        "    metrics: [dvclive/metrics.json: {cache: false}]\n    plots: [dvclive/plots: {cache: false}]\n",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    for name, value in {"DVC_STUDIO_TOKEN": uuid.uuid4().hex, "DVC_STUDIO_OFFLINE": "true"}.items():
+        monkeypatch.setenv(name, value)
+    for command in (["init", "-q"], ["config", "user.name", "a"], ["config", "user.email", "a@b"]):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    dvc(root, "init", "--quiet")
+    for command in (["add", "-A"], ["commit", "-qm", "start"]):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    dvc(root, "exp", "run", "--queue", "--name", "half", "--set-param", "conf/config.yaml:lr=2")
+    dvc(root, "exp", "run", "--run-all")
+
+    def git(*command: str) -> str:
+        return subprocess.check_output(["git", *command], cwd=root, text=True)
+
+    [half] = [ref for ref in git("for-each-ref", "--format=%(refname)", "refs/exps").split() if "half" in ref]
+    assert json.loads(git("show", f"{half}:dvclive/metrics.json")) == {
+        "step": 2,
+        "loss": pytest.approx(2 / 3),
+    }
+    steps = git("show", f"{half}:dvclive/plots/metrics/loss.tsv").splitlines()
+    assert [line.split("\t")[0] for line in steps] == ["step", "0", "1", "2"]
+    assert "lr: 2" in git("show", f"{half}:conf/config.yaml")
+    assert not (root / "dvclive").exists()  # it ran in a directory of its own

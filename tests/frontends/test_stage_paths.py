@@ -99,6 +99,26 @@ def test_a_link_into_dvcs_cache_is_the_path_that_it_is_at(home: Path) -> None:
     assert keys(found.deps) == ["a", "b"]
 
 
+def test_a_directory_above_outs_is_an_out_where_no_other_value_names_them(home: Path, lines: Any) -> None:
+    stage = "{cmd: x, deps: [data/a], outs: [live/plots], metrics: [live/m, n]}"
+    (home / "dvc.yaml").write_text(f"stages: {{train: {stage}}}")
+    for text, key, left in (
+        ("{live: {dir: live}, root: ., home: ~, data: data}", "live.dir", "n"),
+        ("{live: {dir: live, m: live/m}}", "live.m", "live/plots (it is below 'live.dir'), n"),
+    ):
+        lines.clear()
+        paths = StagePaths(make_terms("dvc", "dvc", (), {}), home)
+        found = paths.find(config(text))
+        assert (keys(found.deps), keys(found.outs)) == ([], [key])
+        paths.tell()
+        assert f"No key names {left}, which stage 'train'" in lines.text
+    lines.clear()
+    listed = StagePaths(Terms((), ("live.dir",)), home)
+    listed.find(config("{live: {dir: live}}"))
+    listed.tell()
+    assert not lines.records
+
+
 def test_an_out_that_no_key_names_is_a_warning_unless_jobs_directories_hold_it(
     home: Path, lines: Any
 ) -> None:
