@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +55,10 @@ class Snapshot:
     content: Content
     _found: Found
     _md5s: Callable[[], Md5s]
+
+    def within(self, area: str) -> Snapshot:
+        """The same, to be kept in this area of a store."""
+        return replace(self, content=replace(self.content, area=area))
 
     @property
     def manifest(self) -> bytes | None:

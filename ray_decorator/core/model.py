@@ -52,7 +52,7 @@ class Content:
     ``digest`` is its name in a store: the md5 of a file's bytes in hex, or that of a directory's
     manifest followed by ``.dir`` (DVC 3's rule). ``executables`` are the relative paths (``""`` for a
     single file) that carry an executable bit, which the manifest cannot tell, no more than the ``extras``. ``size``
-    is in bytes.
+    is in bytes. ``area``: the folder below ``ray_s3/`` where a store keeps it; "" for data, as DVC lays it out.
     """
 
     digest: str
@@ -60,10 +60,15 @@ class Content:
     files: int
     executables: tuple[str, ...] = ()
     extras: Extras = NO_EXTRAS
+    area: str = ""
 
     @property
     def is_tree(self) -> bool:
         return self.digest.endswith(".dir")
+
+
+CODE, DIRECTORIES = "code", "directories"
+"""The areas of the user's code and of jobs' own directories: they are no data, and DVC knows nothing of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +299,10 @@ class Job:
     retry_on: tuple[str, ...] = ()
     replaced: bool = False
     entry: Entry | None = None
+
+    def is_workspace(self, index: int) -> bool:
+        """Whether the out of this index is the job's own directory."""
+        return self.has_workspace and index == len(self.outs) - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from .model import Content, Extras
+from .model import CODE, DIRECTORIES, Content, Extras
 from .records import MOST_BYTES, JobRecord, Left, RunRecord
 from .returned import Status, Value
 
@@ -172,7 +172,14 @@ def _content(fields: Mapping[str, Any]) -> Content:
             folders=_texts(extras["folders"]),
             links=tuple(_each(extras["links"], _link)),
         ),
+        area=_area(fields["area"]),
     )
+
+
+def _area(value: Any) -> str:
+    if value not in ("", CODE, DIRECTORIES):
+        raise ValueError(f"{str(value)[:40]!r} is no area of a store")
+    return str(value)
 
 
 def _private(value: Any) -> tuple[str, int]:

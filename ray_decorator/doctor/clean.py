@@ -166,7 +166,8 @@ def _store(settings: Settings, age: float) -> _Part:
 
     def clear() -> None:
         in_store.remove(found.goes, store)
-        HashCache(default_path()).forget(store.place, in_store.digests_of(found.goes))
+        for area, digests in in_store.digests_of(found.goes).items():
+            HashCache(default_path()).forget(store.area(area).place, digests)
 
     return _Part(tuple(lines), sum(size for _, size in going.values()), len(found.goes), clear)
 

@@ -107,6 +107,12 @@ class NodeCache:
             raise disk_error(exc) from exc
 
     def _checkout(self, wanted: Sequence[Checkout], store: Store) -> int:
+        areas: dict[str, list[Checkout]] = {}
+        for one in wanted:
+            areas.setdefault(one.content.area, []).append(one)
+        return sum(self._put_down(part, store.of(part[0].content)) for part in areas.values())
+
+    def _put_down(self, wanted: Sequence[Checkout], store: Store) -> int:
         received: list[int] = []
         files: list[_File] = []
         plans: list[Plan] = []

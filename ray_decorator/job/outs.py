@@ -17,7 +17,7 @@ from ..content.move import move_all, move_aside
 from ..core.commands import fetch_command
 from ..core.errors import HomeError, InputError
 from ..core.machine import is_same_path
-from ..core.model import FAILED, Content, Job, Out
+from ..core.model import DIRECTORIES, FAILED, Content, Job, Out
 from ..core.progress import NoProgress
 from ..store.transfer import Snapshot, push, push_all, push_extras, snapshot
 from .side import Side
@@ -178,7 +178,8 @@ def _push(job: Job, leaving: Sequence[Leaving], side: Side) -> Sent:
     error: Exception | None = None
     for one in leaving:
         try:
-            taken[one] = snapshot(one.path, hashes, NoProgress(), lenient=True)
+            found = snapshot(one.path, hashes, NoProgress(), lenient=True)
+            taken[one] = found.within(DIRECTORIES) if job.is_workspace(one.index) else found
         except Exception as exc:
             error = error or _of_out(exc, job, one.out)
     sent, pushed = 0, dict(taken)

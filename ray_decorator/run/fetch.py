@@ -3,6 +3,7 @@
 <base>/<digest>                  a content in a store: s3://bucket/prefix/0123….dir
 <base>/<digest>+<md5>            the same, with what its manifest cannot say: modes, links, empty directories
 <base>/files/md5/<2>/<30>        the first, as the store keeps it
+<base>/ray_s3/<area>/…           what is no data, such as a job's own directory; as one of the others
 <digest>                         the same, in the store that RAY_S3_BASE_PATH names, else the default one
 /a/local/path                    what a job left in its node's `kept` directory: it is moved
 """
@@ -28,13 +29,14 @@ from ..core.progress import Progress
 from ..core.settings import Options
 from ..store.download import rows_of
 from ..store.identity import identify
-from ..store.store import Store, open_store
+from ..store.store import OURS, Store, open_store
 from ..store.transfer import pull
 
 log = logging.getLogger(__name__)
 
 _DIGEST = re.compile(
-    r"(?:(?P<base>.+?)/)?(?:files/md5/)?(?P<digest>[0-9a-f]{2}/?[0-9a-f]{30}(?:\.dir)?)(?:\+(?P<extras>[0-9a-f]{32}))?"
+    rf"(?:(?P<base>.+?)/)?(?:{OURS}/(?P<area>\w+)/)?(?:files/md5/)?"
+    r"(?P<digest>[0-9a-f]{2}/?[0-9a-f]{30}(?:\.dir)?)(?:\+(?P<extras>[0-9a-f]{32}))?"
 )
 _MOST_NAMED = 5
 
@@ -60,17 +62,18 @@ def fetch(what: str, where: Path, progress: Progress) -> int:
     identity = identify(url, credentials="driver")
     store = open_store(identity.here, identity.fresh)
     store.check()
-    content = _content(found["digest"].replace("/", ""), found["extras"], store)
-    rows = rows_of(content, store)
+    content = _content(found["digest"].replace("/", ""), found["area"] or "", found["extras"], store)
+    rows = rows_of(content, store.of(content))
     _refuse_clobbering(where, [("", row) for row in rows], content.extras)
     return pull(content, where, store, HashCache(default_path()), progress)
 
 
-def _content(digest: str, extras: str | None, store: Store) -> Content:
-    size = store.head(object_key(digest))
+def _content(digest: str, area: str, extras: str | None, store: Store) -> Content:
+    part = store.area(area) if area else store
+    size = part.head(object_key(digest))
     if size is None:
-        raise MissingObjectError((digest,), store.url, (object_key(digest),), "run again what makes it")
-    content = Content(digest, size, 1)
+        raise MissingObjectError((digest,), part.url, (object_key(digest),), "run again what makes it")
+    content = Content(digest, size, 1, area=area)
     if extras is None:
         return content
     incoming = store.get(extras_file.key_of(extras))

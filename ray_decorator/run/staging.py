@@ -19,7 +19,7 @@ from ..content.move import free_name_beside
 from ..content.snapshot import snapshot_of
 from ..core.commands import fetch_command
 from ..core.errors import InputError, MissingObjectError
-from ..core.model import FAILED, Call, Content, Credentials, Location, PathSlot
+from ..core.model import CODE, FAILED, Call, Content, Credentials, Location, PathSlot
 from ..core.progress import Progress
 from ..core.s3_account import S3Account
 from ..dvc.hashed import HashedFiles
@@ -28,7 +28,7 @@ from ..dvc.outputs import Outputs
 from ..dvc.remote import has_old_layout
 from ..dvc.repository import root_of
 from ..store.identity import Identity, identify
-from ..store.store import Store, open_store
+from ..store.store import OURS, Store, open_store
 from ..store.transfer import Pulled, Snapshot, pull, pull_all, push_all, snapshot
 from .absent_deps import AbsentDeps
 
@@ -169,7 +169,7 @@ class Staging:
 
         ``files`` are pairs of a path in the tree and an absolute one.
         """
-        taken = self.hashed_files(files, progress)
+        taken = self.hashed_files(files, progress).within(CODE)
         sent = self.push([taken], progress)[0]
         with self._lock:
             self._code = taken
@@ -189,7 +189,7 @@ class Staging:
         """The command line that brings an out home later."""
         extras = extras_file.dump(content)
         name = content.digest if extras is None else f"{content.digest}+{extras[0]}"
-        return fetch_command(f"{self.open().url}/{name}", destination)
+        return fetch_command(f"{self.open().of(content).url}/{name}", destination)
 
     def reuploads(self, snapshots: Collection[Snapshot]) -> Mapping[str, int]:
         """How often each content, and the code, was uploaded again: what a job that starts now relies on."""
@@ -218,7 +218,8 @@ class Staging:
                 return
             store, names = self.open(), self._names(stale, missing)
             level = logging.INFO if self._reuploads else logging.WARNING
-            self._hashes.forget(store.place, missing)
+            for area in {one.content.area: one.content for one in stale}.values():
+                self._hashes.forget(store.of(area).place, missing)
             for one in stale:
                 self._reuploads[one.content.digest] += 1
             try:
@@ -240,10 +241,10 @@ class Staging:
         paths: dict[str, str] = {}
         for one in snapshots:
             key = self._keys.get(one.path)
-            of = f"deps key {key!r}" if key else "code"
-            paths.setdefault(one.content.digest, f"{one.path} ({of}, ")
+            of = f"deps key {key!r}, " if key else f"code, {OURS}/{one.content.area}/"
+            paths.setdefault(one.content.digest, f"{one.path} ({of}")
             for entry in one.entries:
-                paths.setdefault(entry.md5, f"{entry.path} ({of}, ")
+                paths.setdefault(entry.md5, f"{entry.path} ({of}")
         return tuple(f"{paths.get(md5, '(')}{object_key(md5)})" for md5 in missing)
 
     def _with_code(self, snapshots: Collection[Snapshot]) -> list[Snapshot]:

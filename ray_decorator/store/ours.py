@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ..content.manifest import PREFIX as OBJECTS
 from ..content.threads import each
-from .store import Seen, Store
+from .store import OURS, Seen, Store
 
-PREFIX = "ray_s3"
+PREFIX = OURS
 
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{32,64}(?![0-9a-f])")
+_CONTENT = re.compile(rf"{PREFIX}/(\w+)/{OBJECTS}/([0-9a-f]{{2}})/([0-9a-f]{{30}}(?:\.dir)?)")
 _LARGEST = 256 * 1024 * 1024  # bytes; no manifest or receipt of ours is as large
 
 
@@ -57,10 +59,13 @@ def remove(objects: Iterable[Seen], store: Store) -> None:
         each(store.delete, some, store.threads)
 
 
-def digests_of(objects: Iterable[Seen]) -> list[str]:
-    """The names of the contents that these objects are, where they are some."""
-    found = (re.search(r"/([0-9a-f]{2})/([0-9a-f]{30}(?:\.dir)?)$", one.key) for one in objects)
-    return [match[1] + match[2] for match in found if match]
+def digests_of(objects: Iterable[Seen]) -> dict[str, list[str]]:
+    """Area -> the names of the contents there that these objects are."""
+    found: dict[str, list[str]] = {}
+    for one in objects:
+        if match := _CONTENT.fullmatch(one.key):
+            found.setdefault(match[1], []).append(match[2] + match[3])
+    return found
 
 
 def _is_ours(key: str) -> bool:

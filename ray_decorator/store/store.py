@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,7 +22,7 @@ from obstore.store import LocalStore, S3Store
 
 from ..core.directories import cache_home, private_directory
 from ..core.errors import StoreError, StoreUnreachableError
-from ..core.model import Location
+from ..core.model import Content, Location
 from .faults import Faults, code_of, first_line
 from .identity import own
 from .incoming import Incoming
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from obstore import Bytes, GetResult, ObjectMeta
     from obstore.store import BackoffConfig, ClientConfig, RetryConfig, S3Config, S3Credential
 
-_PROBE_KEY = "ray_s3/probe"
+OURS = "ray_s3"
+"""The folder of a store in which lies all that is ours alone."""
+
+_PROBE_KEY = f"{OURS}/probe"
 _PAGE = 1000  # what S3 lists at most in one request
 _UPLOAD_PARTS = 9_000  # S3 takes 10,000 parts at most
 _THREADS = 32  # a request takes a real S3 some 20 to 50 ms, and takes us well under one
@@ -81,7 +85,8 @@ class Store:
     """An open store. Its verbs may be called from any thread, and raise StoreError and its kin only."""
 
     def __init__(self, location: Location, renew: Renew | None = None) -> None:
-        self._location = location
+        self._location, self._renew = location, renew
+        self._areas: dict[str, Store] = {}
         self._keys = _provider(location, renew)
         self.url = location.url
         self.local = location.url.startswith("file://")
@@ -93,6 +98,18 @@ class Store:
         self._faults = Faults(self.place, location.region, self._lapsed)
         with self._faults.translated(""):
             self._backend = self._open(_client(_STALLED), _RETRY)
+
+    def of(self, content: Content) -> Store:
+        """The part of the store that keeps the content: the store itself, or an area below ``ray_s3/`` like it."""
+        return self.area(content.area) if content.area else self
+
+    def area(self, name: str) -> Store:
+        """The store at ``ray_s3/<name>``, which is ours alone."""
+        if name not in self._areas:
+            part = Store(replace(self._location, url=f"{self.url}/{OURS}/{name}"), self._renew)
+            part.patience = self.patience
+            self._areas.setdefault(name, part)
+        return self._areas[name]
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"

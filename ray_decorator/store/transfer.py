@@ -54,6 +54,23 @@ def push_all(
     are md5s that are uploaded whatever the store says of them. A directory's manifest goes last: where it is, all
     is. Raises InputError where a file is not what it was when hashed, StoreError.
     """
+    sent: dict[tuple[str, str], int] = {}
+    for area in dict.fromkeys(one.content.area for one in taken):
+        part = [one for one in taken if one.content.area == area]
+        each_sent = _push_all(part, store.of(part[0].content), hashes, progress, trust, spoilt)
+        sent.update(((area, digest), size) for digest, size in each_sent.items())
+    return [sent.pop((one.content.area, one.content.digest), 0) for one in taken]
+
+
+def _push_all(
+    taken: Sequence[Snapshot],
+    store: Store,
+    hashes: HashCache,
+    progress: Progress,
+    trust: bool,
+    spoilt: Collection[str],
+) -> dict[str, int]:
+    """Digest -> the bytes that it took."""
     unknown = _not_there(taken, store, hashes) if trust else {one.content.digest: one for one in taken}
     entries: dict[str, Entry] = {}
     owners: dict[str, str] = {}
@@ -74,7 +91,7 @@ def push_all(
         sent[digest] += len(data)
     if unknown:
         hashes.remember(store.place, {*unknown, *entries})
-    return [sent.pop(one.content.digest, 0) for one in taken]
+    return sent
 
 
 def push_extras(contents: Iterable[Content], store: Store) -> None:
@@ -132,6 +149,20 @@ def pull_all(
     CorruptObjectError; files that came before it stay.
     """
     arrivals = [_Arrival(content, destination) for content, destination in wanted]
+    areas: dict[str, list[_Arrival]] = {}
+    for arrival in arrivals:
+        areas.setdefault(arrival.content.area, []).append(arrival)
+    parts = list(areas.values())
+    each(lambda part: _pull_all(part, store.of(part[0].content), hashes, progress), parts, len(parts))
+    return [
+        Pulled(arrival.received, arrival.error, arrival.came() if arrival.error else 0)
+        for arrival in arrivals
+    ]
+
+
+def _pull_all(
+    arrivals: Sequence[_Arrival], store: Store, hashes: HashCache | None, progress: Progress
+) -> None:
     each(lambda arrival: arrival.prepare(store, hashes, progress), arrivals, store.threads)
     ready = [arrival for arrival in arrivals if arrival.error is None]
     try:
@@ -145,10 +176,6 @@ def pull_all(
                     _fetch([arrival], store, hashes, progress)
                 except Exception as own:
                     arrival.fail(own, store, hashes)
-    return [
-        Pulled(arrival.received, arrival.error, arrival.came() if arrival.error else 0)
-        for arrival in arrivals
-    ]
 
 
 class _Arrival:

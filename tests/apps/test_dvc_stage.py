@@ -14,6 +14,7 @@ import pytest
 import servers
 from dvc_repositories import digest_of, dvc, dvc_process
 from store_fixtures import use
+from trees import tree
 
 from ray_decorator.content.manifest import object_key
 from ray_decorator.store.identity import locate
@@ -45,6 +46,10 @@ FILES = {
 }
 
 
+def keys(store: Path) -> list[str]:
+    return [str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()]
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     root = tmp_path / "repository"
@@ -69,6 +74,31 @@ def test_a_stage_runs_on_ray_and_shares_the_remote(repository: Path, tmp_path: P
     (repository / "data/b.txt").write_text("gamma")
     dvc(repository, "repro")
     assert (repository / "model.pkl").read_text() == "ALPHA GAMMA"
+
+
+@pytest.mark.usefixtures("ray_session_address")
+def test_gc_clears_the_remote_of_dvcs_objects_alone_and_what_a_job_misses_is_uploaded_again(
+    repository: Path, tmp_path: Path, session_caches: Path
+) -> None:
+    (repository / "free").mkdir()  # a dep that DVC does not track, so that no commit names it
+    (repository / "free/a.txt").write_text("free")
+    untracked = "data.path=free", "hydra.launcher.deps=[data.path]", "hydra.launcher.outs=[model.path]"
+    assert train(repository, *untracked).returncode == 0
+    dvc(repository, "repro")
+    store = tmp_path / "store"
+    tree(store, {"ray_s3/code/files/md5/ab/cdef": b"ours", "ray_s3/jobs/f.json": b"ours too"})
+    before = set(keys(store))
+    free = {object_key(digest_of(repository, repository / "free" / name)) for name in ("", "a.txt")}
+    model = object_key(digest_of(repository, repository / "model.pkl"))
+    data = {key for key in before if not key.startswith("ray_s3/")}
+    assert free | {model} < data
+    dvc(repository, "gc", "--workspace", "--cloud", "--force")
+    assert set(keys(store)) == before - data | {model}
+    shutil.rmtree(session_caches / "node" / "cache")
+    done = train(repository, *untracked)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (repository / "model.pkl").read_text() == "FREE"
+    assert "no longer holds" in done.stdout + done.stderr and free <= set(keys(store))
 
 
 @pytest.mark.usefixtures("ray_session_address")

@@ -65,7 +65,8 @@ def test_the_store_alone_and_only_what_is_old(
         machine / "store", {f"ray_s3/code/files/md5/ab/{'c' * 30}": b"c" * 2000, "files/md5/ab/d": b"d"}
     )
     hashes = HashCache(default_path())
-    hashes.remember(store.as_uri(), [digest])
+    place = f"{store.as_uri()}/ray_s3/code"
+    hashes.remember(place, [digest])
     command = ["clean", "--store", f"s3_base_path={store.as_uri()}", "--yes"]
     assert main(command) == 0
     assert (
@@ -78,7 +79,7 @@ def test_the_store_alone_and_only_what_is_old(
         f"{store.as_uri()}/ray_s3/:\n   2.0 kB  code  1 objects to remove, of 1 (2.0 kB)\nremoved 2.0 kB\n"
     )
     assert read(store) == {"files/md5/ab/d": b"d"} and read(machine / "node" / "cache")
-    assert hashes.known(store.as_uri(), [digest]) == set()
+    assert hashes.known(place, [digest]) == set()
 
 
 @pytest.mark.parametrize(

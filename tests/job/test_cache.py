@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import servers
 from store_fixtures import s3_store
-from trees import killed_process_leaves, numbered, read, sent, tree
+from trees import QUIET, killed_process_leaves, numbered, read, sent, tree
 from whole_trees import TREES, build, described
 
 from ray_decorator.content.hash_cache import HashCache
@@ -21,6 +21,7 @@ from ray_decorator.core.errors import CorruptObjectError, InputError, MissingObj
 from ray_decorator.core.model import Content
 from ray_decorator.job.cache import Checkout, NodeCache
 from ray_decorator.store.store import Store
+from ray_decorator.store.transfer import push_all, snapshot
 
 FILES = {"a": b"alpha", "sub/b": b"beta", "run": b"#!/bin/sh", "again/a": b"alpha", "empty": b""}
 
@@ -68,6 +69,17 @@ def test_a_file(store: Store, cache: NodeCache, tmp_path: Path, hashes: HashCach
     content = sent(tmp_path / "f", store, hashes).content
     assert cache.checkout([Checkout(content, tmp_path / "job" / "dep.bin")], store) == 4
     assert (tmp_path / "job" / "dep.bin").read_bytes() == b"data"
+
+
+def test_data_and_what_is_in_an_area_of_ours(
+    store: Store, cache: NodeCache, tmp_path: Path, hashes: HashCache
+) -> None:
+    code = snapshot(tree(tmp_path / "code", {"train.py": b"x = 1"}), hashes, QUIET).within("code")
+    data = snapshot(tree(tmp_path / "data", {"a": b"1"}), hashes, QUIET)
+    push_all([code, data], store, hashes, QUIET)
+    both = [Checkout(one.content, tmp_path / "job" / name) for one, name in ((code, "code"), (data, "data"))]
+    cache.checkout(both, store)
+    assert read(tmp_path / "job") == {"code/train.py": b"x = 1", "data/a": b"1"}
 
 
 def test_an_empty_directory(store: Store, cache: NodeCache, tmp_path: Path, hashes: HashCache) -> None:

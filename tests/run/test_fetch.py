@@ -12,11 +12,12 @@ from ray_decorator.__main__ import main
 from ray_decorator.content import extras_file
 from ray_decorator.content.hash_cache import HashCache
 from ray_decorator.content.manifest import object_key
+from ray_decorator.content.snapshot import snapshot
 from ray_decorator.core.errors import InputError, MissingObjectError
 from ray_decorator.run.fetch import fetch
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
-from ray_decorator.store.transfer import push_extras
+from ray_decorator.store.transfer import push, push_extras
 
 FILES = {"a": b"1", "sub/b": b"22"}
 
@@ -60,6 +61,17 @@ def test_nothing_is_replaced(
     (home / "a").write_bytes(b"1")
     fetch(what, home, QUIET)
     assert read(home) == {**FILES, "other": b"mine too"}
+
+
+def test_what_lies_in_an_area_of_ours(store: Store, tmp_path: Path, hashes: HashCache) -> None:
+    source = tree(tmp_path / "t", {"log": b"1"})
+    taken = snapshot(source, hashes, QUIET).within("directories")
+    push(taken, store, hashes, QUIET)
+    digest = taken.content.digest
+    assert fetch(f"{store.url}/ray_s3/directories/{digest}", tmp_path / "one", QUIET) > 0
+    assert read(tmp_path / "one") == read(source)
+    with pytest.raises(MissingObjectError):
+        fetch(f"{store.url}/{digest}", tmp_path / "two", QUIET)
 
 
 def test_what_is_not_there_says_so(store: Store, tmp_path: Path) -> None:

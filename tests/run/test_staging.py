@@ -184,4 +184,5 @@ class TestLost:
         staging.push([taken], QUIET)
         code, sent = staging.push_code([("train.py", str(home / "src" / "train.py"))], QUIET)
         assert sent > 0 and code.content.files == 1
+        assert (home / "store/ray_s3/code" / object_key(code.content.digest)).exists()
         assert set(staging.reuploads([taken])) == {taken.content.digest, code.content.digest}

@@ -19,7 +19,7 @@ from ray_decorator.content.manifest import dump, object_key
 from ray_decorator.core.errors import CorruptObjectError, InputError, MissingObjectError
 from ray_decorator.core.model import Content, Extras
 from ray_decorator.store.store import Store
-from ray_decorator.store.transfer import pull, push, snapshot
+from ray_decorator.store.transfer import pull, pull_all, push, push_all, snapshot
 
 MIB = 1024 * 1024
 
@@ -97,6 +97,28 @@ class TestThereAndBack:
         assert snapshot(tmp_path / "home", hashes, QUIET).content != taken.content
         assert push(again, store, hashes, QUIET) == 0
         assert hashes.known(store.place, [taken.content.digest]) == {taken.content.digest}
+
+
+def test_what_is_no_data_lies_in_an_area_of_ours(store: Store, tmp_path: Path, hashes: HashCache) -> None:
+    """One batch of both, with bytes that both have; neither knows of the other's objects."""
+    data, code = (
+        snapshot(tree(tmp_path / name, {"same": b"1", name: name.encode()}), hashes, QUIET)
+        for name in ("data", "code")
+    )
+    code = code.within("code")
+    assert all(push_all([data, code, data], store, hashes, QUIET)[:2])
+    assert push_all([data, code], store, hashes, QUIET) == [0, 0]
+    keys = sorted(key for page in store.list("") for key, _ in page)
+    ours = [key.removeprefix("ray_s3/code/") for key in keys if key.startswith("ray_s3/code/")]
+    theirs = [key for key in keys if not key.startswith("ray_s3/")]
+    shared = object_key(md5(b"1"))
+    assert sorted(ours) == sorted([shared, object_key(md5(b"code")), object_key(code.content.digest)])
+    assert sorted(theirs) == sorted([shared, object_key(md5(b"data")), object_key(data.content.digest)])
+    store.delete(shared)  # as dvc gc does
+    wanted = [(one.content, tmp_path / "home" / one.content.area) for one in (code, data)]
+    fine, lost = pull_all(wanted, store, hashes, QUIET)
+    assert fine.error is None and read(tmp_path / "home" / "code") == {"same": b"1", "code": b"code"}
+    assert isinstance(lost.error, MissingObjectError)
 
 
 class TestRequests:
