@@ -68,6 +68,7 @@ def test_what_was_written_is_read() -> None:
         (["outs", 0, "content", "size"], -1),
         (["outs", 0, "content", "files"], True),
         (["outs", 0, "content", "executables"], [None]),
+        (["outs", 0, "content", "area"], "../../files"),
         (["outs", 0, "content", "extras"], []),
         (["outs", 0, "content", "extras", "private"], [["a", 0o4777]]),
         (["outs", 0, "content", "extras", "links"], [["a"]]),
