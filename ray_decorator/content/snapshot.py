@@ -94,19 +94,23 @@ def snapshot(
     lenient: bool = False,
     selection: Selection | None = None,
     known: Known | None = None,
+    quiet: bool = False,
 ) -> Snapshot:
     """Hash a file or a whole directory, but for what ``hashes`` has unchanged and what is ``known`` otherwise.
 
     ``selection`` says what of a directory counts; None: all of it. What it leaves out is not looked at.
     Raises InputError naming every entry that cannot be read or is neither file nor directory. With
     ``lenient`` such entries of a directory are left out, with a warning: for what a job has written, and
-    cannot be asked to write again. Either way an entry that changes meanwhile is an error.
+    cannot be asked to write again. Either way an entry that changes meanwhile is an error. ``quiet``: it goes
+    nowhere, so nothing is said; links to directories, which are not followed, are then an error, unless ``lenient``.
     """
     root = os.path.realpath(path)
     taken = time.time_ns()
     seen = look(root, path, selection)
     if seen.bad and not lenient:
         raise _error(seen.bad)
+    if quiet and seen.not_followed and not lenient:
+        raise InputError(f"{path}: has links to directories, which are not followed")
     stamps, unreadable = seen.found.stamps, seen.bad if lenient else None
 
     @functools.cache
@@ -117,12 +121,14 @@ def snapshot(
 
     fingerprint = seen.found.fingerprint() if len(stamps) >= _MANY and not lenient else None
     if fingerprint and (content := hashes.tree(root, fingerprint, seen.found.devices)):
-        _warn(path, root, seen, lenient)
+        if not quiet:
+            _warn(path, root, seen, lenient)
         return Snapshot(root, content, seen.found, md5s)
     md5s()
     if root in seen.bad:
         raise _error(seen.bad)
-    _warn(path, root, seen, lenient)
+    if not quiet:
+        _warn(path, root, seen, lenient)
     made = made_of_md5s(root, seen.found, md5s())
     if fingerprint and not any(stamp.is_fresh(taken) for stamp in stamps.values()):
         hashes.record_tree(root, fingerprint, made.content)

@@ -42,11 +42,13 @@ class ChangedDeps:
 
     def begin(
         self, job: str, name: str, deps: Collection[PathSlot], written: Collection[PathSlot] = ()
-    ) -> None:
+    ) -> dict[str, str]:
         """The job with this id is about to read the deps; ``name`` is what the user sees of it.
 
-        What it is to write, ``written``, may change inside of them.
+        What it is to write, ``written``, may change inside of them. Returns the fingerprints of the deps, by real
+        path: "" for one in which jobs write.
         """
+        seals: dict[str, str] = {}
         with self._lock:
             for dep in deps:
                 read = self._reads.get(dep.real)
@@ -57,6 +59,8 @@ class ChangedDeps:
                     read = _Read(dep, fingerprint(dep.real, own), time.monotonic(), own, running)
                     self._reads[dep.real] = read
                 read.running[job] = name
+                seals[dep.real] = "" if read.without else read.seen
+        return seals
 
     def end(self, job: str, deps: Collection[PathSlot]) -> None:
         """The job has ended. May be called again for the same job."""

@@ -52,7 +52,10 @@ class Landing:
         if error is None and receipt.value is not None:
             value = pickling.loads(receipt.value)
         node, seconds, failed = receipt.node, receipt.seconds, receipt.failed
-        return Outcome(call.name, value, error, seconds, sent, received, node, attempts, failed=failed)
+        told = receipt.told if error is None or receipt.failure is not None else None
+        return Outcome(
+            call.name, value, error, seconds, sent, received, node, attempts, told=told, failed=failed
+        )
 
     def logs(self, call: Call, receipt: Receipt) -> None:
         """Bring home what comes of an attempt that another one replaces."""

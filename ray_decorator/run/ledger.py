@@ -51,25 +51,44 @@ class Ledger:
                 daemon=True,
             ).start()
 
-    def entry(self, call: Call, contents: Mapping[str, Content]) -> Entry | None:
+    @property
+    def around(self) -> Future[Surroundings] | None:
+        """What the jobs that start now share, once it is known."""
+        return self._around
+
+    def entry(
+        self, call: Call, contents: Mapping[str, Content], around: Future[Surroundings] | None = None
+    ) -> Entry | None:
         """What the call's job is called; None where that cannot be said. Waits for what `look` has begun.
+
+        ``around``: as it was when the job started.
 
         Raises InputError there where jobs with receipts are asked for.
 
         ``contents`` are those of its deps by real path.
         """
-        if call.work is None or (around := self._known(call)) is None:
+        if call.work is None or (known := self._known(call, around or self._around)) is None:
             return None
         written = {out.real for out in call.outs}
-        both = {dep.key: contents[dep.real].digest for dep in call.deps if dep.real in written}
-        deps = {dep.key: None if dep.key in both else contents[dep.real] for dep in call.deps}
-        found = job_id(call.work, around, deps, [out.key for out in call.outs])
+        both = {
+            dep.key: one.digest
+            for dep in call.deps
+            if dep.real in written and (one := contents.get(dep.real))
+        }
+        deps = {dep.key: None if dep.real in written else contents.get(dep.real) for dep in call.deps}
+        if any(deps[dep.key] is None for dep in call.deps if dep.real not in written):
+            return None
+        found = job_id(call.work, known, deps, [out.key for out in call.outs])
         if found is None:
             self._unknown(f"{call.name}: no file that travels as code holds its task ({call.work.name})")
             return None
         if self._writer is not None:
-            self._writer.add(call.work, around, found)
+            self._writer.add(call.work, known, found)
         return Entry(found, self._run, call.work.app, call.work.overrides, both)
+
+    def unnamed(self, call: Call) -> Entry | None:
+        """As `entry`, for a call whose receipt the driver writes later: the id is ""."""
+        return None if call.work is None else Entry("", self._run, call.work.app, call.work.overrides)
 
     def end(self) -> None:
         """The run is over."""
@@ -78,12 +97,12 @@ class Ledger:
             self._writer = None
             self._run = ""
 
-    def _known(self, call: Call) -> Surroundings | None:
-        assert self._around is not None
-        if (error := self._around.exception()) is not None:
+    def _known(self, call: Call, around: Future[Surroundings] | None) -> Surroundings | None:
+        assert around is not None
+        if (error := around.exception()) is not None:
             self._unknown(f"{call.name}: {error}")
             return None
-        return self._around.result()
+        return around.result()
 
     def _unknown(self, why: str) -> None:
         """Without an id, a job leaves no receipt, and none is found."""

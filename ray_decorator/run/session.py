@@ -18,7 +18,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from dataclasses import replace
@@ -30,7 +30,7 @@ from ..cluster.ray_api import connection_mark
 from ..cluster.ray_cluster import RayCluster, check_options
 from ..cluster.watch import Watch
 from ..core.errors import ClusterError, InputError, RayS3Error, StoreDeniedError, reworded
-from ..core.model import Call, Outcome, PathSlot
+from ..core.model import Call, Content, Outcome, PathSlot
 from ..core.problems import Problems
 from ..core.progress import Progress
 from ..core.settings import Settings
@@ -39,6 +39,7 @@ from ..project import driver
 from ..store.transfer import Snapshot
 from . import interrupts
 from .batch import Batch
+from .beside import Beside
 from .bundle import Bundler
 from .changed_deps import ChangedDeps
 from .claims import Claims
@@ -80,6 +81,7 @@ class Session:
         )
         self._bundler = Bundler(settings, self._staging)
         self._ledger = Ledger(settings, self._staging)
+        self._beside = Beside(self._ledger, self._staging)
         self._changed = ChangedDeps()
         self._start = driver.working_directory()
         self._reads: dict[Future[Outcome], tuple[str, list[PathSlot]]] = {}
@@ -129,6 +131,7 @@ class Session:
                 self._runs -= 1
                 is_last = self._runs == 0
             if is_last:
+                self._beside.finish()
                 self._ledger.end()
 
     def submit(self, call: Call) -> Submitted:
@@ -181,8 +184,7 @@ class Session:
             path.value for path in (*targets, *(dep for call in calls for dep in call.deps))
         )
         named = not self.settings.store_is_default
-        if named:
-            self._ledger.look(calls, self._left_out, first=first)
+        self._ledger.look(calls, self._left_out, first=first)
         if first and self._bundle_made is not None:
             self._prepare()
         if named:
@@ -194,15 +196,29 @@ class Session:
             _raise(calls, problems)
         good = [call for call, wrong in zip(calls, problems, strict=True) if not wrong]
         snapshots = {k: v for k, v in found.items() if isinstance(v, Snapshot)}
-        contents = {real: one.content for real, one in snapshots.items()}
-        entries = [self._ledger.entry(call, contents) if named else None for call in good]
+        entries = self._entries(good, {real: one.content for real, one in snapshots.items()})
         done = self._resumed(good, entries)
         if len(done) < len(good):
             self._ready()
         left = [index for index in range(len(good)) if index not in done]
+        if not named:  # the driver writes what they leave
+            entries = [self._ledger.unnamed(call) for call in good]
         pushed = iter(self._pushed([good[i] for i in left], snapshots, [entries[i] for i in left]))
         staged = iter([done.get(index) or next(pushed) for index in range(len(good))])
         return [InputError.of(wrong) if wrong else next(staged) for wrong in problems]
+
+    def _entries(self, calls: Sequence[Call], contents: dict[str, Content]) -> list[Entry | None]:
+        """What the calls' jobs are called in the ledger; ``contents`` are those of the deps that travel."""
+        if not self.settings.store_is_default:
+            return [self._ledger.entry(call, contents) for call in calls]
+        if not self.settings.resume:
+            return [self._ledger.unnamed(call) for call in calls]
+        with self.progress.doing("hashing deps, to see what earlier runs have done"):
+            for dep in (dep for call in calls for dep in call.deps):
+                if dep.real not in contents:
+                    with contextlib.suppress(InputError):  # of which nothing can be said: its jobs run
+                        contents[dep.real] = self._staging.held(Path(dep.real))
+        return [self._ledger.entry(call, contents) for call in calls]
 
     def _resumed(self, calls: Sequence[Call], entries: Sequence[Entry | None]) -> dict[int, Resumed]:
         """The calls, by index, that earlier runs have done; their outs are at home."""
@@ -224,15 +240,24 @@ class Session:
         pairs = zip(call.deps, staged.job.deps, strict=True)
         read = [slot for slot, dep in pairs if dep.content is None and dep.inside is None]
         if not read:
-            return self._ready().start(staged)
-        self._changed.begin(staged.job.id, call.name, read, call.targets)
+            return self._started(staged, {})
+        seals = self._changed.begin(staged.job.id, call.name, read, call.targets)
         try:
-            outcome = self._ready().start(staged)
+            outcome = self._started(staged, seals)
         except BaseException:
             self._changed.end(staged.job.id, read)
             raise
         self._reads[outcome] = (staged.job.id, read)
         outcome.add_done_callback(lambda done: self.finished([done]))
+        return outcome
+
+    def _started(self, staged: Staged, seals: Mapping[str, str]) -> Future[Outcome]:
+        engine, call, job = self._ready(), staged.call, staged.job
+        if job.entry is None or job.entry.id:
+            return engine.start(staged)
+        has_ended = self._beside.begin(call, job, seals)
+        outcome = engine.start(staged)
+        outcome.add_done_callback(has_ended)
         return outcome
 
     def finished(self, outcomes: Iterable[Future[Outcome]]) -> None:

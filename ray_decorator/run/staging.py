@@ -20,7 +20,7 @@ from ..content.snapshot import snapshot_of
 from ..core.commands import fetch_command
 from ..core.errors import InputError, MissingObjectError
 from ..core.model import CODE, FAILED, Call, Content, Credentials, Location, PathSlot
-from ..core.progress import Progress
+from ..core.progress import NoProgress, Progress
 from ..core.s3_account import S3Account
 from ..dvc.hashed import HashedFiles
 from ..dvc.ignore import Ignores
@@ -155,6 +155,10 @@ class Staging:
         if taken.content.is_tree and selection is not None:
             absent.warn_of_gaps(dep, taken)
         return taken
+
+    def held(self, path: Path, *, lenient: bool = False) -> Content:
+        """What a path holds that stays where it is; ``lenient`` as in `snapshot`. Raises InputError."""
+        return snapshot(path, self._hashes, NoProgress(), lenient=lenient, quiet=True).content
 
     def push(self, snapshots: Sequence[Snapshot], progress: Progress) -> list[int]:
         """Bring them to the store as one batch; the bytes that each of them took now."""

@@ -1,0 +1,205 @@
+"""Receipts that the driver writes of jobs whose data stays where it is."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trees import tree
+
+from ray_decorator.content.fingerprint import fingerprint
+from ray_decorator.content.snapshot import snapshot
+from ray_decorator.core.errors import ClusterError
+from ray_decorator.core.ledger import Surroundings
+from ray_decorator.core.model import Call, Content, Job, Outcome, PathSlot
+from ray_decorator.core.progress import NoProgress
+from ray_decorator.core.record_reader import load_job
+from ray_decorator.core.records import JobRecord
+from ray_decorator.core.returned import Told, value_of
+from ray_decorator.core.settings import Settings
+from ray_decorator.core.work import Work
+from ray_decorator.run import beside as module
+from ray_decorator.run import ledger as ledger_module
+from ray_decorator.run.beside import Beside
+from ray_decorator.run.changed_deps import ChangedDeps
+from ray_decorator.run.jobs import JobMaker
+from ray_decorator.run.ledger import Ledger
+from ray_decorator.run.staging import Staging
+
+WORK = Work("__main__", "main", "/app.py", "config", app="app", overrides=("x=1",))
+TOLD = Told("COMPLETED", value_of(0.5))
+
+
+class Driver:
+    """What a session does around its jobs, with receipts in a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.store = root, root / "store"
+        self.staging = Staging(self.store.as_uri(), "driver")
+        self.ledger = Ledger(Settings("local", "", True), self.staging)
+        self.beside = Beside(self.ledger, self.staging)
+        self.changed = ChangedDeps()
+
+    def call(self, name: str = "#0", **more: Any) -> Call:
+        home = self.root / "home"
+        dep = PathSlot.at(("data",), "data", self.root / "data")
+        out = PathSlot.at(("model",), "model", home / "model")
+        workspace = PathSlot.at((), "hydra.sweep.subdir", home / name)
+        return replace(Call(b"", b"", (dep,), (out,), name, workspace, work=WORK), **more)
+
+    def start(self, call: Call) -> Future[Outcome]:
+        self.ledger.look([call], [], first=True)
+        made = JobMaker("/", (), True, True).make(call, {})
+        job: Job = replace(made, entry=self.ledger.unnamed(call))
+        seals = self.changed.begin(job.id, call.name, call.deps, call.targets)
+        outcome: Future[Outcome] = Future()
+        outcome.add_done_callback(self.beside.begin(call, job, seals))
+        return outcome
+
+    def receipts(self) -> list[JobRecord]:
+        self.beside.finish()
+        self.ledger.end()
+        found = sorted(self.store.glob("ray_s3/jobs/*.json"))
+        return [load_job(path.read_bytes(), path.stem) for path in found]
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    around = Surroundings("code", "packages", {"/app.py": "0/app.py"})
+    monkeypatch.setattr(ledger_module, "surroundings", lambda *arguments: around)
+    tree(tmp_path / "data", {"a": b"1", "sub/b": b"2"})
+    return Driver(tmp_path)
+
+
+def write(driver: Driver, text: str = "model", name: str = "#0") -> None:
+    tree(driver.root / "home", {"model": text.encode(), f"{name}/app.log": b"log"})
+
+
+def test_it_says_where_all_is(driver: Driver) -> None:
+    call = driver.call()
+    outcome = driver.start(call)
+    write(driver)
+    outcome.set_result(Outcome("#0", 0.5, seconds=2.0, node="host/1", told=TOLD))
+    [record] = driver.receipts()
+    assert (record.app, record.overrides, record.status, record.value.held()) == (
+        "app",
+        ("x=1",),
+        "COMPLETED",
+        0.5,
+    )
+    assert (record.seconds, record.node) == (2.0, "host/1")
+    home, [left] = driver.root / "home", record.outs
+    content = snapshot(home / "model", driver.staging.hashes, NoProgress()).content
+    assert (left.key, left.content, left.place) == ("model", content, str(home / "model"))
+    assert left.seal == fingerprint(str(home / "model"))
+    assert record.workspace is not None
+    assert (record.workspace.place, record.workspace.content) == (str(home / "#0"), None)
+    assert record.workspace.seal == fingerprint(str(home / "#0"))
+
+
+def test_its_id_is_that_of_the_same_job_through_a_store(driver: Driver) -> None:
+    call = driver.call()
+    driver.start(call).set_result(Outcome("#0", told=TOLD))
+    [record] = driver.receipts()
+    driver.ledger.look([call], [], first=True)
+    contents = {dep.real: driver.staging.held(dep.value) for dep in call.deps}
+    entry = driver.ledger.entry(call, contents)
+    assert entry is not None and record.id == entry.id
+
+
+@pytest.mark.parametrize("when", ["while it is hashed", "while the job runs"])
+def test_a_dep_that_changes_gives_no_receipt(
+    when: str, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, hashed = driver.staging.held, threading.Event()
+
+    def held(path: Path, **options: Any) -> Content:
+        if when == "while it is hashed" and not hashed.is_set():
+            (driver.root / "data" / "a").write_bytes(b"changed")
+        try:
+            return real(path, **options)
+        finally:
+            hashed.set()
+
+    monkeypatch.setattr(driver.staging, "held", held)
+    outcome = driver.start(driver.call())
+    assert hashed.wait(20)
+    if when == "while the job runs":
+        times = os.stat(driver.root / "data" / "a")
+        (driver.root / "data" / "a").write_bytes(b"2")
+        os.utime(driver.root / "data" / "a", ns=(times.st_atime_ns, times.st_mtime_ns))
+    outcome.set_result(Outcome("#0", told=TOLD))
+    assert driver.receipts() == []
+
+
+def test_a_dep_with_links_to_directories_gives_none(driver: Driver) -> None:
+    os.symlink(tree(driver.root / "elsewhere", {"c": b"3"}), driver.root / "data" / "link")
+    driver.start(driver.call()).set_result(Outcome("#0", told=TOLD))
+    assert driver.receipts() == []
+
+
+def test_an_out_in_a_dep_gives_none(driver: Driver) -> None:
+    out = PathSlot.at(("model",), "model", driver.root / "data" / "model")
+    driver.start(driver.call(outs=(out,))).set_result(Outcome("#0", told=TOLD))
+    assert driver.receipts() == []
+
+
+def test_an_out_that_a_later_job_writes_is_that_ones(driver: Driver) -> None:
+    first, second = (
+        driver.call("#0"),
+        driver.call("#1", work=replace(WORK, config="another", overrides=("x=2",))),
+    )
+    done = driver.start(first)
+    later = driver.start(second)
+    write(driver)
+    done.set_result(Outcome("#0", told=TOLD))
+    later.set_result(Outcome("#1", told=TOLD))
+    assert [record.overrides for record in driver.receipts()] == [("x=2",)]
+
+
+def test_others_leave_none(driver: Driver) -> None:
+    driver.start(driver.call()).set_result(Outcome("#0"))
+    driver.start(driver.call()).set_exception(ClusterError("lost"))
+    driver.start(driver.call()).cancel()
+    assert driver.receipts() == []
+
+
+def test_a_run_waits_for_no_long_hash(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashing, go_on = threading.Event(), threading.Event()
+
+    def held(path: Path, **options: Any) -> Content:
+        hashing.set()
+        assert go_on.wait(60)
+        return Content("0" * 32, 1, 1)
+
+    monkeypatch.setattr(driver.staging, "held", held)
+    monkeypatch.setattr(module, "_END_SECONDS", 60.0)
+    monkeypatch.setattr(module, "_LONG_SECONDS", 0.0)
+    driver.start(driver.call()).set_result(Outcome("#0", told=TOLD))
+    assert hashing.wait(20)
+    assert driver.receipts() == []  # else the test hangs
+    go_on.set()
+
+
+def test_a_large_out_is_told_of_before_it_is_hashed(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LARGE", 3)
+    real = driver.staging.held
+    seen: list[Any] = []
+
+    def held(path: Path, **options: Any) -> Content:
+        if options:
+            seen.extend(driver.store.glob("ray_s3/jobs/*.json"))
+        return real(path, **options)
+
+    monkeypatch.setattr(driver.staging, "held", held)
+    outcome = driver.start(driver.call())
+    write(driver)
+    outcome.set_result(Outcome("#0", told=TOLD))
+    [record] = driver.receipts()
+    assert len(seen) == 1 and record.outs[0].content is not None
