@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import time
 from pathlib import Path
@@ -79,6 +80,31 @@ def test_a_store_that_is_down_for_a_while_is_waited_for(
             == 1
         )
         assert said.count("answers again, after") == 1
+
+
+def test_a_third_of_all_requests_fails_or_stalls_and_the_sweep_goes_on(
+    home: Path, moto: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the driver and in the jobs; RAY_S3_TEST_STALL is in seconds."""
+    monkeypatch.setattr(servers, "_SLOW_SECONDS", float(os.environ.get("RAY_S3_TEST_STALL", "0.5")))
+    kinds: list[servers.Fault] = ["500", "503", "lost", "cut", "reset", "slow"]
+    count, befell = itertools.count(), set[servers.Fault]()
+
+    def fault(verb: str, path: str) -> servers.Fault | None:
+        turn, rest = divmod(next(count), 3)
+        if rest:
+            return None
+        befell.add(chosen := kinds[turn % len(kinds)])
+        return chosen
+
+    with servers.counting(moto, fault=fault) as (proxy, _):
+        use(proxy, monkeypatch)
+        url = f"s3://{servers.BUCKET}/third-{home.name}"
+        jobs = sweep(CONFIG, work, ["x=1,2,3"], deps=["data"], outs=["out"], s3_base_path=url)
+    data = (home / "data").read_bytes()
+    assert [job.return_value for job in jobs] == [len(data)] * 3
+    assert all((home / "outs" / str(x)).read_bytes() == b"made " + data for x in (1, 2, 3))
+    assert befell == set(kinds)
 
 
 @pytest.mark.parametrize("stage", ["deps up", "deps down", "outs up", "outs down"])

@@ -87,8 +87,9 @@ class Requests:
         return [path for seen, path in self.seen if seen == verb]
 
 
-Fault = Literal["500", "503", "lost", "cut", "reset", "stall", "stall in the body"]
+Fault = Literal["500", "503", "lost", "cut", "reset", "stall", "stall in the body", "slow"]
 _STALL_SECONDS = 60.0  # then it hangs up
+_SLOW_SECONDS = 10.0
 _SAID = {"500": b"<Error><Code>InternalError</Code></Error>", "503": b"<Error><Code>SlowDown</Code></Error>"}
 
 
@@ -102,7 +103,8 @@ def counting(
 
     ``fault``: what befalls a request: the answer 500 or 503 and nothing done; a ``reset`` of the connection
     before it is read; done, and the answer ``lost``; done, and the answer ``cut`` in the middle of its body; nothing
-    is done, and nobody answers (``stall``), or no more of an answer comes (``stall in the body``).
+    is done, and nobody answers (``stall``), or no more of an answer comes (``stall in the body``); all is well, but
+    ``slow``.
     """
     requests, lock, closing = Requests(), threading.Lock(), threading.Event()
     upstream = re.sub("^https?://", "", server.endpoint)
@@ -122,6 +124,8 @@ def counting(
             try:
                 if befalls in _SAID:
                     return self._answer(int(befalls), {}, _SAID[befalls])
+                if befalls == "slow":
+                    closing.wait(_SLOW_SECONDS)
                 if befalls in ("reset", "stall"):
                     closing.wait(_STALL_SECONDS if befalls == "stall" else 0)
                     self.close_connection = True
