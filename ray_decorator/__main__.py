@@ -1,4 +1,4 @@
-"""The command line: ``ray-s3 doctor|fetch|clean …``, also as ``python -m ray_decorator``."""
+"""The command line: ``ray-s3 doctor|fetch|jobs|clean …``, also as ``python -m ray_decorator``."""
 
 from __future__ import annotations
 
@@ -48,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .doctor import clean  # lazy: help of the others comes at once
 
             return clean.main(given[1:], _settings)
+        if given[:1] == ["jobs"]:
+            from .frontends import jobs_command  # lazy: as above
+
+            return jobs_command.main(given[1:], _settings)
         options = _parser().parse_intermixed_args(given)
         return _doctor(options.overrides, options.config_dir)
     except KeyboardInterrupt:
@@ -62,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="ray-s3",
         description="doctor: check credentials, store, Ray, packages, code; say how to fix what is wrong. "
         "fetch WHAT WHERE: bring home what a run could not (ray-s3 fetch --help). "
+        "jobs: list what has finished (ray-s3 jobs --help). "
         "clean: show and remove what is kept on machines and in the store (ray-s3 clean --help).",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
