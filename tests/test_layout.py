@@ -25,6 +25,7 @@ ON_A_BARE_NODE = (
     "node.messages",
     "environment.build",
     "environment.inventory",
+    "job.ours",
 )
 
 

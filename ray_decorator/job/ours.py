@@ -71,8 +71,8 @@ def clear(*, kept: bool = False, driver: bool = True) -> None:
         room.remove(room.kept(), math.inf)
         _clear_locks(root / "cache" / "locks")
         scratch.clear_dead(_MAY_BE_ASKED_FOR)
-    for name in ("kept", "runtime"):
-        if str(root / name) in gone:
+    for name, goes in (("kept", kept), ("runtime", str(root / "runtime") in gone)):
+        if goes and (root / name).is_dir():
             for entry in os.listdir(root / name):
                 room.discard(str(root / name / entry))
     sockets.clear_dead()
@@ -102,21 +102,24 @@ def _of_the_node(attempts: Mapping[Path, float | None], unasked: str, busy: str)
     for name, what in _KEPT_FOR_JOBS.items():
         of_it = [one for one in found if one.path.startswith(f"{root / name}/")]
         yield Ours(str(root / name), what, len(of_it), sum(one.size for one in of_it))
-    yield from _scratch(root, attempts)
+    yield from _scratch(root, attempts, unasked)
     yield _folder(root / "kept", "outs that could not come home", unasked)
     yield _folder(root / "runtime", "our own source", busy)
 
 
-def _scratch(root: Path, attempts: Mapping[Path, float | None]) -> Iterator[Ours]:
+def _scratch(root: Path, attempts: Mapping[Path, float | None], unasked: str) -> Iterator[Ours]:
     def of(what: str, paths: list[Path], stays: str = "") -> Ours:
         return Ours(str(root / "jobs"), what, len(paths), sum(map(_tree_size, paths)), stays)
 
     yield of("running jobs", [path for path, dead in attempts.items() if dead is None], "stays")
     crashed = {path: dead for path, dead in attempts.items() if dead is not None}
-    long, just = "left by jobs that crashed", [p for p, dead in crashed.items() if dead < _MAY_BE_ASKED_FOR]
-    wait = f"stays for {_MAY_BE_ASKED_FOR:.0f} s: a driver may ask for it"
-    yield of(long, just, wait)
-    yield of(long, [path for path in crashed if path not in just])
+    just = [path for path, dead in crashed.items() if dead < _MAY_BE_ASKED_FOR]
+    long = [path for path in crashed if path not in just]
+    outs = [path for path in long if scratch.has_written(path)]
+    what = "left by jobs that crashed"
+    yield of(what, just, f"stays for {_MAY_BE_ASKED_FOR:.0f} s: a driver may ask for it")
+    yield of(f"{what}, with outs that are nowhere else", outs, unasked)
+    yield of(what, [path for path in long if path not in outs])
 
 
 def _clear_locks(folder: Path) -> None:

@@ -21,16 +21,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from ..core.directories import node_directory
 from ..core.errors import InputError
 from ..core.model import Content
-from ..store.store import Store
-from .cache import Checkout, NodeCache
 from .checkouts import Checkouts
 from .looks import files_at, recorded
 from .room import tidy
+
+if TYPE_CHECKING:  # what looks after nodes has no package but Ray's
+    from ..store.store import Store
+    from .cache import NodeCache
 
 _ABANDONED_AFTER = 3600.0  # seconds; long enough for the driver to rescue what a crashed job left
 _ENDING_SECONDS = 10.0
@@ -60,6 +62,8 @@ class Scratch:
 
     def borrow(self, wanted: Sequence[tuple[Content, Path]], cache: NodeCache, store: Store) -> int:
         """Put contents down for reading: idle checkouts where there are any, else new ones. The bytes fetched."""
+        from .cache import Checkout
+
         taken = [(content, path, self._checkouts.take(content, path)) for content, path in wanted]
         self._borrowed += [(content, path, mark) for content, path, mark in taken if mark is not None]
         new = [(content, path) for content, path, mark in taken if mark is None]
@@ -100,8 +104,14 @@ def dead_for() -> dict[Path, float | None]:
     return {lock.parent: _dead_seconds(lock) for lock in _locks("*")}
 
 
+def has_written(attempt: Path) -> bool:
+    """Whether an attempt has outs that are on this node alone."""
+    seen = recorded(attempt)
+    return seen is not None and any(seen.is_changed(status) for _, status in files_at(attempt / "outs"))
+
+
 def clear_dead(seconds: float) -> None:
-    """Remove the attempts that are known to be dead for so many seconds."""
+    """Remove the attempts that are known to be dead for so many seconds; what they have written is kept."""
     for lock in _locks("*"):
         _clear(lock, seconds)
 
@@ -187,16 +197,11 @@ def _clear(lock: Path, seconds: float, *, for_good: bool = False) -> None:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _seconds_since_found(held, lock) < seconds:
             return
-        if not for_good and _has_written(lock.parent):
+        if not for_good and has_written(lock.parent):
             keep(lock.parent)
         else:
             shutil.rmtree(lock.parent, ignore_errors=True)
             lock.parent.parent.rmdir()  # unless another attempt of the same job is there
-
-
-def _has_written(attempt: Path) -> bool:
-    seen = recorded(attempt)
-    return seen is not None and any(seen.is_changed(status) for _, status in files_at(attempt / "outs"))
 
 
 def _dead_seconds(lock: Path) -> float | None:

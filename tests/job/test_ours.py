@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ray_decorator.content.hash_cache import HashCache, default_path
 from ray_decorator.core.errors import InputError
 from ray_decorator.job import ours
 from ray_decorator.job.cache import Checkout, NodeCache
+from ray_decorator.job.looks import Looks
 from ray_decorator.job.scratch import open_scratch
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import open_store
@@ -96,6 +98,24 @@ def test_what_a_crashed_job_left_stays_while_its_driver_may_ask_for_it(node: Pat
     ]
     ours.clear()
     assert not old.exists() and (new / "outs/0/model").read_bytes() == b"half"
+
+
+def test_outs_of_a_crashed_job_that_are_nowhere_else_are_kept(node: Path, tmp_path: Path) -> None:
+    with open_scratch("crashed") as scratch:
+        out = scratch.path / "outs" / "0" / "model"
+        out.parent.mkdir(parents=True)
+        Looks(scratch.path, [])
+        out.write_bytes(b"half")
+        shutil.copytree(scratch.path, tmp_path / "left")
+    attempt = node / "jobs" / "crashed" / "attempt-x"
+    shutil.copytree(tmp_path / "left", attempt)
+    (attempt / ".lock").write_bytes(b"\0")
+    os.utime(attempt / ".lock", (1000, 1000))
+    assert found()[str(node / "jobs")][2] == "stays without --kept"
+    ours.clear()
+    assert [path.read_bytes() for path in (node / "kept").rglob("model")] == [b"half"]
+    ours.clear(kept=True)
+    assert list((node / "kept").rglob("model")) == []
 
 
 def test_outs_that_are_nowhere_else_go_only_when_they_are_named(node: Path, tmp_path: Path) -> None:
