@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from .frontends.decorator import RayFunction, ray_decorator
     from .frontends.zen import RayZen, ray_zen
+    from .job.checkpoints import checkpoint
 
 __all__ = [
     "BucketNotFoundError",
@@ -53,6 +54,7 @@ __all__ = [
     "StoreDeniedError",
     "StoreError",
     "StoreUnreachableError",
+    "checkpoint",
     "ray_decorator",
     "ray_zen",
 ]
@@ -60,6 +62,7 @@ __all__ = [
 _MODULES = {
     "RayFunction": "frontends.decorator",
     "RayZen": "frontends.zen",
+    "checkpoint": "job.checkpoints",
     "ray_decorator": "frontends.decorator",
     "ray_zen": "frontends.zen",
 }

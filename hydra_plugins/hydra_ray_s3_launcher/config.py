@@ -73,6 +73,10 @@ class RayS3LauncherConf:
     # failed ones) or failed (as true, but those that failed run again). (Any: a bool or a word.)
     resume: Any = False
 
+    # While a job runs, every so many seconds, whole files of keys in both deps and outs go to the store. A retry
+    # (ray_remote_kwargs.max_retries) begins with the newest. null: when the job calls ray_decorator.checkpoint().
+    checkpoint_interval: float | None = None
+
     # What hydra.mode is unless something else sets it. Hydra calls launchers in MULTIRUN mode only: with
     # MULTIRUN one without -m comes to us as well: see bare_run.py. null: as elsewhere, only -m goes to Ray.
     hydra_mode: RunMode | None = RunMode.MULTIRUN

@@ -281,7 +281,8 @@ class Job:
     ``user`` (a uid) are the driver's. ``end_marks``: what it prints ends with marks (job.output). What it
     ``inherited`` travels apart from the rest: `private.Private`. ``attempt`` counts from 1. Another one follows, and
     of this one only logs come home, where an exception of a class in ``retry_on`` (dotted names) ends it, or where
-    it is ``replaced``. It leaves a receipt where it has an ``entry``.
+    it is ``replaced``. It leaves a receipt where it has an ``entry``. ``checkpoint_interval``: seconds between two
+    checkpoints (job.checkpoints), None where it makes none by itself.
     """
 
     id: str
@@ -299,6 +300,7 @@ class Job:
     retry_on: tuple[str, ...] = ()
     replaced: bool = False
     entry: Entry | None = None
+    checkpoint_interval: float | None = None
 
     def is_workspace(self, index: int) -> bool:
         """Whether the out of this index is the job's own directory."""

@@ -1,7 +1,7 @@
 """Records of the ledger as they come from a store: whoever can write there may have made one up.
 
-`load_job` and `load_run` take bytes of bounded size, and accept nothing but the very shape that `records` writes.
-What paths may lead to is checked by who follows them.
+`load_job`, `load_run` and `load_checkpoint` take bytes of bounded size, and accept nothing but the very shape that
+`records` writes. What paths may lead to is checked by who follows them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from .model import CODE, DIRECTORIES, Content, Extras
-from .records import MOST_BYTES, JobRecord, Left, RunRecord
+from .records import MOST_BYTES, Checkpoint, JobRecord, Left, RunRecord
 from .returned import Status, Value
 
 _DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
@@ -65,6 +65,19 @@ def load_run(data: bytes, run_id: str) -> RunRecord:
     if record.id != run_id:
         raise ValueError(f"it is the record of {record.id}")
     return record
+
+
+def load_checkpoint(data: bytes, attempt: int) -> Checkpoint:
+    """The checkpoint of this attempt. Raises ValueError for anything else."""
+    with _Checked(data) as fields:
+        made = Checkpoint(
+            attempt=_count(fields["attempt"]),
+            at=_seconds(fields["at"]),
+            contents=tuple(_each(fields["contents"], _part)),
+        )
+    if made.attempt != attempt:
+        raise ValueError(f"it is the checkpoint of attempt {made.attempt}")
+    return made
 
 
 class _Checked:
@@ -147,6 +160,11 @@ def _digest(value: Any) -> str:
     if not isinstance(value, str) or not _DIGEST.match(value):
         raise ValueError(f"{str(value)[:40]!r} is no digest")
     return value
+
+
+def _part(value: Any) -> tuple[int, Content]:
+    index, content = value
+    return _count(index), _content(_dict(content))
 
 
 def _left(value: Any) -> Left:

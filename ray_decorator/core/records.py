@@ -1,7 +1,8 @@
-"""The ledger's files in a store: receipts of jobs, and records of runs. JSON alone.
+"""The ledger's files in a store: receipts of jobs, records of runs, checkpoints. JSON alone.
 
-    <base>/ray_s3/jobs/<job id>.json     JobRecord
-    <base>/ray_s3/runs/<run id>.json     RunRecord
+    <base>/ray_s3/jobs/<job id>.json                      JobRecord
+    <base>/ray_s3/runs/<run id>.json                      RunRecord
+    <base>/ray_s3/checkpoints/<job>/<attempt>.json        Checkpoint; <job> is what its attempts have in common
 
 They are read by `record_reader`.
 """
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from .model import Content
 from .returned import Status, Value
 
-JOBS, RUNS = "ray_s3/jobs", "ray_s3/runs"
+JOBS, RUNS, CHECKPOINTS = "ray_s3/jobs", "ray_s3/runs", "ray_s3/checkpoints"
 MOST_BYTES = 1024 * 1024
 """How large a record may be. A job or run that needs more leaves none."""
 
@@ -77,6 +78,18 @@ class RunRecord:
     jobs: tuple[tuple[tuple[str, ...], str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What an attempt at a job had written at a moment (seconds since 1970): by index in its deps, whole files.
+
+    A store keeps the contents in an area of the attempt's own, which the record does not name.
+    """
+
+    attempt: int
+    at: float
+    contents: tuple[tuple[int, Content], ...]
+
+
 def job_key(job_id: str) -> str:
     """Where a store keeps the receipt of this job."""
     return f"{JOBS}/{job_id}.json"
@@ -87,7 +100,17 @@ def run_key(run_id: str) -> str:
     return f"{RUNS}/{run_id}.json"
 
 
-def dump(record: JobRecord | RunRecord) -> bytes | None:
+def checkpoint_key(job: str, attempt: int) -> str:
+    """Where a store keeps the checkpoint of this attempt."""
+    return f"{CHECKPOINTS}/{job}/{attempt}.json"
+
+
+def checkpoint_area(job: str, attempt: int) -> str:
+    """The area of a store that keeps the contents of this attempt's checkpoint."""
+    return f"checkpoints/{job}/{attempt}"
+
+
+def dump(record: JobRecord | RunRecord | Checkpoint) -> bytes | None:
     """The record as a store keeps it; None where it is larger than any that is read."""
     data = json.dumps(asdict(record), separators=(",", ":")).encode()
     return data if len(data) <= MOST_BYTES else None

@@ -36,6 +36,7 @@ class OptionArguments(TypedDict, total=False):
     credentials: str | None
     code_include: Sequence[str] | None
     resume: bool | str | None
+    checkpoint_interval: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,9 @@ class Options:
     all workers run on this machine (a directory in the user's cache serves other Pythons). ``ray_init_kwargs``
     are for ``ray.init``, ``ray_remote_kwargs`` for each job, as for ``ray.remote``; of these, ``max_retries`` (0)
     and ``retry_exceptions`` are obeyed here: see `core.retries.retries_of`. ``max_concurrent`` is how many jobs
-    may be in flight at once, None for as many as the cluster takes.
+    may be in flight at once, None for as many as the cluster takes. ``checkpoint_interval``: every so many seconds,
+    whole files of keys in both deps and outs go to the store while a job runs, and another attempt begins with them;
+    None for none but those that a job makes itself (`ray_decorator.checkpoint`).
 
     Of jobs on other machines: ``packages`` is ``auto`` (the driver's, but for those that only DVC needs where the
     project's pyproject.toml does not ask for it), ``none`` (left as they are), or a mapping that chooses from the
@@ -71,6 +74,7 @@ class Options:
     credentials: str | None = None
     code_include: Sequence[str] | None = None
     resume: bool | str | None = None
+    checkpoint_interval: float | None = None
 
     def over(self, other: Options) -> Options:
         """These options; fields that are not set here come from ``other``, and mappings are merged."""
@@ -82,8 +86,8 @@ class Options:
         """The settings to run with.
 
         Raises InputError, naming every problem, for a Ray elsewhere without a store that it can reach,
-        for an address of no known form, for a ``max_concurrent`` below 1, for a value that is no choice, and for a
-        ``code_include`` that is no list.
+        for an address of no known form, for a ``max_concurrent`` below 1, for a value that is no choice, for a
+        ``code_include`` that is no list, and for a ``checkpoint_interval`` that is no time.
         """
         chosen: dict[str, Any] = {
             name: getattr(self, name) or os.environ.get(f"RAY_S3_{name.upper()}") or choices[0]
@@ -102,6 +106,7 @@ class Options:
             *wrong_packages,
             *_list_problems(self.code_include),
             *_resume_problems(self.resume),
+            *_interval_problems(self.checkpoint_interval),
             *refused,
             *wrong_retries,
         ]
@@ -117,6 +122,7 @@ class Options:
             max_concurrent=self.max_concurrent,
             code_include=tuple(self.code_include or ()),
             resume=_RESUMES.get(self.resume, ""),
+            checkpoint_interval=self.checkpoint_interval,
             **{**chosen, **chosen_packages},
         )
 
@@ -145,6 +151,7 @@ class Settings:
     credentials: str = "driver"
     code_include: tuple[str, ...] = ()
     resume: Resume = ""
+    checkpoint_interval: float | None = None
     store_name: str = ""
     account: S3Account | None = None
 
@@ -212,6 +219,14 @@ def _chosen_packages(packages: Any) -> tuple[dict[str, Any], list[str]]:
             "{'exclude': ['dvc']} or {'only': ['torch']}"
         ]
     return {"packages": "auto", **{f"packages_{key}": tuple(names) for key, names in lists.items()}}, []
+
+
+def _interval_problems(interval: Any) -> list[str]:
+    if interval is None or (
+        isinstance(interval, int | float) and not isinstance(interval, bool) and interval > 0
+    ):
+        return []
+    return [f"checkpoint_interval is {interval!r}; expected seconds, such as 60, or null"]
 
 
 def _list_problems(include: Any) -> list[str]:

@@ -18,7 +18,7 @@ from ..content.hash_cache import Stamp
 from ..content.move import move_all
 from ..core.errors import HomeError
 from ..core.model import FAILED, Job
-from .looks import Seen, files_at
+from .looks import Seen, stamps_at
 from .outs import Leaving, Sent, Stuck, bring
 from .side import Side
 
@@ -85,13 +85,15 @@ class _Parts:
         moves: dict[int, tuple[Path, Path]] = {}
         for index in self._tops():
             changed = goes = False
-            for file, status in files_at(self._paths[index]):
-                if not seen.is_changed(status):
-                    stays[file] = unchanged[file] = Stamp.of(status)
+            for file, stamp in stamps_at(self._paths[index]):
+                if not seen.is_changed(stamp.ctime):
+                    stays[file] = unchanged[file] = stamp
                 elif (
-                    seen.is_whole(file, status) if index in both else os.path.join(file, "").startswith(roots)
+                    seen.is_whole(file, stamp.ctime)
+                    if index in both
+                    else os.path.join(file, "").startswith(roots)
                 ):
-                    stays[file], changed = Stamp.of(status), True
+                    stays[file], changed = stamp, True
                 else:
                     goes = True
             if goes:

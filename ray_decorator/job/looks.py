@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from ..content.hash_cache import Stamp
 from ..content.look import look
 from ..core.errors import InputError
 from .writers import has_writer
@@ -29,27 +30,30 @@ _PAUSE = 1.0  # seconds between two looks
 _SHARE = 20  # a look takes at most so little of a job's time: one part of it
 _CLOCK_TICK = 0.02  # seconds; a file system's clock ticks more often
 _LAST_PAUSE = 0.1
+_EVER = 2**63
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What is known of a job's files; times are ctimes, in nanoseconds.
 
-    What changed after ``started`` is the job's. What changed after ``settled`` may be half written; so may what the
-    last look found ``open`` for writing (absolute paths).
+    What changed after ``started`` is the job's. With ``resumed`` all is: it began with what an attempt before it had
+    written. What changed after ``settled`` may be half written; so may what the last look found ``open`` for writing
+    (absolute paths).
     """
 
     started: int
     settled: int
     open: frozenset[str] = frozenset()
+    resumed: bool = False
 
-    def is_changed(self, status: os.stat_result) -> bool:
-        """Whether the job may have written the file."""
-        return status.st_ctime_ns >= self.started
+    def is_changed(self, ctime: int) -> bool:
+        """Whether a file with this ctime may be another one than at home."""
+        return self.resumed or ctime >= self.started
 
-    def is_whole(self, path: str, status: os.stat_result) -> bool:
+    def is_whole(self, path: str, ctime: int) -> bool:
         """Whether the file was closed, and unchanged between two looks."""
-        return not self.is_changed(status) or (status.st_ctime_ns < self.settled and path not in self.open)
+        return ctime < self.started or (ctime < self.settled and path not in self.open)
 
 
 def recorded(root: Path) -> Seen | None:
@@ -58,18 +62,19 @@ def recorded(root: Path) -> Seen | None:
         given = json.loads((root / _LOOKS).read_bytes())
     except FileNotFoundError:
         return None
-    return Seen(given["started"], given["settled"], frozenset(given["open"]))
+    return Seen(given["started"], given["settled"], frozenset(given["open"]), given["resumed"])
 
 
 class Looks:
     """Looks at the files at ``paths`` in a thread, for as long as the block lasts, from the moment the job starts."""
 
-    def __init__(self, root: Path, paths: Sequence[Path]) -> None:
+    def __init__(self, root: Path, paths: Sequence[Path], *, resumed: bool = False) -> None:
+        """``resumed``: what is there now is not what is at home."""
         self._root, self._paths = root, [os.path.realpath(path) for path in paths]
         if self._paths:
             time.sleep(_CLOCK_TICK)  # what was put down for the job is older than the mark
         started = self._marked()
-        self._seen, self._last = Seen(started, started), started
+        self.seen, self._last = Seen(started, started, resumed=resumed), started
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ray-s3-looks", daemon=True)
         self._record()
@@ -86,11 +91,15 @@ class Looks:
 
     def last(self) -> Seen:
         """What is known once the job has ended, its process with it or not; for after the block."""
-        if any(self._seen.is_changed(status) for _, status in self._files()):
+        if any(self.seen.is_changed(ctime) for _, ctime in self._files()):
             for pause in (_CLOCK_TICK, _LAST_PAUSE):
                 time.sleep(pause)
                 self._look()
-        return self._seen
+        return self.seen
+
+    def now(self) -> Seen:
+        """As if no file were half written but those that are open now."""
+        return replace(self.seen, settled=_EVER, open=frozenset(self._open()))
 
     def _run(self) -> None:
         pause = _PAUSE
@@ -107,12 +116,16 @@ class Looks:
 
     def _look_at_all(self) -> None:
         now = self._marked()
-        writing = {path for path, status in self._files() if self._seen.is_changed(status) and _is_open(path)}
-        self._seen, self._last = replace(self._seen, settled=self._last, open=frozenset(writing)), now
+        self.seen = replace(self.seen, settled=self._last, open=frozenset(self._open()))
+        self._last = now
         self._record()
 
-    def _files(self) -> Iterator[tuple[str, os.stat_result]]:
-        return files_at(*self._paths)
+    def _open(self) -> set[str]:
+        changed = (path for path, ctime in self._files() if ctime >= self.seen.started)
+        return {path for path in changed if _is_open(path)}
+
+    def _files(self) -> Iterator[tuple[str, int]]:
+        return ((path, stamp.ctime) for path, stamp in stamps_at(*self._paths))
 
     def _marked(self) -> int:
         mark = self._root / _MARK
@@ -121,7 +134,7 @@ class Looks:
 
     def _record(self) -> None:
         new = self._root / f"{_LOOKS}.new"
-        new.write_text(json.dumps({**asdict(self._seen), "open": sorted(self._seen.open)}))
+        new.write_text(json.dumps({**asdict(self.seen), "open": sorted(self.seen.open)}))
         os.replace(new, self._root / _LOOKS)
 
 
@@ -132,15 +145,11 @@ def _is_open(path: str) -> bool:
         return True
 
 
-def files_at(*paths: str | Path) -> Iterator[tuple[str, os.stat_result]]:
-    """The files that outs at these paths have, each with its stat; none where there is no file or directory."""
+def stamps_at(*paths: str | Path) -> Iterator[tuple[str, Stamp]]:
+    """The files that outs at these paths have, each with its stamp; none where there is no file or directory."""
     for path in paths:
         try:
             found = look(os.path.realpath(path), Path(path)).found
         except InputError:  # there is nothing, or no file
             continue
-        for _, file in found.files:
-            try:
-                yield file, os.stat(file)
-            except OSError:  # gone meanwhile
-                continue
+        yield from found.stamps.items()

@@ -31,6 +31,7 @@ from ..core.model import Failure, Job, Location, Paths, Receipt
 from ..core.private import Private
 from ..core.returned import Value, value_of
 from ..store.renewal import Renew
+from .checkpoints import Checkpoints, begin_with_newest
 from .deps import NoContent, stage_deps
 from .fresh_credentials import ask
 from .inheritance import take_over
@@ -113,19 +114,26 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
         make_out_parents(job, outs)
         copied: dict[str, Stamp] = {}
         deps, received = stage_deps(job, outs, scratch, side, copied)
+        resumed, more = begin_with_newest(job, outs, scratch.path, side)
         both = [path for out, path in zip(job.outs, outs, strict=True) if out.is_dep]
-        looks = Looks(scratch.path, both)
+        looks = Looks(scratch.path, both, resumed=resumed)
+        checkpoints = Checkpoints(job, outs, side, looks)
         try:
-            with restored(job.cwd, job.sys_path, scratch.path), side.aws_identity(), looks:
+            with restored(job.cwd, job.sys_path, scratch.path), side.aws_identity(), looks, checkpoints:
                 take_over(job.inherited)
                 os.environ["RAY_S3_ATTEMPT"] = str(job.attempt)
                 output = Output()
                 value, held, failure, seconds = _call(func, job, deps, outs)
                 end_marks = output.end(job.id if job.end_marks else None)
             ended = told(held, failure) if job.entry is not None else None
-            ran = Receipt(value, failure, seconds=seconds, received=received, end_marks=end_marks, told=ended)
+            ran = Receipt(
+                value, failure, seconds=seconds, received=received + more, end_marks=end_marks, told=ended
+            )
             if failure is None:
-                return _done(ran, job, outs, copied, scratch, side)
+                done = _done(ran, job, outs, copied, scratch, side)
+                if done.failure is None:
+                    checkpoints.forget()
+                return done
             if not set(job.retry_on).isdisjoint(failure.kinds):
                 return logs_home(replace(ran, replaced=True, told=None), job, outs, scratch.path, side)
             return _despite_a_cancel(lambda: failed_home(ran, job, outs, scratch, side, looks.last()))

@@ -27,7 +27,7 @@ from ..core.directories import node_directory
 from ..core.errors import InputError
 from ..core.model import Content
 from .checkouts import Checkouts
-from .looks import files_at, recorded
+from .looks import recorded, stamps_at
 from .room import tidy
 
 if TYPE_CHECKING:  # what looks after nodes has no package but Ray's
@@ -107,7 +107,7 @@ def dead_for() -> dict[Path, float | None]:
 def has_written(attempt: Path) -> bool:
     """Whether an attempt has outs that are on this node alone."""
     seen = recorded(attempt)
-    return seen is not None and any(seen.is_changed(status) for _, status in files_at(attempt / "outs"))
+    return seen is not None and any(seen.is_changed(stamp.ctime) for _, stamp in stamps_at(attempt / "outs"))
 
 
 def clear_dead(seconds: float) -> None:

@@ -7,8 +7,8 @@ start(call, job) -> window -> cluster.submit -> receipt -> outs home -> Outcome
     its node lacks the bundle or content   prepare, and submit again
     the store lost objects                 they are uploaded again, and the job submitted again (twice at most)
     its failure is retried                 its log comes home; the job is submitted again, as often as `Retries` allow
-    there is none: the job crashed         its node is asked what the job left; then it is retried as well, or
-                                           the Outcome has the error
+    there is none: the job crashed         its node, or the store, is asked what the job left; then it is retried
+                                           as well, or the Outcome has the error
     there is none: it was cancelled        its node is asked; the Outcome has a JobCancelledError
     the cluster is lost                    every outcome that is not there yet is the ClusterError
 
@@ -244,6 +244,8 @@ class Engine:
         if cluster is not None:
             try:
                 receipt = cluster.rescue(replace(self._job(flight), replaced=again))
+                if receipt is None and not again:
+                    receipt = self._home.last_checkpoint(self._job(flight))
             except Exception as exc:
                 log.warning("%s: could not look for what it left: %s", flight.name, exc)
         end = partial(self._again if again else self._finish, flight, receipt or Receipt(), error)

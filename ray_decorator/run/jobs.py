@@ -27,6 +27,7 @@ class JobMaker:
     sys_path: tuple[str, ...]
     embedded: bool
     in_place: bool
+    checkpoint_interval: float | None = None
 
     def make(self, call: Call, contents: Mapping[str, Content]) -> Job:
         """The job. ``contents`` are those of its deps by real path; with the embedded default they may lack."""
@@ -46,6 +47,7 @@ class JobMaker:
             sys_path=self.sys_path,
             user=os.getuid(),
             inherited=call.inherited,
+            checkpoint_interval=self.checkpoint_interval,
         )
 
     def _dep(

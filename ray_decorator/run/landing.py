@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..core import pickling
-from ..core.model import Call, Outcome, Receipt
+from ..core.model import Call, Content, Job, Outcome, Receipt
 from ..core.progress import Progress
 from ..store.transfer import Snapshot
 from . import homecoming
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 class Store(homecoming.Store, Protocol):
     """What is asked of the driver's side of the store: see `staging.Staging`."""
+
+    def checkpoint(self, job: Job) -> Mapping[int, Content]: ...
 
     def reuploads(self, snapshots: Collection[Snapshot]) -> Mapping[str, int]: ...
 
@@ -56,6 +58,13 @@ class Landing:
         return Outcome(
             call.name, value, error, seconds, sent, received, node, attempts, told=told, failed=failed
         )
+
+    def last_checkpoint(self, job: Job) -> Receipt:
+        """For a job whose node has nothing of it any more. Raises StoreError."""
+        outs = self.store.checkpoint(job)
+        keys = ", ".join(job.outs[index].key for index in outs)
+        notes = (f"Nothing else is left of it: {keys} came home as in its newest checkpoint",) if outs else ()
+        return Receipt(outs=outs, notes=notes)
 
     def logs(self, call: Call, receipt: Receipt) -> None:
         """Bring home what comes of an attempt that another one replaces."""

@@ -345,7 +345,8 @@ class Session:
     def _maker(self) -> JobMaker:
         # a second attempt must not find the first one's files: no directory of the driver's then
         in_place = self.settings.retries.most == 0
-        return JobMaker(self._start, driver.project_paths(), self.settings.store_is_default, in_place)
+        embedded, interval = self.settings.store_is_default, self.settings.checkpoint_interval
+        return JobMaker(self._start, driver.project_paths(), embedded, in_place, interval)
 
     def _pushed(
         self, calls: Sequence[Call], found: dict[str, Snapshot], entries: Sequence[Entry | None]

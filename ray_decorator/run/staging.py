@@ -19,7 +19,7 @@ from ..content.move import free_name_beside
 from ..content.snapshot import snapshot_of
 from ..core.commands import fetch_command
 from ..core.errors import InputError, MissingObjectError
-from ..core.model import CODE, FAILED, Call, Content, Credentials, Location, PathSlot
+from ..core.model import CODE, FAILED, Call, Content, Credentials, Job, Location, PathSlot
 from ..core.progress import NoProgress, Progress
 from ..core.s3_account import S3Account
 from ..dvc.hashed import HashedFiles
@@ -28,6 +28,7 @@ from ..dvc.outputs import Outputs
 from ..dvc.remote import has_old_layout
 from ..dvc.repository import root_of
 from ..store.identity import Identity, identify
+from ..store.last_checkpoint import newest
 from ..store.store import OURS, Store, open_store
 from ..store.transfer import Pulled, Snapshot, pull, pull_all, push_all, snapshot
 from .absent_deps import AbsentDeps
@@ -194,6 +195,19 @@ class Staging:
         extras = extras_file.dump(content)
         name = content.digest if extras is None else f"{content.digest}+{extras[0]}"
         return fetch_command(f"{self.open().of(content).url}/{name}", destination)
+
+    def checkpoint(self, job: Job) -> Mapping[int, Content]:
+        """What the newest checkpoint of the job's attempts has, by index in its outs. Raises StoreError."""
+        places = {
+            out.inside or (index, "."): index
+            for index, out in enumerate(job.outs)
+            if out.is_dep and out.home is None
+        }
+        made = newest(job, job.attempt, self.open()) if places else None
+        if made is None:
+            return {}
+        found = ((job.deps[i].inside, content) for i, content in made.contents if i < len(job.deps))
+        return {places[inside]: content for inside, content in found if inside in places}
 
     def reuploads(self, snapshots: Collection[Snapshot]) -> Mapping[str, int]:
         """How often each content, and the code, was uploaded again: what a job that starts now relies on."""

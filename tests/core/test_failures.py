@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ray_decorator.core.errors import JobError, RemoteTraceback
-from ray_decorator.core.failures import failure_of, rebuilt
+from ray_decorator.core.failures import add_note, failure_of, rebuilt
 from ray_decorator.core.model import Failure
 from ray_decorator.core.slots import fill
 
@@ -33,6 +34,17 @@ def met(exc: BaseException) -> Failure:
         raise exc
     except BaseException as caught:
         return failure_of(caught)
+
+
+def test_a_note_is_added_to_what_lets_nothing_be_set() -> None:
+    @dataclass(frozen=True)
+    class Frozen(Exception):
+        code: int
+
+    error = Frozen(1)
+    add_note(error, "first")
+    add_note(error, "second")
+    assert error.__notes__ == ["first", "second"]
 
 
 def test_an_exception_keeps_its_type_and_its_traceback_is_the_cause() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ray_decorator.core.model import Content, Extras
-from ray_decorator.core.record_reader import load_job, load_run
-from ray_decorator.core.records import MOST_BYTES, JobRecord, Left, RunRecord, dump
+from ray_decorator.core.record_reader import load_checkpoint, load_job, load_run
+from ray_decorator.core.records import MOST_BYTES, Checkpoint, JobRecord, Left, RunRecord, dump
 from ray_decorator.core.returned import value_of
 
 EXTRAS = Extras((("secret", 0o77),), ("empty",), (("link", "a"),))
@@ -31,6 +31,10 @@ JOB = JobRecord(
 )
 RUN = RunRecord("run", "train", 1.0, "host", "me", "code", "packages", ((("x=1",), "a" * 64),))
 
+CHECKPOINT = Checkpoint(
+    2, 1.0, ((0, Content("0" * 32, 5, 1)), (3, Content("1" * 32 + ".dir", 5, 2, (), EXTRAS)))
+)
+
 
 def altered(record: Any, *path: Any, value: Any) -> bytes:
     """The record as JSON, with something else at one place."""
@@ -45,6 +49,24 @@ def altered(record: Any, *path: Any, value: Any) -> bytes:
 def test_what_was_written_is_read() -> None:
     assert load_job(dump(JOB) or b"", JOB.id) == JOB
     assert load_run(dump(RUN) or b"", RUN.id) == RUN
+    assert load_checkpoint(dump(CHECKPOINT) or b"", 2) == CHECKPOINT
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["attempt"], 1),
+        (["at"], "now"),
+        (["contents"], {}),
+        (["contents", 0, 0], -1),
+        (["contents", 0, 0], "0"),
+        (["contents", 1], [1]),
+        (["contents", 0, 1, "digest"], "../../x"),
+    ],
+)
+def test_another_checkpoint_than_one_of_ours_is_refused(path: list[Any], value: Any) -> None:
+    with pytest.raises(ValueError):
+        load_checkpoint(altered(CHECKPOINT, *path, value=value), 2)
 
 
 @pytest.mark.parametrize(

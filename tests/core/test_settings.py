@@ -59,6 +59,14 @@ class TestOver:
 
 
 class TestResolve:
+    @pytest.mark.parametrize("wrong", [0, -1.0, True, "60"])
+    def test_an_interval_is_a_time(self, wrong: Any) -> None:
+        assert Options(checkpoint_interval=60).resolve().checkpoint_interval == 60
+        with pytest.raises(
+            InputError, match=r"checkpoint_interval is .*; expected seconds, such as 60, or null"
+        ):
+            Options(checkpoint_interval=wrong).resolve()
+
     def test_packages_may_be_chosen_by_lists(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RAY_S3_PACKAGES", "none")
         settings = Options(packages={"exclude": [], "only": None}).resolve()

@@ -44,6 +44,13 @@ def test_in_a_file_no_line_is_too_long(capsys: pytest.CaptureFixture[str]) -> No
     assert directory in err
 
 
+def test_what_is_in_failed_is_shown_where_there_is_any(capsys: pytest.CaptureFixture[str]) -> None:
+    show([replace(ROWS[0], failed="model, state"), ROWS[1]])
+    head, first, second, _ = capsys.readouterr().err.splitlines()
+    assert head.split()[-3:] == ["in", "failed/", "directory"]
+    assert first.split()[-3:-1] == ["model,", "state"] and second.split()[-2] == "-"
+
+
 def test_attempts_are_shown_where_there_was_more_than_one(capsys: pytest.CaptureFixture[str]) -> None:
     show([replace(ROWS[0], attempts=3), ROWS[1]])
     head, first, second, _ = capsys.readouterr().err.splitlines()

@@ -15,7 +15,7 @@ import pytest
 from omegaconf import DictConfig
 from sweeps import sweep
 
-from ray_decorator import InputError, ray_decorator
+from ray_decorator import InputError, checkpoint, ray_decorator
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -109,6 +109,30 @@ def test_by_the_launcher(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
         "3",
         "3",
     ]
+
+
+def steps(state: str) -> str:
+    """Two steps, each with a checkpoint of the state; killed in the middle of writing the second time."""
+    path, begun = Path(state), Path(state).read_text()
+    for step in "ab":
+        if step not in path.read_text():
+            path.write_text(path.read_text() + step)
+            assert checkpoint()
+    if os.environ["RAY_S3_ATTEMPT"] == "1":
+        path.write_text("torn")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return begun
+
+
+def test_a_retry_begins_with_the_newest_checkpoint(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    options: dict[str, Any] = {"ray_remote_kwargs": {"max_retries": 1}, "checkpoint_interval": 0.5}
+    run = ray_decorator(["state"], ["state"], **options)(steps)
+    assert run.map(["raise.state", "exit.state"]) == ["0ab", "0ab"]
+    assert (home / "raise.state").read_text() == "0ab"
+    config = {"state": "kill.state"}
+    [job] = sweep(config, lambda cfg: steps(cfg.state), [], deps=["state"], outs=["state"], **options)
+    assert job.return_value == "0ab" and (home / "kill.state").read_text() == "0ab"
+    assert not list(home.glob("store/ray_s3/checkpoints/*/*"))
 
 
 def table_column(row: list[str]) -> int:

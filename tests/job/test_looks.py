@@ -11,7 +11,7 @@ import pytest
 from trees import tree
 
 from ray_decorator.job import looks as module
-from ray_decorator.job.looks import Looks, Seen, files_at, recorded
+from ray_decorator.job.looks import Looks, Seen, recorded, stamps_at
 
 SECONDS = 20.0
 
@@ -24,12 +24,16 @@ def root(tmp_path: Path) -> Path:
 
 def whole(seen: Seen, root: Path) -> set[str]:
     return {
-        os.path.basename(path) for path, status in files_at(root / "state") if seen.is_whole(path, status)
+        os.path.basename(path)
+        for path, stamp in stamps_at(root / "state")
+        if seen.is_whole(path, stamp.ctime)
     }
 
 
 def changed(seen: Seen, root: Path) -> set[str]:
-    return {os.path.basename(path) for path, status in files_at(root / "state") if seen.is_changed(status)}
+    return {
+        os.path.basename(path) for path, stamp in stamps_at(root / "state") if seen.is_changed(stamp.ctime)
+    }
 
 
 def test_what_was_put_down_is_whole_and_what_has_just_changed_is_not_known_to_be(root: Path) -> None:

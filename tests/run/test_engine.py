@@ -91,6 +91,17 @@ def test_a_crashed_job_has_its_error_and_what_it_left(
     assert store.pulled == [tmp_path / "a"]
 
 
+def test_of_a_job_whose_node_is_lost_its_newest_checkpoint_comes_home(
+    engine: Engine, cluster: FakeCluster, store: FakeStore, staged: Callable[[str], Staged], tmp_path: Path
+) -> None:
+    store.checkpoints["a"] = {0: OUTS[0]}
+    future = engine.start(staged("a"))
+    cluster.await_jobs(1)[0].set_exception(JobDiedError("a lost its node"))
+    error = outcome_of(future).error
+    assert str(error) == "a lost its node" and store.pulled == [tmp_path / "a.pkl"]
+    assert error.__notes__ == ["Nothing else is left of it: model.path came home as in its newest checkpoint"]
+
+
 def test_a_rescue_keeps_no_other_job_waiting(
     engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from trees import QUIET, read, tree
 
 from ray_decorator.content.manifest import object_key
 from ray_decorator.core.errors import InputError, MissingObjectError
-from ray_decorator.core.model import PathSlot
+from ray_decorator.core.model import Content, Dep, Home, Job, Out, PathId, PathSlot
+from ray_decorator.core.records import Checkpoint, checkpoint_key, dump
 from ray_decorator.run.staging import Staging
 from ray_decorator.store.transfer import Snapshot
 
@@ -186,3 +188,16 @@ class TestLost:
         assert sent > 0 and code.content.files == 1
         assert (home / "store/ray_s3/code" / object_key(code.content.digest)).exists()
         assert set(staging.reuploads([taken])) == {taken.content.digest, code.content.digest}
+
+
+def test_of_a_job_whose_node_is_lost_the_newest_checkpoint_by_its_outs(staging: Staging, home: Path) -> None:
+    content, other = Content("0" * 32, 3, 1), Content("1" * 32, 3, 1)
+    deps = tuple(Dep(key, key, content, inside=inside) for key, inside in (("a", None), ("b", (1, "in/b"))))
+    outs = (Out("a", "a"), Out("dir", "dir"), Out("b", "b", inside=(1, "in/b"), is_dep=True))
+    job = Job("abc-2", "#0", b"", deps, outs, False, "/", (), 0, attempt=2)
+    assert staging.checkpoint(job) == {}
+    made = Checkpoint(2, 1.0, ((0, content), (1, other), (7, other)))
+    staging.open().put(checkpoint_key("abc", 2), dump(made) or b"")
+    assert staging.checkpoint(job) == {2: replace(other, area="checkpoints/abc/2")}
+    at_home = replace(job, outs=(replace(outs[2], inside=None, home=Home("/", PathId("/", "", 0, 0))),))
+    assert staging.checkpoint(at_home) == {}, "it cannot be lost"

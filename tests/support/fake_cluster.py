@@ -84,6 +84,7 @@ class FakeStore:
     aside_error: Exception | None = None
     on_pull: Callable[[], None] = lambda: None
     generation: int = 0
+    checkpoints: dict[str, dict[int, Content]] = field(default_factory=dict)
 
     def pull_all(self, wanted: Any, progress: Any) -> list[Pulled]:
         self.on_pull()
@@ -98,6 +99,9 @@ class FakeStore:
 
     def fetch_command(self, content: Content, destination: Path) -> str:
         return f"ray-s3 fetch s3://bucket/{content.digest} {destination}"
+
+    def checkpoint(self, job: Job) -> Mapping[int, Content]:
+        return self.checkpoints.get(job.name, {})
 
     def reuploads(self, snapshots: Any) -> Mapping[str, int]:
         return {"generation": self.generation}

@@ -1,0 +1,208 @@
+"""What a running job has written of its keys in both deps and outs goes to the store: another attempt begins with it.
+
+    <base>/ray_s3/checkpoints/<job>/<attempt>/files/md5/…    the files' bytes, of the newest checkpoint alone
+    <base>/ray_s3/checkpoints/<job>/<attempt>.json           their contents, written last (core.records.Checkpoint)
+
+Only whole files are taken. One that is not whole now is there as it was in the checkpoint before. One that the job
+has not changed is not there: an attempt begins with what is at home, and with the checkpoint over that. A checkpoint
+has files of one attempt alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..content.hash_cache import HashCache
+from ..content.hashing import Md5s, hash_files
+from ..content.look import look
+from ..content.manifest import object_key
+from ..content.move import move_all
+from ..content.snapshot import Snapshot, made_of_md5s
+from ..content.threads import each
+from ..core.errors import CorruptObjectError, InputError, MissingObjectError, RayS3Error
+from ..core.model import Content, Job
+from ..core.progress import NoProgress
+from ..core.records import CHECKPOINTS, Checkpoint, checkpoint_area, checkpoint_key, dump
+from ..store.last_checkpoint import family, newest
+from ..store.transfer import push
+from .cache import Checkout
+from .looks import Looks, Seen
+from .side import Side
+
+log = logging.getLogger(__name__)
+
+_ENDING_SECONDS = 5.0
+
+_running: list[Checkpoints] = []
+
+
+def checkpoint() -> bool:
+    """Inside a job: bring what it has written of its keys in both deps and outs to the store, now.
+
+    If the job crashes, or its node is lost, its next attempt (``max_retries``) begins with these files. To be called
+    while none of them is half written; files that are open for writing are as in the checkpoint before.
+
+    Returns whether the checkpoint is in the store. False where there is nothing to do, as in a run without Ray or in
+    a process that the job has started, and where the store cannot be written, which a warning says.
+    """
+    return any([one.save_now() for one in _running])
+
+
+class Checkpoints:
+    """Makes checkpoints while the block lasts: each ``job.checkpoint_interval`` seconds, and when it is told to."""
+
+    def __init__(self, job: Job, outs: Sequence[Path], side: Side, looks: Looks) -> None:
+        self._job, self._side, self._looks = job, side, looks
+        self._places = places_of(job, outs)
+        self._hashes = HashCache.in_memory()
+        self._area = checkpoint_area(family(job), job.attempt)
+        self._known: dict[int, dict[str, str]] = {}
+        self._held: set[str] = set()
+        self._saved: Mapping[int, Content] = {}
+        self._process = os.getpid()
+        self._lock, self._end = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ray-s3-checkpoints", daemon=True)
+
+    def __enter__(self) -> Checkpoints:
+        if self._places:
+            _running.append(self)
+            if self._job.checkpoint_interval is not None:
+                self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        if self in _running:
+            _running.remove(self)
+        if self._thread.ident is not None:
+            self._thread.join(
+                _ENDING_SECONDS
+            )  # an upload takes no longer than the job's own end wants to wait
+
+    def save_now(self) -> bool:
+        """Make one of all that is not open for writing; whether it is in the store."""
+        if os.getpid() != self._process:  # a child has no way to the store
+            return False
+        return self._save(self._looks.now())
+
+    def forget(self) -> None:
+        """The job has done its work: nobody begins with its checkpoints any more."""
+        if self._saved or (self._places and self._job.attempt > 1):
+            try:
+                for page in self._side.store.list(f"{CHECKPOINTS}/{family(self._job)}/"):
+                    for key, _ in page:
+                        self._side.store.delete(key)
+            except RayS3Error as exc:
+                log.debug("%s: its checkpoints stay in the store: %s", self._job.name, exc)
+
+    def _run(self) -> None:
+        while not self._end.wait(self._job.checkpoint_interval):
+            self._save(self._looks.seen)
+
+    def _save(self, seen: Seen) -> bool:
+        try:
+            with self._lock:
+                return self._saved_all(seen)
+        except Exception as exc:  # whatever it is, the job goes on
+            if not self._end.is_set():
+                log.warning("%s: no checkpoint could be made: %s", self._job.name, exc)
+            return False
+
+    def _saved_all(self, seen: Seen) -> bool:
+        found = {index: self._content(index, path, seen) for index, path in self._places.items()}
+        contents = {index: content for index, content in found.items() if content is not None}
+        if contents == self._saved or self._end.is_set():
+            return bool(contents)
+        made = Checkpoint(self._job.attempt, time.time(), tuple(sorted(contents.items())))
+        if (data := dump(made)) is None:
+            raise InputError("there are too many links, empty directories or private files in it")
+        self._side.store.put(checkpoint_key(family(self._job), self._job.attempt), data)
+        self._saved = contents
+        self._prune()
+        return True
+
+    def _prune(self) -> None:
+        """Remove what only the checkpoint before had."""
+        used = {md5 for known in self._known.values() for md5 in known.values()}
+        stale = self._held - used - {content.digest for content in self._saved.values()}
+        part = self._side.store.area(self._area)
+        self._hashes.forget(part.place, stale)
+        self._held -= stale
+        each(lambda digest: part.delete(object_key(digest)), list(stale), part.threads)
+
+    def _content(self, index: int, path: Path, seen: Seen) -> Content | None:
+        """What is whole now; None where the job has changed nothing that is."""
+        root, taken = os.path.realpath(path), time.time_ns()
+        before = self._known.get(index, {})
+        try:
+            found = look(root, path).found
+        except InputError:  # it is not there now
+            return self._saved.get(index)
+        changed = {file: stamp for file, stamp in found.stamps.items() if seen.is_changed(stamp.ctime)}
+        whole = {file: stamp for file, stamp in changed.items() if seen.is_whole(file, stamp.ctime)}
+        new = hash_files(whole, root, taken, self._hashes, NoProgress())
+        known = {file: md5 for file, md5 in {**before, **new.by_path}.items() if file in changed}
+        if not known:
+            return self._saved.get(index)
+        if new.by_path:
+            self._push(made_of_md5s(root, found, new))
+        made = made_of_md5s(root, found, Md5s(known, frozenset()))
+        if made.manifest is not None and known != new.by_path:
+            self._side.store.area(self._area).put(object_key(made.content.digest), made.manifest)
+        self._known[index] = known
+        self._held.add(made.content.digest)
+        return made.content
+
+    def _push(self, taken: Snapshot) -> None:
+        push(taken.within(self._area), self._side.store, self._hashes, NoProgress())
+        self._held.update(entry.md5 for entry in taken.entries)
+        self._held.add(taken.content.digest)
+
+
+def places_of(job: Job, outs: Sequence[Path]) -> dict[int, Path]:
+    """Where the keys in both deps and outs are, by index in the job's deps."""
+    both = {path for out, path in zip(job.outs, outs, strict=True) if out.is_dep}
+    places = {
+        index: outs[dep.inside[0]] / dep.inside[1]
+        for index, dep in enumerate(job.deps)
+        if dep.inside is not None
+    }
+    return {index: path for index, path in places.items() if path in both}
+
+
+def begin_with_newest(job: Job, outs: Sequence[Path], root: Path, side: Side) -> tuple[bool, int]:
+    """Lay the newest checkpoint of the attempts before over what this one begins with; whether there is one.
+
+    With it, the bytes that were fetched. ``root`` is the attempt's scratch directory. Raises StoreError, OSError.
+    """
+    places = places_of(job, outs) if job.attempt > 1 else {}
+    made = newest(job, job.attempt - 1, side.store) if places else None
+    if made is None:
+        return False, 0
+    found = [(content, places[index]) for index, content in made.contents if index in places]
+    ready = [root / "checkpoint" / str(number) / path.name for number, (_, path) in enumerate(found)]
+    try:
+        wanted = [Checkout(content, at, writable=True) for (content, _), at in zip(found, ready, strict=True)]
+        received = side.cache.checkout(wanted, side.store)
+    except (MissingObjectError, CorruptObjectError) as exc:
+        _say(
+            job,
+            f"cannot begin with the checkpoint of attempt {made.attempt}, but with what is at home: {exc}",
+        )
+        return False, 0
+    errors = move_all([(at, path) for at, (_, path) in zip(ready, found, strict=True)])
+    for error in errors:
+        if error is not None:
+            raise error
+    _say(job, f"begins with the checkpoint of attempt {made.attempt}")
+    return True, received
+
+
+def _say(job: Job, what: str) -> None:
+    print(f"ray-s3: {job.name} {what}", file=sys.stderr, flush=True)
