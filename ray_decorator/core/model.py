@@ -282,7 +282,8 @@ class Job:
     ``inherited`` travels apart from the rest: `private.Private`. ``attempt`` counts from 1. Another one follows, and
     of this one only logs come home, where an exception of a class in ``retry_on`` (dotted names) ends it, or where
     it is ``replaced``. It leaves a receipt where it has an ``entry``. ``checkpoint_interval``: seconds between two
-    checkpoints (job.checkpoints), None where it makes none by itself.
+    checkpoints (job.checkpoints), None where it makes none by itself. ``resumes``: its first attempt begins with that
+    of an earlier run.
     """
 
     id: str
@@ -301,6 +302,7 @@ class Job:
     replaced: bool = False
     entry: Entry | None = None
     checkpoint_interval: float | None = None
+    resumes: bool = False
 
     def is_workspace(self, index: int) -> bool:
         """Whether the out of this index is the job's own directory."""

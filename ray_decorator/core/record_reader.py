@@ -1,7 +1,7 @@
 """Records of the ledger as they come from a store: whoever can write there may have made one up.
 
-`load_job`, `load_run` and `load_checkpoint` take bytes of bounded size, and accept nothing but the very shape that
-`records` writes. What paths may lead to is checked by who follows them.
+All that begin with ``load`` take bytes of bounded size, and accept nothing but the very shape that `records` writes.
+ What paths may lead to is checked by who follows them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from .model import CODE, DIRECTORIES, Content, Extras
-from .records import MOST_BYTES, Checkpoint, JobRecord, Left, RunRecord
+from .records import MOST_BYTES, Begun, Checkpoint, JobRecord, Left, RunRecord
 from .returned import Status, Value
 
 _DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
 _JOB_ID = re.compile(r"[0-9a-f]{64}\Z")
+_FAMILY = re.compile(r"[0-9a-f]{32}\Z")
 _RUN_ID = re.compile(r"[0-9A-Za-z-]{1,80}\Z")
 _MOST_TEXT = 64 * 1024
 _T = TypeVar("_T")
@@ -78,6 +79,16 @@ def load_checkpoint(data: bytes, attempt: int) -> Checkpoint:
     if made.attempt != attempt:
         raise ValueError(f"it is the checkpoint of attempt {made.attempt}")
     return made
+
+
+def load_begun(data: bytes) -> Begun:
+    """What a job of an earlier run has begun. Raises ValueError for anything else."""
+    with _Checked(data) as fields:
+        return Begun(
+            job=_text(fields, "job", _FAMILY),
+            attempt=_count(fields["attempt"]),
+            before={key: _digest(each) for key, each in _dict(fields["before"]).items()},
+        )
 
 
 class _Checked:

@@ -3,6 +3,7 @@
     <base>/ray_s3/jobs/<job id>.json                      JobRecord
     <base>/ray_s3/runs/<run id>.json                      RunRecord
     <base>/ray_s3/checkpoints/<job>/<attempt>.json        Checkpoint; <job> is what its attempts have in common
+    <base>/ray_s3/checkpoints/jobs/<job id>.json          Begun
 
 They are read by `record_reader`.
 """
@@ -90,6 +91,18 @@ class Checkpoint:
     contents: tuple[tuple[int, Content], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A job that has made a checkpoint, for a later run of the same: ``job`` and ``attempt`` say where that is.
+
+    ``before``: key -> digest of what it both reads and writes, as it was when the job started (`work.Entry`).
+    """
+
+    job: str
+    attempt: int
+    before: Mapping[str, str]
+
+
 def job_key(job_id: str) -> str:
     """Where a store keeps the receipt of this job."""
     return f"{JOBS}/{job_id}.json"
@@ -105,12 +118,17 @@ def checkpoint_key(job: str, attempt: int) -> str:
     return f"{CHECKPOINTS}/{job}/{attempt}.json"
 
 
+def begun_key(job_id: str) -> str:
+    """Where a store keeps what of a job with this id in the ledger has begun."""
+    return f"{CHECKPOINTS}/jobs/{job_id}.json"
+
+
 def checkpoint_area(job: str, attempt: int) -> str:
     """The area of a store that keeps the contents of this attempt's checkpoint."""
     return f"checkpoints/{job}/{attempt}"
 
 
-def dump(record: JobRecord | RunRecord | Checkpoint) -> bytes | None:
+def dump(record: JobRecord | RunRecord | Checkpoint | Begun) -> bytes | None:
     """The record as a store keeps it; None where it is larger than any that is read."""
     data = json.dumps(asdict(record), separators=(",", ":")).encode()
     return data if len(data) <= MOST_BYTES else None

@@ -28,8 +28,8 @@ from ..content.threads import each
 from ..core.errors import CorruptObjectError, InputError, MissingObjectError, RayS3Error
 from ..core.model import Content, Job
 from ..core.progress import NoProgress
-from ..core.records import CHECKPOINTS, Checkpoint, checkpoint_area, checkpoint_key, dump
-from ..store.last_checkpoint import family, newest
+from ..core.records import CHECKPOINTS, Begun, Checkpoint, begun_key, checkpoint_area, checkpoint_key, dump
+from ..store.last_checkpoint import family, newest, of_an_earlier_run
 from ..store.transfer import push
 from .cache import Checkout
 from .looks import Looks, Seen
@@ -93,11 +93,13 @@ class Checkpoints:
 
     def forget(self) -> None:
         """The job has done its work: nobody begins with its checkpoints any more."""
-        if self._saved or (self._places and self._job.attempt > 1):
+        job, store = self._job, self._side.store
+        if self._saved or (self._places and (job.attempt > 1 or job.resumes)):
             try:
-                for page in self._side.store.list(f"{CHECKPOINTS}/{family(self._job)}/"):
-                    for key, _ in page:
-                        self._side.store.delete(key)
+                for page in store.list(f"{CHECKPOINTS}/{family(job)}/"):
+                    each(store.delete, [key for key, _ in page], store.threads)
+                if job.entry is not None and job.entry.id:
+                    store.delete(begun_key(job.entry.id))
             except RayS3Error as exc:
                 log.debug("%s: its checkpoints stay in the store: %s", self._job.name, exc)
 
@@ -123,6 +125,9 @@ class Checkpoints:
         if (data := dump(made)) is None:
             raise InputError("there are too many links, empty directories or private files in it")
         self._side.store.put(checkpoint_key(family(self._job), self._job.attempt), data)
+        if not self._saved and self._job.entry is not None and self._job.entry.id:
+            begun = Begun(family(self._job), self._job.attempt, self._job.entry.before)
+            self._side.store.put(begun_key(self._job.entry.id), dump(begun) or b"")
         self._saved = contents
         self._prune()
         return True
@@ -179,10 +184,14 @@ def places_of(job: Job, outs: Sequence[Path]) -> dict[int, Path]:
 def begin_with_newest(job: Job, outs: Sequence[Path], root: Path, side: Side) -> tuple[bool, int]:
     """Lay the newest checkpoint of the attempts before over what this one begins with; whether there is one.
 
-    With it, the bytes that were fetched. ``root`` is the attempt's scratch directory. Raises StoreError, OSError.
+    Where there is none, and the job ``resumes``, that of an earlier run. With it, the bytes that were fetched.
+    ``root`` is the attempt's scratch directory. Raises StoreError, OSError.
     """
-    places = places_of(job, outs) if job.attempt > 1 else {}
+    places = places_of(job, outs) if job.attempt > 1 or job.resumes else {}
     made = newest(job, job.attempt - 1, side.store) if places else None
+    whose = "the checkpoint of attempt"
+    if made is None and places and job.resumes:
+        made, whose = of_an_earlier_run(job, side.store), "an earlier run's checkpoint of attempt"
     if made is None:
         return False, 0
     found = [(content, places[index]) for index, content in made.contents if index in places]
@@ -191,16 +200,13 @@ def begin_with_newest(job: Job, outs: Sequence[Path], root: Path, side: Side) ->
         wanted = [Checkout(content, at, writable=True) for (content, _), at in zip(found, ready, strict=True)]
         received = side.cache.checkout(wanted, side.store)
     except (MissingObjectError, CorruptObjectError) as exc:
-        _say(
-            job,
-            f"cannot begin with the checkpoint of attempt {made.attempt}, but with what is at home: {exc}",
-        )
+        _say(job, f"cannot begin with {whose} {made.attempt}, but with what is at home: {exc}")
         return False, 0
     errors = move_all([(at, path) for at, (_, path) in zip(ready, found, strict=True)])
     for error in errors:
         if error is not None:
             raise error
-    _say(job, f"begins with the checkpoint of attempt {made.attempt}")
+    _say(job, f"begins with {whose} {made.attempt}")
     return True, received
 
 

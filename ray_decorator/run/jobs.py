@@ -28,6 +28,7 @@ class JobMaker:
     embedded: bool
     in_place: bool
     checkpoint_interval: float | None = None
+    resumes: bool = False
 
     def make(self, call: Call, contents: Mapping[str, Content]) -> Job:
         """The job. ``contents`` are those of its deps by real path; with the embedded default they may lack."""
@@ -48,6 +49,7 @@ class JobMaker:
             user=os.getuid(),
             inherited=call.inherited,
             checkpoint_interval=self.checkpoint_interval,
+            resumes=self.resumes,
         )
 
     def _dep(

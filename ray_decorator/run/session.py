@@ -346,7 +346,8 @@ class Session:
         # a second attempt must not find the first one's files: no directory of the driver's then
         in_place = self.settings.retries.most == 0
         embedded, interval = self.settings.store_is_default, self.settings.checkpoint_interval
-        return JobMaker(self._start, driver.project_paths(), embedded, in_place, interval)
+        paths, resumes = driver.project_paths(), bool(self.settings.resume)
+        return JobMaker(self._start, paths, embedded, in_place, interval, resumes)
 
     def _pushed(
         self, calls: Sequence[Call], found: dict[str, Snapshot], entries: Sequence[Entry | None]

@@ -6,8 +6,8 @@ import logging
 from dataclasses import replace
 
 from ..core.model import Job
-from ..core.record_reader import load_checkpoint
-from ..core.records import Checkpoint, checkpoint_area, checkpoint_key
+from ..core.record_reader import load_begun, load_checkpoint
+from ..core.records import Checkpoint, begun_key, checkpoint_area, checkpoint_key
 from .store import Store
 
 log = logging.getLogger(__name__)
@@ -23,14 +23,29 @@ def newest(job: Job, last: int, store: Store) -> Checkpoint | None:
 
     Raises StoreError.
     """
-    for attempt in range(last, 0, -1):
-        incoming = store.get(checkpoint_key(family(job), attempt))
-        if incoming is None:
-            continue
-        try:
-            made = load_checkpoint(bytes(incoming.read()), attempt)
-            area = checkpoint_area(family(job), attempt)
-            return replace(made, contents=tuple((i, replace(each, area=area)) for i, each in made.contents))
-        except ValueError as exc:
-            log.warning("%s: the checkpoint of attempt %d cannot be read: %s", job.name, attempt, exc)
-    return None
+    return next((made for at in range(last, 0, -1) if (made := _read(job, family(job), at, store))), None)
+
+
+def of_an_earlier_run(job: Job, store: Store) -> Checkpoint | None:
+    """That of the same job, as the ledger has it, where it began with the same data. Raises StoreError."""
+    if job.entry is None or not job.entry.id or (incoming := store.get(begun_key(job.entry.id))) is None:
+        return None
+    try:
+        begun = load_begun(bytes(incoming.read()))
+    except ValueError as exc:
+        log.warning("%s: what an earlier run has begun cannot be read: %s", job.name, exc)
+        return None
+    return _read(job, begun.job, begun.attempt, store) if begun.before == job.entry.before else None
+
+
+def _read(job: Job, name: str, attempt: int, store: Store) -> Checkpoint | None:
+    incoming = store.get(checkpoint_key(name, attempt))
+    if incoming is None:
+        return None
+    try:
+        made = load_checkpoint(bytes(incoming.read()), attempt)
+    except ValueError as exc:
+        log.warning("%s: the checkpoint of attempt %d cannot be read: %s", job.name, attempt, exc)
+        return None
+    area = checkpoint_area(name, attempt)
+    return replace(made, contents=tuple((i, replace(each, area=area)) for i, each in made.contents))

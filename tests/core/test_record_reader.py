@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ray_decorator.core.model import Content, Extras
-from ray_decorator.core.record_reader import load_checkpoint, load_job, load_run
-from ray_decorator.core.records import MOST_BYTES, Checkpoint, JobRecord, Left, RunRecord, dump
+from ray_decorator.core.record_reader import load_begun, load_checkpoint, load_job, load_run
+from ray_decorator.core.records import MOST_BYTES, Begun, Checkpoint, JobRecord, Left, RunRecord, dump
 from ray_decorator.core.returned import value_of
 
 EXTRAS = Extras((("secret", 0o77),), ("empty",), (("link", "a"),))
@@ -50,6 +50,14 @@ def test_what_was_written_is_read() -> None:
     assert load_job(dump(JOB) or b"", JOB.id) == JOB
     assert load_run(dump(RUN) or b"", RUN.id) == RUN
     assert load_checkpoint(dump(CHECKPOINT) or b"", 2) == CHECKPOINT
+
+
+def test_what_an_earlier_run_has_begun() -> None:
+    begun = Begun("a" * 32, 2, {"state": "0" * 32})
+    assert load_begun(dump(begun) or b"") == begun
+    for path, value in (("job", "../x"), ("attempt", -1), ("before", {"state": "x"}), ("before", [])):
+        with pytest.raises(ValueError):
+            load_begun(altered(begun, path, value=value))
 
 
 @pytest.mark.parametrize(

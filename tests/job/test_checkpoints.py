@@ -20,6 +20,7 @@ from ray_decorator.content.hash_cache import HashCache
 from ray_decorator.content.manifest import object_key
 from ray_decorator.core import pickling
 from ray_decorator.core.model import Dep, Job, Location, Out, Paths, Receipt
+from ray_decorator.core.work import Entry
 from ray_decorator.job import looks
 from ray_decorator.job.checkpoints import checkpoint
 from ray_decorator.job.run import serve_job
@@ -106,6 +107,26 @@ def test_the_next_attempt_begins_with_it_and_all_comes_home_then(
     pull(done.outs[0], tmp_path / "home", shop, hashes, QUIET)
     assert read(tmp_path / "home") == {name: data for name, data in found.items() if name != "file"}
     assert list(shop.list("ray_s3/checkpoints/")) == [], "nobody needs it any more"
+
+
+def test_the_same_job_of_a_later_run_begins_with_it_where_it_began_with_the_same(
+    one: Job, where: Location, shop: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    entry = Entry("e" * 64, "run-1", "app", before={"s": "0" * 32})
+    first = replace(one, entry=entry)
+    later = replace(first, id="f" * 32, resumes=True, retry_on=())
+    at_home = {"a": b"a0", "b": b"b0", "c": b"c0", "file": b"f0"}
+    for other in (
+        replace(later, resumes=False),
+        replace(later, entry=replace(entry, before={"s": "1" * 32})),
+    ):
+        run(saves_and_fails, first, where)
+        assert pickle.loads(run(begins_with, other, where).value or b"") == at_home
+    run(saves_and_fails, first, where)
+    found = pickle.loads(run(begins_with, later, where).value or b"")
+    assert found == {"a": b"a1", "b": b"b0", "c": b"c1", "new": b"new", "file": b"f2"}
+    assert "ray-s3: #0 begins with an earlier run's checkpoint of attempt 1\n" in capfd.readouterr().err
+    assert not list(shop.list("ray_s3/checkpoints/jobs/")), "the job is done"
 
 
 def test_one_that_fails_for_good_brings_what_it_began_with(
