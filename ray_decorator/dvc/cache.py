@@ -14,8 +14,12 @@ class Cache:
     """The cache of the repository ``root`` (``cache.dir``, else ``.dvc/cache``)."""
 
     def __init__(self, root: str) -> None:
-        configured = config.load(root)["cache"].get("dir")
-        self.path = str(configured or os.path.join(root, DVC_DIR, "cache"))
+        section = config.load(root)["cache"]
+        self.path = str(section.get("dir") or os.path.join(root, DVC_DIR, "cache"))
+        kinds = section.get("type") or "copy"
+        first = kinds.split(",")[0] if isinstance(kinds, str) else str(kinds[0])
+        self.links_by_symlink = first.strip().lower() == "symlink"
+        """Whether `dvc checkout` and `dvc commit` put symlinks into the workspace (the first of ``cache.type``)."""
 
     def file_of(self, digest: str) -> str:
         """Where the object of this name is, if it is there."""

@@ -27,7 +27,7 @@ class Output:
 
     ``digest`` is its md5, with ``.dir`` after that of a directory. ``size`` is in bytes; with ``files`` it is None
     where DVC did not write it. ``source`` is the file that says so, ``remote`` the name of a remote of its own.
-    ``is_old``: DVC 2 wrote it, whose md5 is of other bytes for text.
+    ``is_old``: DVC 2 wrote it, whose md5 is of other bytes for text. ``is_cached``: DVC's cache has it.
     """
 
     path: str
@@ -37,6 +37,7 @@ class Output:
     files: int | None = None
     remote: str | None = None
     is_old: bool = False
+    is_cached: bool = True
 
     @property
     def is_tree(self) -> bool:
@@ -175,7 +176,7 @@ def _loaded(file: str) -> Mapping[str, Any]:
 
 
 def _outs(entry: Any, folder: str, source: str, definition: Mapping[str, Any]) -> Iterator[Output]:
-    remotes = {path: name for path, name in _own_remotes(definition.get("outs"))}
+    written = dict(_options(definition))
     for out in entry.get("outs") or () if isinstance(entry, dict) else ():
         if not (isinstance(out, dict) and out.get("path") and out.get("md5")):
             continue  # its bytes are not named by their content, or not known yet
@@ -185,17 +186,18 @@ def _outs(entry: Any, folder: str, source: str, definition: Mapping[str, Any]) -
             source=source,
             size=_number(out.get("size")),
             files=_number(out.get("nfiles")),
-            remote=out.get("remote") or remotes.get(out["path"]),
+            remote=out.get("remote") or written.get(out["path"], {}).get("remote"),
             is_old=out.get("hash") != "md5",
+            is_cached={**written.get(out["path"], {}), **out}.get("cache") != "false",
         )
 
 
-def _own_remotes(outs: Any) -> Iterator[tuple[str, str]]:
-    """A stage's outs that have a remote of their own: ``- model.pkl: {remote: other}``."""
-    for out in outs or ():
+def _options(definition: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What a stage says of its outs beyond their paths: ``- model.pkl: {remote: other}``."""
+    for out in (out for kind in ("outs", "metrics", "plots") for out in definition.get(kind) or ()):
         for path, options in out.items() if isinstance(out, dict) else ():
-            if isinstance(options, dict) and options.get("remote"):
-                yield path, options["remote"]
+            if isinstance(options, dict):
+                yield path, options
 
 
 def _number(text: Any) -> int | None:

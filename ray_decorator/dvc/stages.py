@@ -25,7 +25,8 @@ class Stage:
     """A stage, with what its templates stand for. ``name`` is as in ``DVC_STAGE``, ``file`` its ``dvc.yaml``.
 
     All paths are absolute. ``deps`` are what it reads, ``outs`` what it writes: outs, metrics and plots. DVC removes
-    these before the command runs, but for the ``persistent`` ones. ``folder`` is where its command runs.
+    these before the command runs, but for the ``persistent`` ones, and keeps all but the ``uncached`` ones in its
+    cache. ``folder`` is where its command runs.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Stage:
     deps: tuple[str, ...]
     outs: tuple[str, ...]
     persistent: frozenset[str] = frozenset()
+    uncached: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,7 @@ def _stage(name: str, file: str, definition: Any, known: Mapping[str, Any]) -> S
         deps=tuple(path for path, _ in deps),
         outs=tuple(dict.fromkeys(path for path, _ in outs)),
         persistent=frozenset(path for path, options in outs if options.get("persist")),
+        uncached=frozenset(path for path, options in outs if options.get("cache") is False),
     )
 
 

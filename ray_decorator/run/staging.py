@@ -32,6 +32,7 @@ from ..store.last_checkpoint import newest
 from ..store.store import OURS, Store, open_store
 from ..store.transfer import Pulled, Snapshot, pull, pull_all, push_all, snapshot
 from .absent_deps import AbsentDeps
+from .dvc_outs import DvcOuts
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Staging:
         self._told: set[str] = set()
         self._reuploads: Counter[str] = Counter()
         self._keys: dict[str, str] = {}  # real path -> the key of a dep that is there
+        self._dvc_outs = DvcOuts()
         self._lock = threading.RLock()
 
     def open(self) -> Store:
@@ -181,8 +183,12 @@ class Staging:
         return taken, sent
 
     def pull_all(self, wanted: Sequence[tuple[Content, Path]], progress: Progress) -> list[Pulled]:
-        """Bring outs home, each to its destination; what came of each."""
-        return pull_all(wanted, self.open(), self._hashes, progress)
+        """Bring outs home, each to its destination, ready for DVC where it tracks them; what came of each."""
+        store, pulled = self.open(), pull_all(wanted, self.open(), self._hashes, progress)
+        for (content, home), one in zip(wanted, pulled, strict=True):
+            if one.error is None:
+                self._dvc_outs.make_ready(content, one.rows, home, store, self._hashes)
+        return pulled
 
     def pull_aside(self, content: Content, destination: Path, progress: Progress) -> Path:
         """Bring an out home beside its place, where something is in the way of it there; says where."""

@@ -122,11 +122,15 @@ def _not_there(taken: Sequence[Snapshot], store: Store, hashes: HashCache) -> di
 
 
 class Pulled(NamedTuple):
-    """What came of one content: the bytes received, or why it is not all in its place, and how many files are."""
+    """What came of one content: the bytes received, or why it is not all in its place, and how many files are.
+
+    ``rows`` are its files, where all are in their places.
+    """
 
     received: int = 0
     error: Exception | None = None
     came: int = 0
+    rows: tuple[Row, ...] = ()
 
 
 def pull(
@@ -155,7 +159,9 @@ def pull_all(
     parts = list(areas.values())
     each(lambda part: _pull_all(part, store.of(part[0].content), hashes, progress), parts, len(parts))
     return [
-        Pulled(arrival.received, arrival.error, arrival.came() if arrival.error else 0)
+        Pulled(arrival.received, arrival.error, arrival.came())
+        if arrival.error
+        else Pulled(arrival.received, rows=arrival.rows)
         for arrival in arrivals
     ]
 
