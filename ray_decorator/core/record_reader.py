@@ -62,6 +62,7 @@ def load_run(data: bytes, run_id: str) -> RunRecord:
             code=_text(fields, "code"),
             packages=_text(fields, "packages"),
             jobs=tuple(_each(fields["jobs"], _job)),
+            files=tuple(_each(fields["files"], _file)),
         )
     if record.id != run_id:
         raise ValueError(f"it is the record of {record.id}")
@@ -221,6 +222,11 @@ def _private(value: Any) -> tuple[str, int]:
 def _link(value: Any) -> tuple[str, str]:
     path, target = value
     return _string(path), _string(target)
+
+
+def _file(value: Any) -> tuple[str, str]:
+    path, md5 = value
+    return _string(path), _digest(md5)
 
 
 def _job(value: Any) -> tuple[tuple[str, ...], str]:

@@ -66,7 +66,8 @@ class JobRecord:
 class RunRecord:
     """A run: what was started when (seconds since 1970), where, by whom. ``jobs`` are pairs of overrides and job id.
 
-    ``code`` and ``packages`` are digests of what its jobs share.
+    ``code`` and ``packages`` are digests of what its jobs share; ``files`` are the code's, each with its md5, unless
+    they are very many.
     """
 
     id: str
@@ -77,6 +78,7 @@ class RunRecord:
     code: str
     packages: str
     jobs: tuple[tuple[tuple[str, ...], str], ...]
+    files: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from ..core.ledger import Surroundings, job_id
 from ..core.model import Call, Content
 from ..core.settings import Settings
 from ..core.work import Entry
+from .differences import differences
 from .run_records import RunWriter, new_run_id
 from .staging import Staging
 from .surroundings import surroundings
@@ -50,6 +51,13 @@ class Ledger:
                 name="ray-s3-surroundings",
                 daemon=True,
             ).start()
+
+    def differences(self, calls: Sequence[Call]) -> str:
+        """What is not as it was in the last run of the calls' app, in words. Raises StoreError."""
+        work = next((call.work for call in calls if call.work is not None), None)
+        if work is None or self._around is None or self._around.exception() is not None:
+            return ""
+        return differences(self._staging.open(), work.app, self._around.result(), self._run)
 
     @property
     def around(self) -> Future[Surroundings] | None:

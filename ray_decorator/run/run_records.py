@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _FIRST_SECONDS = 1.0
 _PAUSE_SECONDS = 10.0
 _END_SECONDS = 5.0
+_MOST_FILES = 2_000
 
 
 def new_run_id() -> str:
@@ -90,6 +91,7 @@ class RunWriter:
             code=around.code,
             packages=around.packages,
             jobs=tuple(self._jobs),
+            files=around.files if len(around.files) <= _MOST_FILES else (),
         )
 
 

@@ -226,6 +226,8 @@ class Session:
             return {}
         resuming = Resuming(self._staging, self.progress, self.settings.resume)
         done = resuming.take(calls, entries)
+        if len(done) < len(calls) and (others := self._ledger.differences(calls)):
+            log.info("resume: %s", others)
         return {index: Resumed(calls[index], outcome) for index, outcome in done.items()}
 
     def _travels(self, dep: PathSlot) -> bool:

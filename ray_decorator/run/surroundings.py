@@ -64,6 +64,7 @@ def surroundings(
         packages=_packages(packages),
         places={os.path.realpath(path): place for place, path in found.files},
         installed=tuple(sorted(installation_folders())),
+        files=tuple(sorted(rows)),
     )
 
 

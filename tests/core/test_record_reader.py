@@ -29,7 +29,9 @@ JOB = JobRecord(
     received=4,
     node="host/abc",
 )
-RUN = RunRecord("run", "train", 1.0, "host", "me", "code", "packages", ((("x=1",), "a" * 64),))
+RUN = RunRecord(
+    "run", "train", 1.0, "host", "me", "code", "packages", ((("x=1",), "a" * 64),), (("0/a.py", "0" * 32),)
+)
 
 CHECKPOINT = Checkpoint(
     2, 1.0, ((0, Content("0" * 32, 5, 1)), (3, Content("1" * 32 + ".dir", 5, 2, (), EXTRAS)))
@@ -143,6 +145,8 @@ def test_what_is_no_record_at_all_is_refused(data: bytes) -> None:
     ("path", "value"),
     [
         (["jobs"], [["x"]]),
+        (["files"], [["a"]]),
+        (["files"], [["a", "../b"]]),
         (["jobs", 0, 1], "short"),
         (["jobs", 0, 0], "x=1"),
         (["began"], None),

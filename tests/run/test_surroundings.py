@@ -49,7 +49,7 @@ def found(root: Path, settings: Settings = SETTINGS) -> Surroundings:
 @pytest.mark.parametrize(
     ("file", "same"),
     [("train.py", False), ("lib/a.py", False), ("new.py", False), ("other.yaml", False), ("conf/a.py", False),
-     ("conf/a.yaml", True), ("conf/deep/new.yaml", True), ("out/m", True)],
+     ("conf/a.yaml", True), ("conf/deep/new.yaml", True), ("out/m", True), ("nohup.out", True), ("a.log", True)],
 )  # fmt: skip
 def test_a_file_that_changes(file: str, same: bool, project: Path) -> None:
     first = found(project)
@@ -63,7 +63,9 @@ def test_the_code_counts_also_where_it_does_not_travel(project: Path) -> None:
 
 
 def test_it_knows_which_file_is_what(project: Path) -> None:
-    assert found(project).places[str(project / "lib" / "a.py")] == "0/lib/a.py"
+    around = found(project)
+    assert around.places[str(project / "lib" / "a.py")] == "0/lib/a.py"
+    assert ("0/lib/a.py", "d41d8cd98f00b204e9800998ecf8427e") in around.files
 
 
 def test_a_package_that_changes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,89 @@
+"""What receipts cost a sweep of 300 jobs of nothing: with them, and without, in turns. Whole processes.
+
+    python tests/benchmarks/receipts.py [--rounds 5] [--jobs 300]
+
+Once with nothing configured, where the driver writes them; once with a named directory, where jobs do. Beside the
+whole time, the driver's own CPU time is compared, which another program on the machine changes less.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import sys
+from pathlib import Path
+
+import programs
+
+APP = """
+import atexit, os, sys, time
+import hydra
+from hydra_plugins.hydra_ray_s3_launcher import _compose
+from ray_decorator.run import ledger
+
+if os.environ.get("WITHOUT_RECEIPTS"):
+    _compose.config_digest = lambda *arguments: ""
+    ledger.Ledger.look = lambda *arguments, **options: None
+    ledger.Ledger.entry = ledger.Ledger.unnamed = lambda *arguments: None
+
+
+@hydra.main(version_base=None, config_path=None)
+def main(cfg):
+    return 0
+
+
+if __name__ == "__main__":
+    atexit.register(lambda: print(f"driver: {time.process_time():.3f} s of CPU", file=sys.stderr))
+    main()
+"""
+LIMITS = {"nothing configured, time": 1.03, "a named store, time": 1.03}
+
+
+def main() -> int:
+    parser = programs.parser(__doc__, rounds=5)
+    parser.add_argument("--jobs", type=int, default=300)
+    options = parser.parse_args()
+    [python] = programs.pythons(options)
+    measured: dict[tuple[str, bool], list[tuple[float, float]]] = {}
+    with programs.directory() as root:
+        (root / "app.py").write_text(APP)
+        sweep(python, root, 2, "nothing configured", receipts=True)
+        for number in range(options.rounds):
+            for kind in ("nothing configured", "a named store"):
+                for receipts in programs.in_turns([True, False], number):
+                    ran = sweep(python, root, options.jobs, kind, receipts=receipts)
+                    measured.setdefault((kind, receipts), []).append(ran)
+                    with_or_without = "with" if receipts else "without"
+                    print(
+                        f"round {number}: {kind}, {with_or_without}: {ran[0]:.1f} s, CPU {ran[1]:.1f} s",
+                        flush=True,
+                    )
+    results = programs.Results([python])
+    for kind in ("nothing configured", "a named store"):
+        pairs = list(zip(measured[kind, True], measured[kind, False], strict=True))
+        for what, at in (("time", 0), ("driver's CPU time", 1)):
+            ratio = statistics.median(one[at] / other[at] for one, other in pairs)
+            results.add(f"{kind}, {what}", programs.label(python), ratio)
+    return results.show(LIMITS)
+
+
+def sweep(python: Path, root: Path, jobs: int, kind: str, *, receipts: bool) -> tuple[float, float]:
+    """The seconds that it took, and those of the driver's CPU time."""
+    more = {} if receipts else {"WITHOUT_RECEIPTS": "1"}
+    if kind == "a named store":
+        more["RAY_S3_BASE_PATH"] = (root / "store").as_uri()
+    environ = programs.environment(root, **more)
+    swept = ",".join(map(str, range(1, jobs + 1)))
+    command = [python, "app.py", "-m", "hydra/launcher=ray_s3", f"+x={swept}", "hydra.sweep.dir=sweep"]
+    ran = programs.run(command, root, environ)
+    left = len(list(root.glob("**/ray_s3/jobs/*.json")))
+    assert left == jobs * receipts, f"{left} receipts"
+    for path in root.glob("**/ray_s3/jobs/*.json"):
+        path.unlink()
+    found = re.search(r"driver: ([\d.]+) s of CPU", ran.output)
+    assert found is not None, ran.output
+    return ran.seconds, float(found[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
