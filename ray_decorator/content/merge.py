@@ -15,6 +15,7 @@ A link replaces a file or another link; where a directory is, it is refused. Lin
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ from .clashes import clashes, refuse_where_same
 from .extras import check, close, make_link
 from .hash_cache import Stamp
 from .manifest import Row
+
+_IN_THE_WAY = {errno.ENOTDIR, errno.ELOOP}
 
 
 class Target(NamedTuple):
@@ -70,7 +73,7 @@ class Plan(NamedTuple):
 def plan(destination: Path, rows: Sequence[Row], extras: Extras = NO_EXTRAS) -> Plan:
     """Decide where each row goes, and the extras. Changes nothing; raises InputError naming all that is in the way.
 
-    Raises CorruptObjectError for extras that lead out of the destination.
+    Raises CorruptObjectError for extras that lead out of the destination, OSError where it cannot be looked at.
     """
     if len(rows) == 1 and not rows[0].relpath:
         return _plan_file(destination, rows[0])
@@ -85,7 +88,7 @@ def _plan_file(destination: Path, row: Row) -> Plan:
     except FileNotFoundError:
         return Plan(os.path.dirname(path), (os.path.dirname(path),), (Target(row, path, None),))
     except OSError as exc:
-        raise InputError(f"{destination}: a file cannot be written there ({exc.strerror})") from exc
+        raise _no_place(exc, f"{destination}: a file cannot be written there ({exc.strerror})") from exc
     if not stat.S_ISREG(status.st_mode):
         raise InputError(_in_the_way(str(destination), f"is {_a(status.st_mode)}"))
     if os.path.islink(destination) and not status.st_mode & stat.S_IWUSR:
@@ -147,7 +150,8 @@ class _Tree:
             self._new.append(self._root)
             return
         except OSError as exc:
-            raise InputError(f"{self._named}: a directory cannot be written there ({exc.strerror})") from exc
+            problem = f"{self._named}: a directory cannot be written there ({exc.strerror})"
+            raise _no_place(exc, problem) from exc
         if not stat.S_ISDIR(mode):
             raise InputError(
                 f"{self._named}: is {_a(mode)}, and a directory is to be written there; move it away"
@@ -221,6 +225,11 @@ class _Tree:
 
     def _inside(self, real: str) -> bool:
         return real.startswith(self._root.rstrip("/") + "/")
+
+
+def _no_place(error: OSError, problem: str) -> Exception:
+    """Something is in the way of the place; or nothing is known of it, as where a disk is gone."""
+    return InputError(problem) if error.errno in _IN_THE_WAY else error
 
 
 def _in_the_way(path: str, found: str, coming: str = "a file") -> str:

@@ -51,7 +51,7 @@ def test_a_file_system_that_takes_them_for_one(tmp_path: Path) -> None:
     one = sent(tree(tmp_path / "one", {"Model": b"1", NFC: b"3"}), store, hashes)
     pull(both.content, tmp_path / "home", store, hashes, QUIET)
     assert read(tmp_path / "home") == read(tmp_path / "both")
-    with folding_disk(tmp_path / "disk") as at:
+    with folding_disk(tmp_path / "disk") as (at, _):
         tree(at / "home", {"model": b"mine"})
         with pytest.raises(
             InputError, match=r"takes 'Model' and 'model', .* for the same name, and one file"

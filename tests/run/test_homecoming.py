@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from disks import disk
 from fake_cluster import FakeStore, call
+from folding_disk import folding_disk
 from omegaconf import DictConfig
 from sweeps import sweep
 from trees import QUIET, read
@@ -82,6 +84,12 @@ def write_tree(cfg: DictConfig) -> int:
     return files
 
 
+def kill_and_write(cfg: DictConfig) -> int:
+    if Path(cfg.out).name == "2":
+        os.kill(cfg.server, signal.SIGKILL)
+    return write_tree(cfg)
+
+
 def written(count: int) -> dict[str, bytes]:
     return {f"{number}.bin": bytes([number]) * SIZE for number in range(count)}
 
@@ -146,6 +154,24 @@ class TestThroughTheLauncher:
             assert came["latest"] == ("link", "empty") and came["empty"][0] == "directory"
             assert came[f"{FILES - 1}.bin"][1] == oct(0o100)
             assert {**read(at.path / "2"), **written(1)} == {**written(FILES), "kept": b"mine too"}
+
+    def test_a_mount_that_is_gone(
+        self, home: Path, named: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its server dies while the jobs run: whoever looks there has an error."""
+        url: dict[str, Any] = {"s3_base_path": (home / "store").as_uri()} if named else {}
+        config = {"out": "somewhere", "server": 0}
+        with folding_disk(home / "disk") as (at, server):
+            (at / "kept").write_bytes(b"mine")
+            with pytest.raises(HomeError, match=r"outs key 'out': .*Transport endpoint is not connected"):
+                sweep(
+                    config, kill_and_write, [f"out=other/1,{at}/2", f"server={server}"], outs=["out"], **url
+                )
+            said = told(capfd)
+            assert set(said) == {"1"} and f"{at}/2" in said["1"] and read(home / "other" / "1") == written(1)
+        assert (home / "disk" / "behind" / "kept").read_bytes() == b"mine"
+        fetch_as_said(said["1"])
+        assert read(at / "2") == written(FILES)
 
     def test_a_name_that_is_too_long_for_home(
         self, home: Path, named: bool, capfd: pytest.CaptureFixture[str]
