@@ -194,20 +194,38 @@ def begin_with_newest(job: Job, outs: Sequence[Path], root: Path, side: Side) ->
         made, whose = of_an_earlier_run(job, side.store), "an earlier run's checkpoint of attempt"
     if made is None:
         return False, 0
-    found = [(content, places[index]) for index, content in made.contents if index in places]
-    ready = [root / "checkpoint" / str(number) / path.name for number, (_, path) in enumerate(found)]
     try:
-        wanted = [Checkout(content, at, writable=True) for (content, _), at in zip(found, ready, strict=True)]
-        received = side.cache.checkout(wanted, side.store)
+        found, received = _fetched(made, places, root / "checkpoint", side)
     except (MissingObjectError, CorruptObjectError) as exc:
         _say(job, f"cannot begin with {whose} {made.attempt}, but with what is at home: {exc}")
         return False, 0
-    errors = move_all([(at, path) for at, (_, path) in zip(ready, found, strict=True)])
-    for error in errors:
+    for error in move_all([(at, path) for path, at in found.items()]):
         if error is not None:
             raise error
     _say(job, f"begins with {whose} {made.attempt}")
     return True, received
+
+
+def versions_before(job: Job, outs: Sequence[Path], root: Path, side: Side) -> dict[Path, Path]:
+    """For each path of a key in both, what the newest checkpoint up to this attempt has of it, below ``root``.
+
+    Raises StoreError, OSError.
+    """
+    made = newest(job, job.attempt, side.store)
+    return {} if made is None else _fetched(made, places_of(job, outs), root, side)[0]
+
+
+def _fetched(
+    made: Checkpoint, places: Mapping[int, Path], root: Path, side: Side
+) -> tuple[dict[Path, Path], int]:
+    """Where a checkpoint's contents are, by their places, and the bytes that came."""
+    contents = {index: content for index, content in made.contents if index in places}
+    found = {index: root / str(index) / places[index].name for index in contents}
+    for at in found.values():
+        at.parent.mkdir(parents=True, exist_ok=True)
+    wanted = [Checkout(content, found[index], writable=True) for index, content in contents.items()]
+    received = side.cache.checkout(wanted, side.store) if wanted else 0
+    return {places[index]: at for index, at in found.items()}, received
 
 
 def _say(job: Job, what: str) -> None:

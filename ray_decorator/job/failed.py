@@ -1,6 +1,7 @@
 """What a failed, crashed or cancelled job leaves of its outs, and where that goes.
 
-    a key in both deps and outs    files that are whole: to their place, as the same program would leave them here
+    a key in both deps and outs    files that are whole: to their place, as the same program would leave them here;
+                                   in place of any other its version in the newest checkpoint
     all others, and the rest       <job's directory>/failed/<key>/<name>; without such a directory <out>.failed
     the job's own directory        to its place
 
@@ -9,18 +10,22 @@ What lies in another out goes with that one, but for a key in both.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..content.hash_cache import Stamp
 from ..content.move import move_all
-from ..core.errors import HomeError
+from ..core.errors import HomeError, RayS3Error
 from ..core.model import FAILED, Job
+from .checkpoints import versions_before
 from .looks import Seen, stamps_at
 from .outs import Leaving, Sent, Stuck, bring
 from .side import Side
+
+log = logging.getLogger(__name__)
 
 _LONGEST_NAME = 200  # of the 255 bytes that file systems take
 
@@ -40,6 +45,11 @@ def bring_failed(job: Job, paths: Sequence[Path], root: Path, side: Side, seen: 
     """
     parts = _Parts(job, paths, root)
     unchanged = parts.part(seen) if seen is not None else {}
+    if any(job.outs[index].is_dep for index in parts.aside):
+        try:
+            parts.fill(versions_before(job, paths, root / "before", side))
+        except (RayS3Error, OSError) as exc:  # what is at home stays then
+            log.warning("%s: its newest checkpoint cannot be had: %s", job.name, exc)
     sent = bring(job, parts.leaving(), side, unchanged)
     here = {path for _, path, _ in sent.stuck}
     came = [
@@ -107,6 +117,20 @@ class _Parts:
             else:
                 self.stuck.append(_stuck(self._job.outs[index].key, path, place, error))
         return unchanged
+
+    def fill(self, before: Mapping[Path, Path]) -> None:
+        """In the place of each file that went aside, the one of a checkpoint, where that has it."""
+        for index, aside in self.aside.items():
+            path = self._paths[index]
+            if path not in before or not self._job.outs[index].is_dep:
+                continue
+            for file, _ in stamps_at(before[path]):
+                relpath = os.path.relpath(file, os.path.realpath(before[path]))
+                if os.path.lexists(aside / relpath) and not os.path.lexists(path / relpath):
+                    os.makedirs(os.path.dirname(path / relpath), exist_ok=True)
+                    os.rename(file, path / relpath)
+                    if not self._is_in_workspace(index):
+                        self._whole[index] = path
 
     def leaving(self) -> list[Leaving]:
         """How all of it leaves."""

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ray_decorator.core.model import Content, Extras
-from ray_decorator.core.record_reader import load_job, load_run
-from ray_decorator.core.records import JobRecord, Left, RunRecord, dump
+from ray_decorator.core.record_reader import load_begun, load_checkpoint, load_job, load_run
+from ray_decorator.core.records import Begun, Checkpoint, JobRecord, Left, RunRecord, dump
 from ray_decorator.core.returned import Value
 
 EXAMPLES = int(os.environ.get("RAY_S3_TEST_EXAMPLES", "60"))
@@ -24,6 +24,8 @@ CONTENT = Content("0" * 32 + ".dir", 5, 2, ("run",), Extras((("k", 0o77),), ("e"
 LEFT = Left("model.path", CONTENT, "/home/me/model", "seal")
 JOB = JobRecord(JOB_ID, "run-1", "app", ("x=1",), "COMPLETED", Value([1], True), outs=(LEFT,), workspace=LEFT)
 RUN = RunRecord("run-1", "app", 1.0, "host", "me", "code", "packages", ((("x=1",), JOB_ID),))
+CHECKPOINT = Checkpoint(2, 1.0, ((0, CONTENT), (3, CONTENT)))
+BEGUN = Begun("a" * 32, 2, {"state": "0" * 32})
 
 few = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=EXAMPLES < 100
@@ -56,7 +58,7 @@ def spoilt(value: Any) -> st.SearchStrategy[Any]:
     return st.one_of(*[parts] * 9, whatever)
 
 
-def as_json(record: JobRecord | RunRecord) -> Any:
+def as_json(record: JobRecord | RunRecord | Checkpoint | Begun) -> Any:
     return json.loads(json.dumps(asdict(record)))
 
 
@@ -88,6 +90,19 @@ def test_a_run_record_is_read_or_refused(made: Any) -> None:
         return
     again = dump(found)
     assert again is not None and dump(load_run(again, "run-1")) == again
+
+
+@given(st.one_of(spoilt(as_json(CHECKPOINT)), spoilt(as_json(BEGUN)), st.binary(max_size=50)))
+@few
+def test_a_checkpoint_is_read_or_refused(made: Any) -> None:
+    data = made if isinstance(made, bytes) else json.dumps(made).encode()
+    for read in (lambda data: load_checkpoint(data, 2), load_begun):
+        try:
+            again = dump(read(data))
+        except ValueError as exc:
+            assert len(str(exc)) < 1000
+        else:
+            assert again is not None and dump(read(again)) == again
 
 
 def test_what_is_as_it_was_written_is_read() -> None:

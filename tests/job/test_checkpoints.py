@@ -143,6 +143,32 @@ def test_one_that_fails_for_good_brings_what_it_began_with(
     assert read(tmp_path / "home") == {"a": b"a1", "b": b"b0", "c": b"c1", "new": b"new", "d": b"d1"}
 
 
+def test_of_a_file_that_is_torn_at_the_end_its_version_comes_home(
+    one: Job, where: Location, shop: Store, tmp_path: Path, hashes: HashCache
+) -> None:
+    def fails(state: Path, file: Path) -> None:
+        for path in (state / "a", state / "in/d", file):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"saved")
+        assert ray_decorator.checkpoint()
+        for path in (state / "a", state / "in/d", file):
+            torn = open(path, "w")  # noqa: SIM115 (it stays open)
+            torn.write("half")
+            torn.flush()
+            fails.__dict__.setdefault("open", []).append(torn)
+        (state / "in/e").write_bytes(b"whole")
+        raise ValueError("in the middle")
+
+    done = run(fails, replace(one, retry_on=()), where)
+    assert (sorted(done.outs), sorted(done.aside), done.failed) == ([0, 1], [0, 1], ("s", "f"))
+    for index, name in enumerate(("state", "file")):
+        pull(done.outs[index], tmp_path / "home" / name, shop, hashes, QUIET)
+        pull(done.aside[index], tmp_path / "failed" / name, shop, hashes, QUIET)
+    whole = {"state/a": b"saved", "state/b": b"b0", "state/c": b"c0", "state/in/d": b"saved"}
+    assert read(tmp_path / "home") == {**whole, "state/in/e": b"whole", "file": b"saved"}
+    assert read(tmp_path / "failed") == {"state/a": b"half", "state/in/d": b"half", "file": b"half"}
+
+
 def test_a_checkpoint_whose_objects_are_gone_or_that_is_spoilt_is_none(
     one: Job,
     where: Location,
