@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import dvc_repositories
 import pytest
+from dvc.repo import Repo
 from fake_cluster import call
 from trees import QUIET, read, tree
 
@@ -201,3 +206,43 @@ def test_of_a_job_whose_node_is_lost_the_newest_checkpoint_by_its_outs(staging: 
     assert staging.checkpoint(job) == {2: replace(other, area="checkpoints/abc/2")}
     at_home = replace(job, outs=(replace(outs[2], inside=None, home=Home("/", PathId("/", "", 0, 0))),))
     assert staging.checkpoint(at_home) == {}, "it cannot be lost"
+
+
+STAGE_TWO = """
+import json
+from pathlib import Path
+from trees import QUIET, Tally, settle
+from ray_decorator.core.model import PathSlot
+from ray_decorator.run.staging import Staging
+
+settle()
+reads = []
+for _ in range(2):
+    tally = Tally()
+    staging = Staging(Path("../store").resolve().as_uri(), "driver")
+    slot = PathSlot.at((0,), "data", Path("mid").absolute())
+    staging.push([staging.hash([slot], tally)[slot.real]], QUIET)
+    reads.append(tally.done.get("hashing", [0])[0])
+Path("end").write_text(json.dumps(reads))
+"""
+
+
+@pytest.mark.parametrize(("kind", "reads"), [("symlink", [0, 0]), ("hardlink", [0, 0]), ("copy", [3, 0])])
+def test_what_one_stage_of_dvcs_wrote_is_not_hashed_for_the_next_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch, kind: str, reads: list[int]
+) -> None:
+    root = dvc_repositories.init(home / "repository")
+    (root / ".dvc" / "config").write_text(f"[core]\nno_scm = true\n[cache]\ntype = {kind}\n")
+    (root / "one.py").write_text(
+        "import os\nos.mkdir('mid')\nfor name in 'abc': open(f'mid/{name}', 'w').write(name)"
+    )
+    (root / "two.py").write_text(STAGE_TWO)
+    (root / "dvc.yaml").write_text(
+        "stages:\n"
+        f"  one: {{cmd: {sys.executable} one.py, outs: [mid]}}\n"
+        f"  two: {{cmd: {sys.executable} two.py, deps: [mid], outs: [end]}}\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "support"))
+    with contextlib.chdir(root), Repo() as repo:
+        repo.reproduce()
+    assert json.loads((root / "end").read_text()) == reads
