@@ -71,10 +71,9 @@ def clear(*, kept: bool = False, driver: bool = True) -> None:
         room.remove(room.kept(), math.inf)
         _clear_locks(root / "cache" / "locks")
         scratch.clear_dead(_MAY_BE_ASKED_FOR)
-    for name, goes in (("kept", kept), ("runtime", str(root / "runtime") in gone)):
-        if goes and (root / name).is_dir():
-            for entry in os.listdir(root / name):
-                room.discard(str(root / name / entry))
+    outs = list((root / "kept").iterdir()) if kept and (root / "kept").is_dir() else []
+    for path in (*outs, *(_sources(root) if str(root / "runtime") in gone else [])):
+        room.discard(str(path))
     sockets.clear_dead()
 
 
@@ -104,7 +103,16 @@ def _of_the_node(attempts: Mapping[Path, float | None], unasked: str, busy: str)
         yield Ours(str(root / name), what, len(of_it), sum(one.size for one in of_it))
     yield from _scratch(root, attempts, unasked)
     yield _folder(root / "kept", "outs that could not come home", unasked)
-    yield _folder(root / "runtime", "our own source", busy)
+    sources = _sources(root)
+    yield Ours(str(root / "runtime"), "our own source", len(sources), sum(map(_tree_size, sources)), busy)
+
+
+def _sources(root: Path) -> list[Path]:
+    """But the one that runs this."""
+    own = Path(__file__).resolve().parents[2]
+    with contextlib.suppress(FileNotFoundError):
+        return [path for path in (root / "runtime").iterdir() if path.resolve() != own]
+    return []
 
 
 def _scratch(root: Path, attempts: Mapping[Path, float | None], unasked: str) -> Iterator[Ours]:
