@@ -39,7 +39,7 @@ class RunWriter:
 
     def __init__(self, run: str, opened: Callable[[], Store]) -> None:
         self._run, self._opened, self._began = run, opened, time.time()
-        self._jobs: list[tuple[tuple[str, ...], str]] = []
+        self._jobs: dict[tuple[tuple[str, ...], str], None] = {}
         self._shared: tuple[str, Surroundings] | None = None
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -48,7 +48,7 @@ class RunWriter:
         """A job of the run is started."""
         with self._lock:
             self._shared = work.app, around
-            self._jobs.append((work.overrides, job_id))
+            self._jobs[(work.overrides, job_id)] = None  # of a run that is resumed, some are named twice
             if self._thread is None:
                 self._thread = threading.Thread(target=self._write_on, name="ray-s3-run-record", daemon=True)
                 self._thread.start()

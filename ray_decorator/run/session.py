@@ -18,7 +18,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from dataclasses import replace
@@ -30,7 +30,7 @@ from ..cluster.ray_api import connection_mark
 from ..cluster.ray_cluster import RayCluster, check_options
 from ..cluster.watch import Watch
 from ..core.errors import ClusterError, InputError, RayS3Error, StoreDeniedError, reworded
-from ..core.model import Call, Content, Outcome, PathSlot
+from ..core.model import Call, Outcome, PathSlot
 from ..core.problems import Problems
 from ..core.progress import Progress
 from ..core.settings import Settings
@@ -41,13 +41,13 @@ from . import interrupts
 from .batch import Batch
 from .beside import Beside
 from .bundle import Bundler
-from .changed_deps import ChangedDeps
 from .claims import Claims
 from .engine import Engine
 from .flights import Resumed, Staged, settled
 from .jobs import JobMaker
+from .known_jobs import KnownJobs
 from .ledger import Ledger
-from .resuming import Resuming
+from .reads import Reads
 from .shared_progress import SharedProgress
 from .staging import Staging
 from .submits import Submits
@@ -82,10 +82,9 @@ class Session:
         self._bundler = Bundler(settings, self._staging)
         self._ledger = Ledger(settings, self._staging)
         self._beside = Beside(self._ledger, self._staging)
-        self._changed = ChangedDeps()
+        self._reads = Reads(self._beside)
+        self._known = KnownJobs(settings, self._staging, self._ledger, self.progress)
         self._start = driver.working_directory()
-        self._reads: dict[Future[Outcome], tuple[str, list[PathSlot]]] = {}
-        self._reading = threading.Lock()
         self._left_out: set[Path] = set()
         self._bundle_made: float | None = None
         self._lock, self._making = threading.RLock(), threading.RLock()
@@ -183,11 +182,10 @@ class Session:
         self._left_out.update(
             path.value for path in (*targets, *(dep for call in calls for dep in call.deps))
         )
-        named = not self.settings.store_is_default
         self._ledger.look(calls, self._left_out, first=first)
         if first and self._bundle_made is not None:
             self._prepare()
-        if named:
+        if not self.settings.store_is_default:
             self._staging.open()
         travelling = [dep for call in calls for dep in call.deps if self._travels(dep)]
         found = self._staging.hash(travelling, self.progress)
@@ -196,39 +194,14 @@ class Session:
             _raise(calls, problems)
         good = [call for call, wrong in zip(calls, problems, strict=True) if not wrong]
         snapshots = {k: v for k, v in found.items() if isinstance(v, Snapshot)}
-        entries = self._entries(good, {real: one.content for real, one in snapshots.items()})
-        done = self._resumed(good, entries)
+        contents = {real: one.content for real, one in snapshots.items()}
+        done, entries = self._known.part(good, contents)
         if len(done) < len(good):
             self._ready()
         left = [index for index in range(len(good)) if index not in done]
-        if not named:  # the driver writes what they leave
-            entries = [self._ledger.unnamed(call) for call in good]
         pushed = iter(self._pushed([good[i] for i in left], snapshots, [entries[i] for i in left]))
         staged = iter([done.get(index) or next(pushed) for index in range(len(good))])
         return [InputError.of(wrong) if wrong else next(staged) for wrong in problems]
-
-    def _entries(self, calls: Sequence[Call], contents: dict[str, Content]) -> list[Entry | None]:
-        """What the calls' jobs are called in the ledger; ``contents`` are those of the deps that travel."""
-        if not self.settings.store_is_default:
-            return [self._ledger.entry(call, contents) for call in calls]
-        if not self.settings.resume:
-            return [self._ledger.unnamed(call) for call in calls]
-        with self.progress.doing("hashing deps, to see what earlier runs have done"):
-            for dep in (dep for call in calls for dep in call.deps):
-                if dep.real not in contents:
-                    with contextlib.suppress(InputError):  # of which nothing can be said: its jobs run
-                        contents[dep.real] = self._staging.held(Path(dep.real))
-        return [self._ledger.entry(call, contents) for call in calls]
-
-    def _resumed(self, calls: Sequence[Call], entries: Sequence[Entry | None]) -> dict[int, Resumed]:
-        """The calls, by index, that earlier runs have done; their outs are at home."""
-        if not self.settings.resume:
-            return {}
-        resuming = Resuming(self._staging, self.progress, self.settings.resume)
-        done = resuming.take(calls, entries)
-        if len(done) < len(calls) and (others := self._ledger.differences(calls)):
-            log.info("resume: %s", others)
-        return {index: Resumed(calls[index], outcome) for index, outcome in done.items()}
 
     def _travels(self, dep: PathSlot) -> bool:
         """Whether the dep goes through the store: not where jobs read it in its place, if it is there."""
@@ -238,36 +211,11 @@ class Session:
         """Submit a job. Waits for room on the cluster; raises ClusterError where that is lost."""
         if isinstance(staged, Resumed):
             return settled(staged.outcome)
-        call = staged.call
-        pairs = zip(call.deps, staged.job.deps, strict=True)
-        read = [slot for slot, dep in pairs if dep.content is None and dep.inside is None]
-        if not read:
-            return self._started(staged, {})
-        seals = self._changed.begin(staged.job.id, call.name, read, call.targets)
-        try:
-            outcome = self._started(staged, seals)
-        except BaseException:
-            self._changed.end(staged.job.id, read)
-            raise
-        self._reads[outcome] = (staged.job.id, read)
-        outcome.add_done_callback(lambda done: self.finished([done]))
-        return outcome
-
-    def _started(self, staged: Staged, seals: Mapping[str, str]) -> Future[Outcome]:
-        engine, call, job = self._ready(), staged.call, staged.job
-        if job.entry is None or job.entry.id:
-            return engine.start(staged)
-        has_ended = self._beside.begin(call, job, seals)
-        outcome = engine.start(staged)
-        outcome.add_done_callback(has_ended)
-        return outcome
+        return self._reads.start(staged, self._ready().start)
 
     def finished(self, outcomes: Iterable[Future[Outcome]]) -> None:
         """See whether what these jobs read in place has changed meanwhile."""
-        for outcome in outcomes:
-            with self._reading:  # who comes second finds it done, not under way
-                if (read := self._reads.pop(outcome, None)) is not None:
-                    self._changed.end(*read)
+        self._reads.finished(outcomes)
 
     def lend(self) -> bool:
         """Where this process is a job itself: let others have its CPUs for a moment. False where that is not so."""

@@ -131,11 +131,6 @@ def test_the_same_command_runs_what_is_missing(
         "note 2", "note 4", "note 1", "note 3",
     ]  # fmt: skip
 
-    monkeypatch.setenv("LR", "0.2")
-    (home / "data" / "a.txt").write_text("others")
-    assert run(home, url, "x=1", "hydra.launcher.resume=true") == {"x=1": ("COMPLETED", "1.5")}
-    assert (home / "models" / "1.txt").read_text() == "others 1"
-
 
 def test_a_search_with_a_fixed_seed_is_resumed(home: Path) -> None:
     url = (home.parent / "store").as_uri()

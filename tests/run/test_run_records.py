@@ -26,7 +26,8 @@ def test_it_names_all_jobs_once_the_run_is_over(tmp_path: Path) -> None:
     writer = RunWriter("run-1", lambda: store)
     for number in range(3):
         work = Work("app", "main", "/app.py", "config", app="app", overrides=(f"x={number}",))
-        writer.add(work, Surroundings("code", "packages"), str(number) * 64)
+        for _ in range(2):
+            writer.add(work, Surroundings("code", "packages"), str(number) * 64)
     writer.end()
     incoming = store.get(run_key("run-1"))
     assert incoming is not None

@@ -1,0 +1,64 @@
+"""Which calls of a batch earlier runs have done, and what the jobs of the others are called in the ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..core.errors import InputError
+from ..core.model import Call, Content
+from ..core.progress import Progress
+from ..core.settings import Settings
+from ..core.work import Entry
+from .flights import Resumed
+from .ledger import Ledger
+from .resuming import Resuming
+from .staging import Staging
+
+log = logging.getLogger(__name__)
+
+
+class KnownJobs:
+    """Asks the ledger of a session."""
+
+    def __init__(self, settings: Settings, staging: Staging, ledger: Ledger, progress: Progress) -> None:
+        self._settings, self._staging, self._ledger = settings, staging, ledger
+        self._progress = progress
+
+    def part(
+        self, calls: Sequence[Call], contents: Mapping[str, Content]
+    ) -> tuple[dict[int, Resumed], list[Entry | None]]:
+        """The calls, by index, that are done, with their outs at home; and the entries of all.
+
+        ``contents`` are those of the deps that travel, by real path. Hashes the others where receipts are asked for.
+        Raises InputError where jobs cannot be told apart then, and StoreError.
+        """
+        if not self._settings.resume:
+            return {}, self._entries(calls, contents)
+        entries = [self._ledger.entry(call, self._all(calls, contents)) for call in calls]
+        outcomes = Resuming(self._staging, self._progress, self._settings.resume).take(calls, entries)
+        if len(outcomes) < len(calls) and (others := self._ledger.differences(calls)):
+            log.info("resume: %s", others)
+        done = {index: Resumed(calls[index], outcome) for index, outcome in outcomes.items()}
+        return done, self._unnamed(calls) if self._settings.store_is_default else entries
+
+    def _entries(self, calls: Sequence[Call], contents: Mapping[str, Content]) -> list[Entry | None]:
+        if self._settings.store_is_default:  # the driver writes what they leave
+            return self._unnamed(calls)
+        return [self._ledger.entry(call, contents) for call in calls]
+
+    def _unnamed(self, calls: Sequence[Call]) -> list[Entry | None]:
+        return [self._ledger.unnamed(call) for call in calls]
+
+    def _all(self, calls: Sequence[Call], contents: Mapping[str, Content]) -> dict[str, Content]:
+        """With those of the deps that jobs read where they lie."""
+        known = dict(contents)
+        absent = {dep.real for call in calls for dep in call.deps} - known.keys()
+        if absent:
+            with self._progress.doing("hashing deps, to see what earlier runs have done"):
+                for real in absent:
+                    with contextlib.suppress(InputError):  # of which nothing can be said: its jobs run
+                        known[real] = self._staging.held(Path(real))
+        return known
