@@ -94,7 +94,7 @@ class StagePaths:
             taken = "; ".join(
                 f"{kind} {self._shown(kind)}" for kind in _KINDS if kind in self._terms.from_stage
             )
-            log.info("%s: %s", name.capitalize(), taken)
+            log.info("S%s: %s", name[1:], taken)
         if unnamed := self._unnamed("outs"):
             log.warning(
                 "No key names %s, which %s writes: what a job on another machine writes there does not come home. "
@@ -172,7 +172,7 @@ class StagePaths:
             self._seen[kind].foreign[f"{path.key!r} ({os.path.relpath(path.value)})"] = None
 
     def _shown(self, kind: Kind) -> str:
-        keys = ", ".join(self._seen[kind].keys) or "none that a key names"
+        keys = ", ".join(self._seen[kind].keys) or "none"
         unnamed = self._unnamed(kind) if kind == "deps" else []
         return (
             f"{keys} (no key names {', '.join(unnamed)}: jobs have them as code, if at all)"

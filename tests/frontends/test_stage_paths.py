@@ -99,9 +99,12 @@ def test_a_link_into_dvcs_cache_is_the_path_that_it_is_at(home: Path) -> None:
     assert keys(found.deps) == ["a", "b"]
 
 
-def test_a_directory_above_outs_is_an_out_where_no_other_value_names_them(home: Path, lines: Any) -> None:
+def test_a_directory_above_outs_is_an_out_where_no_other_value_names_them(
+    home: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", "Train")
     stage = "{cmd: x, deps: [data/a], outs: [live/plots], metrics: [live/m, n]}"
-    (home / "dvc.yaml").write_text(f"stages: {{train: {stage}}}")
+    (home / "dvc.yaml").write_text(f"stages: {{Train: {stage}}}")
     for text, key, left in (
         ("{live: {dir: live}, root: ., home: ~, data: data}", "live.dir", "n"),
         ("{live: {dir: live, m: live/m}}", "live.m", "live/plots (it is below 'live.dir'), n"),
@@ -111,7 +114,8 @@ def test_a_directory_above_outs_is_an_out_where_no_other_value_names_them(home: 
         found = paths.find(config(text))
         assert (keys(found.deps), keys(found.outs)) == ([], [key])
         paths.tell()
-        assert f"No key names {left}, which stage 'train'" in lines.text
+        assert "Stage 'Train' of dvc.yaml: deps none (no key names data/a" in lines.text
+        assert f"No key names {left}, which stage 'Train'" in lines.text
     lines.clear()
     listed = StagePaths(Terms((), ("live.dir",)), home)
     listed.find(config("{live: {dir: live}}"))
