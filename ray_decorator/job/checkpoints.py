@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ..content.hash_cache import HashCache
 from ..content.hashing import Md5s, hash_files
@@ -57,8 +58,8 @@ def checkpoint() -> bool:
 class Checkpoints:
     """Makes checkpoints while the block lasts: each ``job.checkpoint_interval`` seconds, and when it is told to."""
 
-    def __init__(self, job: Job, outs: Sequence[Path], side: Side, looks: Looks) -> None:
-        self._job, self._side, self._looks = job, side, looks
+    def __init__(self, job: Job, outs: Sequence[Path], side: Side, looks: Looks, begin: Begin) -> None:
+        self._job, self._side, self._looks, self._begin = job, side, looks, begin
         self._places = places_of(job, outs)
         self._hashes = HashCache.in_memory()
         self._area = checkpoint_area(family(job), job.attempt)
@@ -93,15 +94,17 @@ class Checkpoints:
 
     def forget(self) -> None:
         """The job has done its work: nobody begins with its checkpoints any more."""
+        if not self._saved and not self._begin.whose:
+            return
         job, store = self._job, self._side.store
-        if self._saved or (self._places and (job.attempt > 1 or job.resumes)):
-            try:
-                for page in store.list(f"{CHECKPOINTS}/{family(job)}/"):
+        try:
+            for name in {family(job), *self._begin.whose.split("/")[1:2]}:
+                for page in store.list(f"{CHECKPOINTS}/{name}/"):
                     each(store.delete, [key for key, _ in page], store.threads)
-                if job.entry is not None and job.entry.id:
-                    store.delete(begun_key(job.entry.id))
-            except RayS3Error as exc:
-                log.debug("%s: its checkpoints stay in the store: %s", self._job.name, exc)
+            if job.entry is not None and job.entry.id:
+                store.delete(begun_key(job.entry.id))
+        except RayS3Error as exc:
+            log.debug("%s: its checkpoints stay in the store: %s", job.name, exc)
 
     def _run(self) -> None:
         while not self._end.wait(self._job.checkpoint_interval):
@@ -181,29 +184,36 @@ def places_of(job: Job, outs: Sequence[Path]) -> dict[int, Path]:
     return {index: path for index, path in places.items() if path in both}
 
 
-def begin_with_newest(job: Job, outs: Sequence[Path], root: Path, side: Side) -> tuple[bool, int]:
-    """Lay the newest checkpoint of the attempts before over what this one begins with; whether there is one.
+class Begin(NamedTuple):
+    """What an attempt begins with: a checkpoint, ``whose`` area this is ("": what is at home), and the bytes."""
 
-    Where there is none, and the job ``resumes``, that of an earlier run. With it, the bytes that were fetched.
-    ``root`` is the attempt's scratch directory. Raises StoreError, OSError.
+    whose: str = ""
+    received: int = 0
+
+
+def begin_with_newest(job: Job, outs: Sequence[Path], root: Path, side: Side) -> Begin:
+    """Lay the newest checkpoint of the attempts before over what this one begins with, if there is one.
+
+    Where there is none, and the job ``resumes``, that of an earlier run. ``root`` is the attempt's scratch directory.
+    Raises StoreError, OSError.
     """
     places = places_of(job, outs) if job.attempt > 1 or job.resumes else {}
     made = newest(job, job.attempt - 1, side.store) if places else None
     whose = "the checkpoint of attempt"
     if made is None and places and job.resumes:
         made, whose = of_an_earlier_run(job, side.store), "an earlier run's checkpoint of attempt"
-    if made is None:
-        return False, 0
+    if made is None or not made.contents:
+        return Begin()
     try:
         found, received = _fetched(made, places, root / "checkpoint", side)
     except (MissingObjectError, CorruptObjectError) as exc:
         _say(job, f"cannot begin with {whose} {made.attempt}, but with what is at home: {exc}")
-        return False, 0
+        return Begin()
     for error in move_all([(at, path) for path, at in found.items()]):
         if error is not None:
             raise error
     _say(job, f"begins with {whose} {made.attempt}")
-    return True, received
+    return Begin(made.contents[0][1].area, received)
 
 
 def versions_before(job: Job, outs: Sequence[Path], root: Path, side: Side) -> dict[Path, Path]:

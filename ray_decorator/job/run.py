@@ -114,10 +114,10 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
         make_out_parents(job, outs)
         copied: dict[str, Stamp] = {}
         deps, received = stage_deps(job, outs, scratch, side, copied)
-        resumed, more = begin_with_newest(job, outs, scratch.path, side)
+        begin = begin_with_newest(job, outs, scratch.path, side)
         both = [path for out, path in zip(job.outs, outs, strict=True) if out.is_dep]
-        looks = Looks(scratch.path, both, resumed=resumed)
-        checkpoints = Checkpoints(job, outs, side, looks)
+        looks = Looks(scratch.path, both, resumed=bool(begin.whose))
+        checkpoints = Checkpoints(job, outs, side, looks, begin)
         try:
             with restored(job.cwd, job.sys_path, scratch.path), side.aws_identity(), looks, checkpoints:
                 take_over(job.inherited)
@@ -127,7 +127,12 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
                 end_marks = output.end(job.id if job.end_marks else None)
             ended = told(held, failure) if job.entry is not None else None
             ran = Receipt(
-                value, failure, seconds=seconds, received=received + more, end_marks=end_marks, told=ended
+                value,
+                failure,
+                seconds=seconds,
+                received=received + begin.received,
+                end_marks=end_marks,
+                told=ended,
             )
             if failure is None:
                 done = _done(ran, job, outs, copied, scratch, side)
