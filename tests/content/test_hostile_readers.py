@@ -25,7 +25,7 @@ from ray_decorator.content.merge import plan
 from ray_decorator.core.errors import CorruptObjectError, InputError
 from ray_decorator.core.model import Content, Extras
 
-EXAMPLES = int(os.environ.get("RAY_S3_TEST_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("RAY_S3_TEST_EXAMPLES", "25"))
 A = hashlib.md5(b"a").hexdigest()
 PLAIN = Content(A + ".dir", 1, 1)
 
@@ -153,7 +153,7 @@ def test_nothing_is_written_outside(
 
 def test_a_large_manifest_takes_memory_in_proportion() -> None:
     """So a million files take less than a gigabyte."""
-    count = 20_000
+    count = 10_000
     digest, data = dump((f"images/train/{n % 1000:04}/picture-{n:08}.png", A) for n in range(count))
     tracemalloc.start()
     found = load(data, digest)

@@ -18,7 +18,7 @@ from ray_decorator.core.record_reader import load_begun, load_checkpoint, load_j
 from ray_decorator.core.records import Begun, Checkpoint, JobRecord, Left, RunRecord, dump
 from ray_decorator.core.returned import Value
 
-EXAMPLES = int(os.environ.get("RAY_S3_TEST_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("RAY_S3_TEST_EXAMPLES", "25"))
 JOB_ID = "a" * 64
 CONTENT = Content("0" * 32 + ".dir", 5, 2, ("run",), Extras((("k", 0o77),), ("e",), (("l", "e"),)))
 LEFT = Left("model.path", CONTENT, "/home/me/model", "seal")

@@ -24,7 +24,7 @@ from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
 from ray_decorator.store.transfer import pull, push, snapshot
 
-EXAMPLES = int(os.environ.get("RAY_S3_TEST_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("RAY_S3_TEST_EXAMPLES", "10"))
 NFC, NFD = any_trees.SPECIAL[-2:]
 
 pytestmark = pytest.mark.skipif(
