@@ -114,7 +114,7 @@ def main(cfg):
         os.kill(os.getpid(), 9)
     if cfg.fate == "raises":
         raise ValueError("no good")
-    if cfg.fate == "sleeps":
+    if cfg.fate == "sleeps" or (cfg.fate == "mortal" and os.environ["RAY_S3_ATTEMPT"] == "1"):
         time.sleep(300)
     if cfg.fate == "once":  # fails until there is a file that says that it has been tried
         tried = Path(cfg.tried)

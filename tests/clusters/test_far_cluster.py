@@ -283,23 +283,45 @@ def test_packages_none_leaves_the_nodes_as_they_are(driver: far_project.Driver) 
     assert "No module named" not in done.stdout and "crashed" not in done.stdout
 
 
-def test_a_cluster_that_dies_ends_the_sweep_with_what_had_finished(
+def test_a_node_that_dies_is_replaced_and_a_cluster_that_dies_ends_the_sweep_with_what_had_finished(
     tmp_path: Path, rclone: servers.Server
 ) -> None:
-    with cluster_bed.start(workers=1, cpus=2) as bed:
+    with cluster_bed.start(workers=2, cpus=2) as bed:
         environ = far_project.environment(bed, rclone, tmp_path / "home", uuid.uuid4().hex)
         project = far_project.write(tmp_path / "project", {"fates.py": far_project.FATES})
         log = tmp_path / "log.txt"
-        with open(log, "w") as output:
-            process = subprocess.Popen(
-                [str(far_project.venv() / "bin/python"), "fates.py", "-m", "hydra/launcher=ray_s3",
-                 "+fate=fine,sleeps", "hydra.sweep.dir=swept"],
-                cwd=project, env=environ, stdout=output, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-            wait_for(lambda: "fate: sleeps" in log.read_text() and (project / "swept/0/left.txt").exists())
-            killed = time.monotonic()
-            bed.head.kill()
-            code = process.wait(120)
+
+        def started(*arguments: str) -> subprocess.Popen[bytes]:
+            command = [str(far_project.venv() / "bin/python"), "fates.py", "-m", "hydra/launcher=ray_s3"]
+            with open(log, "w") as output:
+                return subprocess.Popen(
+                    [*command, *arguments], cwd=project, env=environ, stdout=output, stderr=subprocess.STDOUT
+                )
+
+        process = started(
+            "+fate=mortal", "hydra.sweep.dir=lived", "+hydra.launcher.ray_remote_kwargs.max_retries=1"
+        )
+        wait_for(lambda: "fate: mortal" in log.read_text(), 200)
+        (victim,) = (node for node in bed.workers if "node.guard" in str(node.processes()))
+        victim.kill()
+        assert process.wait(180) == 0, log.read_text()
+        assert "#0 +fate=mortal: attempt 1 of 2 failed, and is replaced by another one" in log.read_text()
+        assert "lost its node" in log.read_text() and " COMPLETED " in log.read_text()
+        assert (project / "lived/0/left.txt").read_text() == "was here"
+
+        cleaned = subprocess.run(
+            [str(far_project.venv() / "bin/ray-s3"), "clean", "--nodes", "--yes"],
+            cwd=project, env=environ, capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+        assert cleaned.returncode == 0, cleaned.stderr
+        assert re.search(r"\d+ \wB +/\S+/cache  files that jobs have read \(\d+\)\n", cleaned.stdout)
+        assert re.search(r"^removed \d", cleaned.stdout, re.MULTILINE)
+
+        process = started("+fate=fine,sleeps", "hydra.sweep.dir=swept")
+        wait_for(lambda: "fate: sleeps" in log.read_text() and (project / "swept/0/left.txt").exists())
+        killed = time.monotonic()
+        bed.head.kill()
+        code = process.wait(120)
     assert time.monotonic() - killed < 60
     assert code == 1, log.read_text()
     assert f"Ray at {bed.address} is gone" in log.read_text()
