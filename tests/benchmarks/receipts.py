@@ -79,8 +79,7 @@ def main() -> int:
                     measured.setdefault((kind, receipts), []).append(ran)
                     with_or_without = "with" if receipts else "without"
                     print(
-                        f"round {number}: {kind}, {with_or_without}: {ran[0]:.1f} s, CPU {ran[1]:.1f} s",
-                        flush=True,
+                        f"round {number}: {kind}, {with_or_without}: {ran[0]:.1f} s, {ran[1]:.1%}", flush=True
                     )
     results = programs.Results([python])
     for kind in KINDS:
