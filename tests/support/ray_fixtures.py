@@ -20,6 +20,8 @@ def session_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_DEDUP_LOGS", "0")
         patch.delenv("RAY_ADDRESS", raising=False)
+        # else each of a thousand processes compiles our modules anew
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         patch.delenv("RAY_S3_BASE_PATH", raising=False)
         yield root
 
