@@ -17,6 +17,7 @@ from ..core.directories import node_directory
 from ..core.model import Bundle, Code
 from ..core.paths import Folder
 from ..store.store import Store
+from .bytecode import leave_unwritten
 from .cache import NodeCache
 from .scratch import Scratch, open_scratch
 
@@ -86,8 +87,7 @@ def _put_down(code: Code, scratch: Scratch, store: Store, working_dir: Path | No
     sys.path[:0] = entries
     # for what a job starts as a process of its own
     os.environ["PYTHONPATH"] = os.pathsep.join([*entries, os.environ["PYTHONPATH"]])
-    # the code stays as it is, for others to use
-    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(scratch.path / "pycache")
+    leave_unwritten(scratch.path)
     _code, _main = f"{root}{os.sep}", root / code.main if code.main is not None else None
     return _stand(working_dir or (root / code.cwd if code.cwd is not None else scratch.path / "cwd"))
 

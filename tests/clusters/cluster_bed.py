@@ -34,6 +34,7 @@ from pathlib import Path
 
 import cluster_node
 import pytest
+from ray_fixtures import LESS_WORK
 from servers import free_port
 
 REPO = Path(__file__).resolve().parents[2]
@@ -449,6 +450,7 @@ def _environment(venv: Path, directory: Path, token: Mapping[str, str]) -> dict[
     return {
         **kept,
         **token,
+        **LESS_WORK,
         "PATH": f"{venv / 'bin'}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(directory / "home"),
         "TMPDIR": str(directory / "tmp"),

@@ -9,6 +9,13 @@ from pathlib import Path
 
 import pytest
 
+LESS_WORK = {
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
+    "LOG_NAME_UPDATE_INTERVAL_S": "0.3",
+    "RAY_worker_niceness": "0",
+}
+"""Ray's log monitors look for new files three times a second, not ten times; its workers wait for nobody else."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def session_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -19,6 +26,8 @@ def session_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("RAY_S3_NODE_DIR", str(root / "node"))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_DEDUP_LOGS", "0")
+        for name, value in LESS_WORK.items():
+            patch.setenv(name, value)
         patch.delenv("RAY_ADDRESS", raising=False)
         # else each of a thousand processes compiles our modules anew
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
