@@ -22,11 +22,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-KEEP = b"RAY_S3_KEEP=1"
-
+_KEEP = b"RAY_S3_KEEP=1"
 _TERM_SECONDS = 5.0
 _KILL_SECONDS = 2.0
 _SAY_SECONDS = 10.0
+_START_SECONDS = 0.2
 _TICK = 0.02
 _SUBREAPER, _GET_SUBREAPER = 36, 37  # PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER of <linux/prctl.h>
 # Python's own helpers: shared by all jobs of a process, and gone when it is
@@ -64,14 +64,16 @@ class Before:
     def __init__(self) -> None:
         self._threads, self._children = set(threading.enumerate()), set(_children(os.getpid()))
 
-    def is_left(self) -> bool:
+    def is_left(self, *, kept: bool = True) -> bool:
         """Whether a job has left any since: a child that lives, or a thread that is in code of no library.
 
-        Python's and libraries' own helpers (tqdm's monitor, a pool that has no work) are not the job's.
+        Python's and libraries' own helpers (tqdm's monitor, a pool that has no work) are not the job's. ``kept``:
+        whether a child that was told to live on counts.
         """
+        spared = _is_helper if kept else _is_kept
         threads = [each for each in threading.enumerate() if each not in self._threads]
         children = set(_children(os.getpid())) - self._children
-        return any(map(_is_in_job_code, threads)) or any(_runs(p) and not _is_helper(p) for p in children)
+        return any(map(_is_in_job_code, threads)) or any(_runs(p) and not spared(p) for p in children)
 
 
 def adopt_orphans(adopt: bool) -> bool:
@@ -187,10 +189,23 @@ def _runs(pid: int) -> bool:
         return False
 
 
+def is_told_to_live_on(pid: int) -> bool:
+    """Whether it has RAY_S3_KEEP=1 in its environment. Raises OSError for a process that has ended.
+
+    One that is just being started (execve(2)) has no environment for a moment.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environ = file.read()
+        if environ or time.monotonic() > deadline or not _runs(pid):
+            return _KEEP in environ.split(b"\0")
+        time.sleep(_TICK / 4)
+
+
 def _is_kept(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/environ", "rb") as environ:
-            return KEEP in environ.read().split(b"\0") or _is_helper(pid)
+        return is_told_to_live_on(pid) or _is_helper(pid)
     except OSError:
         return False
 

@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .leftovers import KEEP
+from .leftovers import is_told_to_live_on
 
 _RTTIME = 15  # RLIMIT_RTTIME of <linux/resource.h>, in microseconds, for which Python has no name
 _BASE, _TOKENS = 1 << 60, 1 << 40
@@ -72,12 +72,10 @@ def main() -> None:
 def _marked(token: bytes) -> Iterator[int]:
     for name in os.listdir("/proc"):
         with contextlib.suppress(OSError):  # it has ended, or is another user's
-            if name.isdigit() and token in Path("/proc", name, "limits").read_bytes() and not _is_kept(name):
+            if not name.isdigit() or token not in Path("/proc", name, "limits").read_bytes():
+                continue
+            if not is_told_to_live_on(int(name)):
                 yield int(name)
-
-
-def _is_kept(pid: str) -> bool:
-    return KEEP in Path("/proc", pid, "environ").read_bytes().split(b"\0")
 
 
 if __name__ == "__main__":

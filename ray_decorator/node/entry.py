@@ -90,7 +90,7 @@ def enter(
         reaper.watch()
         before = leftovers.Before()
         receipt = run.serve(verb, func, job, common["store"], private, broker, node)
-        if before.is_left():
+        if before.is_left(kept=False):  # Ray kills the children of a worker that it ends
             retirement.retire()
     else:
         from ray_decorator.node import supervisor

@@ -1,5 +1,7 @@
 """A Ray worker on the driver's machine whose job has left threads or children takes no further one.
 
+But for a child that was told to live on: it would end with the worker.
+
 Ray has no way to end a worker with the task that it runs now, but one to end it with the next: so that task is sent
 back at once, and the worker ends with it. The private names of Ray that this takes are here; where one is not
 as expected, nothing happens, and the worker goes on.
