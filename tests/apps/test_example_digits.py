@@ -77,8 +77,10 @@ def test_a_sweep_on_ray_comes_home_as_a_sweep_here_does(example: Path, tmp_path:
         shown = run(example / "train.py", *launcher, "model=logistic,svm,forest", cwd=tmp_path / place)
     assert "Ray runs on this machine alone, and data stays where it is" in shown
     assert "3 jobs: 3 COMPLETED" in shown and "0 B up, 0 B down" in shown
-    kept = example.parent / "cache" / "ray_s3"  # where outs were written, and no store
-    assert [entry.name for entry in kept.iterdir() if entry.is_dir()] == []
+    kept = example.parent / "cache" / "ray_s3"  # where outs were written, and receipts, but no content
+    assert [entry.name for entry in kept.iterdir() if entry.is_dir()] == ["store"]
+    assert [entry.name for entry in (kept / "store").iterdir()] == ["ray_s3"]
+    assert {entry.name for entry in (kept / "store" / "ray_s3").iterdir()} == {"jobs", "runs"}
     for number, kind in enumerate(MODELS.values()):
         (here,) = (tmp_path / "here").glob(f"multirun/*/*/{number}")
         (there,) = (tmp_path / "ray").glob(f"multirun/*/*/{number}")

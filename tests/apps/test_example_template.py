@@ -93,7 +93,7 @@ def test_the_same_tree_from_a_cluster_that_has_nothing_of_it(
 ) -> None:
     environ = far_project.environment(bed, rclone, tmp_path / "home", "template")
     python = str(far_project.venv() / "bin" / "python")
-    arguments = ["-m", "experiment=steep", "epochs=5,6", "hydra.sweep.dir=${paths.log_dir}/swept"]
+    arguments = ["experiment=steep", "epochs=5", "hydra.run.dir=${paths.log_dir}/here"]
     _, basic = ran(example, "basic", *arguments, python=python, environ=environ)
     there, ours = ran(example, "ray", *arguments, python=python, environ=environ)
     assert ours == basic

@@ -437,7 +437,7 @@ def test_a_ray_elsewhere_needs_a_store_that_it_can_reach(home: Path, monkeypatch
 
 def nap(cfg: DictConfig) -> tuple[float, float]:
     started = time.time()
-    time.sleep(0.4)
+    time.sleep(cfg.get("seconds", 0.4))
     return started, time.time()
 
 
@@ -448,8 +448,8 @@ def test_max_concurrent_bounds_the_jobs_in_flight(home: Path) -> None:
 
 
 def test_jobs_run_side_by_side(home: Path) -> None:
-    sweep({"x": 1}, nap, ["x=1,2"])  # the worker processes are there now
-    spans = [job.return_value for job in sweep({"x": 1}, nap, ["x=1,2"])]
+    sweep({"x": 1, "seconds": 2}, nap, ["x=1,2"])  # the worker processes are there now
+    spans = [job.return_value for job in sweep({"x": 1, "seconds": 2}, nap, ["x=1,2"])]
     assert max(started for started, _ in spans) < min(ended for _, ended in spans)
 
 

@@ -37,6 +37,7 @@ def mark(items: Iterable[pytest.Item]) -> None:
         if item.get_closest_marker("cluster") is not None:
             client = item.get_closest_marker("client") is not None
             item.add_marker(pytest.mark.xdist_group("cluster_client" if client else "cluster"))
-        elif used:  # whole programs and what runs in the tests' own process have a Ray each
-            group = used[0].removesuffix("_address") + (f"_{folder}" if folder else "")
+        elif used:  # whole programs, sweeps and other calls in the tests' own process have a Ray each
+            part = "plugin" if item.path.parent.name == "plugin" else folder
+            group = used[0].removesuffix("_address") + (f"_{part}" if part else "")
             item.add_marker(pytest.mark.xdist_group(group))
