@@ -135,6 +135,20 @@ def join_placement_group(group: str, captures: bool) -> None:
             setattr(Worker, each, property(lambda _, each=each: values[each]))  # type: ignore[misc]
 
 
+def end_worker_with_next_task() -> bool:
+    """Have this Ray worker end with the task that it gets next: its functions have had all calls that they may have."""
+    name = "ray._private.worker.global_worker.function_actor_manager"
+    with _failing_open(name, "a process whose job has left threads or children takes further jobs"):
+        import ray._private.worker
+
+        manager: Any = ray._private.worker.global_worker.function_actor_manager
+        for function, info in list(manager.execution_infos.items()):
+            bound = manager.get_task_counter(function) + 1
+            manager.execution_infos[function] = info._replace(max_calls=bound)
+        return True
+    return False
+
+
 def give_excepthook_back() -> None:
     """Put the excepthook from before Ray's own back.
 

@@ -57,12 +57,17 @@ class Seen:
 
 
 def recorded(root: Path) -> Seen | None:
-    """What was seen in the attempt's directory ``root``; None where the job had not started."""
+    """What was seen in the attempt's directory ``root``; None where the job had not started.
+
+    By a record that cannot be read (of another version, or cut by a full disk) all is the job's, and nothing whole.
+    """
     try:
         given = json.loads((root / _LOOKS).read_bytes())
+        return Seen(given["started"], given["settled"], frozenset(given["open"]), given["resumed"])
     except FileNotFoundError:
         return None
-    return Seen(given["started"], given["settled"], frozenset(given["open"]), given["resumed"])
+    except (ValueError, LookupError, TypeError):
+        return Seen(0, 0, resumed=True)
 
 
 class Looks:

@@ -150,6 +150,18 @@ def test_what_shows_the_workers_output(
 
 
 @pytest.mark.parametrize(
+    "patch", [without("ray._private.worker.global_worker.function_actor_manager", instead=7)]
+)
+def test_that_a_worker_ends_with_its_next_task(
+    patch: Patch, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    patch(monkeypatch)
+    name = "ray._private.worker.global_worker.function_actor_manager"
+    then = "a process whose job has left threads or children takes further jobs"
+    assert fails_open(ray_api.end_worker_with_next_task, said, name, then) is False
+
+
+@pytest.mark.parametrize(
     "patch",
     [
         without("ray._private.worker.Worker.placement_group_id"),

@@ -80,3 +80,12 @@ def test_a_job_that_has_not_started_has_no_record(root: Path) -> None:
     assert recorded(root) is None
     with Looks(root, []):
         assert recorded(root) is not None
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"started": 1, "settled": 2, "open": []}', '{"started": 1, "op'])
+def test_by_a_record_that_cannot_be_read_all_is_the_jobs_and_nothing_is_whole(root: Path, text: str) -> None:
+    with Looks(root, [root / "state"]):
+        record = root / module._LOOKS
+    record.write_text(text)
+    seen = recorded(root)
+    assert seen is not None and whole(seen, root) == set() and changed(seen, root) == {"old", "deep"}

@@ -55,10 +55,7 @@ def test_it_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert retirement.is_retired() and not retirement.is_retired()
 
 
-def test_another_ray_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    import ray
-
-    monkeypatch.setattr(ray._private.worker.global_worker, "function_actor_manager", None)
+def test_where_ray_cannot_end_it_a_process_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray_decorator.cluster.ray_api.end_worker_with_next_task", lambda: False)
     retirement.retire()
-    assert "takes further jobs: this Ray has changed (AttributeError:" in caplog.text
     assert not retirement.is_retired()
