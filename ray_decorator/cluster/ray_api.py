@@ -136,7 +136,7 @@ def join_placement_group(group: str, captures: bool) -> None:
 
 
 def end_worker_with_next_task() -> bool:
-    """Have this Ray worker end with the task that it gets next: its functions have had all calls that they may have."""
+    """Have this Ray worker end with the task that it gets next: no function of it has a call left."""
     name = "ray._private.worker.global_worker.function_actor_manager"
     with _failing_open(name, "a process whose job has left threads or children takes further jobs"):
         import ray._private.worker

@@ -46,9 +46,9 @@ class TestMake:
 
     def test_too_many_by_position_are_refused_with_the_names_there_are(self) -> None:
         with pytest.raises(
-            TypeError, match=r"10 options by position; there are 9: ray_address, s3_base_path"
+            TypeError, match=r"12 options by position; there are 11: ray_address, s3_base_path"
         ):
-            make_terms(None, None, [None] * 10, {})
+            make_terms(None, None, [None] * 12, {})
 
     def test_an_option_that_there_is_not(self) -> None:
         with pytest.raises(TypeError, match="max_concurent"):
