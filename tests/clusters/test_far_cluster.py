@@ -133,6 +133,7 @@ def test_a_task_that_uses_ray_itself_runs_on_the_same_cluster(
     assert [line.split()[4] for line in done.stdout.splitlines() if " COMPLETED " in line] == ["14", "14"]
 
 
+@pytest.mark.parametrize("address", [pytest.param("client", marks=pytest.mark.client)], indirect=True)
 def test_what_a_crashed_job_left_comes_home_and_the_others_go_on(
     driver: far_project.Driver, address: str
 ) -> None:
@@ -149,6 +150,7 @@ def test_what_a_crashed_job_left_comes_home_and_the_others_go_on(
         assert (driver.project / f"swept/{number}/left.txt").read_text() == "was here"
 
 
+@pytest.mark.parametrize("address", ["direct"], indirect=True)
 def test_a_script_finds_its_own_names_as_at_home(driver: far_project.Driver, address: str) -> None:
     (driver.project / "tool").mkdir()
     (driver.project / "tool/script.py").write_text(script_app.SCRIPT)

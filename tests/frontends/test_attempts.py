@@ -76,6 +76,7 @@ def test_by_map(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     )
 
 
+@pytest.mark.parametrize("home", ["in place"], indirect=True)
 def test_by_submit(home: Path) -> None:
     run = ray_decorator(["state"], ["state", "out"], ray_remote_kwargs=RETRIED)(fails_twice)
     futures = [run.submit(*call) for call in calls()]
@@ -90,6 +91,7 @@ def task(cfg: DictConfig) -> str:
     return fails_twice(cfg.how, cfg.state, cfg.out)
 
 
+@pytest.mark.parametrize("home", ["store"], indirect=True)
 def test_by_the_launcher(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = {"how": "raise", "state": "${how}.state", "out": "${how}.out"}
     keys: dict[str, Any] = {"deps": ["state"], "outs": ["state", "out"], "ray_remote_kwargs": RETRIED}
