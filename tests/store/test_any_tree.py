@@ -6,6 +6,7 @@ Few examples run by default; RAY_S3_TEST_EXAMPLES=2000 is for who changes someth
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,14 @@ NFC, NFD = any_trees.SPECIAL[-2:]
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="only root makes devices, and reads what it may not"
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unheard() -> Iterator[None]:
+    """Warnings name files that are no text, and pytest-xdist cannot send what a test has logged then."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module", params=["rclone", "moto", "file"])
