@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -52,12 +53,11 @@ def _innermost(function: Any) -> Any:
 
 def _source(function: Any) -> str:
     """The real path of its file; "" where it has none (a notebook's cell, a builtin)."""
-    if inspect.ismethod(function):
-        function = function.__func__
-    try:
-        file = inspect.getsourcefile(function)
-    except TypeError:
-        return ""
+    if isinstance(function, type):
+        file = getattr(sys.modules.get(function.__module__), "__file__", None)
+    else:
+        code = getattr(getattr(function, "__func__", function), "__code__", None)
+        file = getattr(code, "co_filename", None)
     return os.path.realpath(file) if file and os.path.isfile(file) else ""
 
 
