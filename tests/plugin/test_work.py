@@ -58,7 +58,7 @@ def test_a_function_without_a_file_has_no_source(config: DictConfig) -> None:
     namespace: dict[str, Any] = {}
     exec("def task(cfg): ...", namespace)
     assert work_of(namespace["task"], config).source == ""
-    assert work_of(print, config).source == ""
+    assert work_of(len, config).source == ""  # `print` may be Ray's
 
 
 def test_the_yaml_of_hydras_search_path_is_no_code(tmp_path: Path, config: DictConfig) -> None:
