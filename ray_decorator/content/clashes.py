@@ -47,8 +47,9 @@ def refuse_where_same(folder: str, pairs: Iterable[tuple[str, str]]) -> None:
         with tempfile.TemporaryDirectory(prefix=".ray_s3-", dir=folder) as tried:
             names = [os.path.join(tried, name) for name in pair]
             with open(names[0], "x"):
-                if os.path.lexists(names[1]):
-                    same.append(pair)
+                pass  # some mounts show a file when it is closed
+            if os.path.lexists(names[1]):
+                same.append(pair)
     if same:
         shown = ", ".join(f"{first!r} and {second!r}" for first, second in same[:_MOST_SHOWN])
         more = ", …" if len(same) > _MOST_SHOWN else ""

@@ -33,7 +33,7 @@ def folding_disk(work: Path) -> Iterator[tuple[Path, int]]:
     at = work / "mounted"
     command = [
         os.path.join(os.path.dirname(sys.executable), "rclone"), "mount", str(work / "behind"), str(at),
-        "--vfs-case-insensitive", "--vfs-cache-mode", "writes", "--cache-dir", str(work / "cache"),
+        "--vfs-case-insensitive", "--vfs-cache-mode", "off", "--cache-dir", str(work / "cache"),
         "--dir-cache-time", "0s", "--vfs-write-back", "0s", "--config", "/dev/null",
     ]  # fmt: skip
     environ = {**os.environ, "PATH": f"{work / 'bin'}:{os.environ['PATH']}"}
