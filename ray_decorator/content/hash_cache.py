@@ -30,7 +30,8 @@ _BUSY_SECONDS = 5.0
 _OUTS_SECONDS = 30 * 24 * 3600.0  # that an out which is not there is remembered: its job may be running
 _INODES = 2**63 - 1  # what SQLite takes of a number; some network file systems use the 64th bit
 _ENCODING = sys.getfilesystemencoding()
-_FOUND_AGAIN = ("hashes", "trees", "held")
+_COUNTED = ("hashes", "trees", "held")
+_FOUND_AGAIN = (*_COUNTED, "inodes")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS hashes (
     path BLOB PRIMARY KEY, inode INTEGER, mtime INTEGER, ctime INTEGER, size INTEGER, md5 TEXT
@@ -153,7 +154,9 @@ class HashCache:
         with self._session() as db:
             by_path = ((os.fsencode(f.path), *f.stamp[1:], f.md5) for f in kept)
             db.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)", by_path)
-            by_inode = ((*f.stamp, f.md5) for f in kept if are_lasting(f.stamp.device, f.path))
+            devices = {file.stamp.device: file.path for file in kept}
+            lasting = {device for device, path in devices.items() if are_lasting(device, path)}
+            by_inode = ((*f.stamp, f.md5) for f in kept if f.stamp.device in lasting)
             db.executemany("INSERT OR REPLACE INTO inodes VALUES (?, ?, ?, ?, ?, ?)", by_inode)
 
     def drop(self, paths: Iterable[str]) -> None:
@@ -210,7 +213,7 @@ class HashCache:
     def count(self) -> int:
         """How many md5s and digests it holds."""
         with self._session() as db:
-            return sum(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _FOUND_AGAIN)
+            return sum(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _COUNTED)
         return 0
 
     def clear(self) -> None:
@@ -219,7 +222,6 @@ class HashCache:
             for table in _FOUND_AGAIN:
                 db.execute(f"DELETE FROM {table}")
         with self._session() as db:
-            db.commit()
             db.execute("VACUUM")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

@@ -16,17 +16,12 @@ _LASTING = {
     "tmpfs", "xfs", "zfs",
 }  # fmt: skip
 
-_known: dict[int, bool] = {}
-
 
 def are_lasting(device: int, path: str) -> bool:
-    """Whether the inode numbers of this device (``st_dev``), on which ``path`` is, belong to one file each."""
-    if device not in _known:
-        _known[device] = _are_lasting(device, path)
-    return _known[device]
+    """Whether the inode numbers of this device (``st_dev``), on which ``path`` is, belong to one file each.
 
-
-def _are_lasting(device: int, path: str) -> bool:
+    To be asked anew for each look at files: another mount may take the number of one that is gone.
+    """
     try:
         mounts = Path(_MOUNTS).read_text(errors="surrogateescape")
     except OSError:  # not Linux: where homes are, there are such numbers

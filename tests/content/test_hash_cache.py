@@ -59,7 +59,7 @@ def test_a_file_is_unchanged_only_where_all_of_its_stamp_is(hashes: HashCache, f
 def test_under_another_path_it_is_known_where_inodes_are_lasting(
     hashes: HashCache, monkeypatch: pytest.MonkeyPatch, lasting: bool
 ) -> None:
-    monkeypatch.setattr("ray_decorator.content.inodes._known", {9: lasting})
+    monkeypatch.setattr("ray_decorator.content.hash_cache.are_lasting", lambda device, path: lasting)
     hashes.record([hashed("/a")])
     hashes.record_tree("/t", "print", TREE)
     assert hashes.anywhere({"/b": Stamp(9, 1, OLD, OLD, 5)}) == ({"/b": "m"} if lasting else {})
@@ -243,3 +243,14 @@ def test_what_can_be_found_out_again_can_be_forgotten(tmp_path: Path) -> None:
     assert second.count() == first.count() == 0 and first.outs() == {str(tmp_path)}
     first.remember("s3://b", ["c"])
     assert second.known("s3://b", ["c"]) == {"c"}
+
+
+def test_a_file_that_was_forgotten_is_not_known_by_its_inode_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray_decorator.content.hash_cache.are_lasting", lambda device, path: True)
+    cache, file = HashCache(tmp_path / "c" / "h"), hashed("/a")
+    cache.record([file])
+    assert cache.anywhere({"/b": file.stamp}) == {"/b": "m"}
+    cache.clear()
+    assert cache.anywhere({"/b": file.stamp}) == {}

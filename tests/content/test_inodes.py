@@ -48,7 +48,6 @@ def test_of_this_machine(tmp_path: Path) -> None:
 
 def test_without_such_a_table_those_of_homes_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(inodes, "_MOUNTS", str(tmp_path / "none"))
-    monkeypatch.setattr(inodes, "_known", {})
     monkeypatch.setenv("HOME", str(tmp_path))
     assert inodes.are_lasting(tmp_path.stat().st_dev, str(tmp_path))
     assert not inodes.are_lasting(-1, str(tmp_path))
