@@ -13,14 +13,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from .model import CODE, DIRECTORIES, Content, Extras
-from .records import MOST_BYTES, Begun, Checkpoint, JobRecord, Left, RunRecord
+from .records import MOST_BYTES, MOST_TEXT, Begun, Checkpoint, JobRecord, Left, RunRecord
 from .returned import Status, Value
 
 _DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
 _JOB_ID = re.compile(r"[0-9a-f]{64}\Z")
 _FAMILY = re.compile(r"[0-9a-f]{32}\Z")
 _RUN_ID = re.compile(r"[0-9A-Za-z-]{1,80}\Z")
-_MOST_TEXT = 64 * 1024
 _T = TypeVar("_T")
 
 
@@ -123,14 +122,14 @@ def _each(value: Any, read: Callable[[Any], _T]) -> list[_T]:
     return [read(part) for part in value]
 
 
-def _string(value: Any, most: int = _MOST_TEXT) -> str:
+def _string(value: Any, most: int = MOST_TEXT) -> str:
     if not isinstance(value, str) or len(value) > most or "\0" in value:
         raise ValueError(f"expected a text of at most {most} characters, found {str(value)[:40]!r}")
     return value
 
 
 def _text(
-    fields: Mapping[str, Any], name: str, form: re.Pattern[str] | None = None, *, most: int = _MOST_TEXT
+    fields: Mapping[str, Any], name: str, form: re.Pattern[str] | None = None, *, most: int = MOST_TEXT
 ) -> str:
     text = _string(fields[name], most)
     if form is not None and not form.match(text):

@@ -20,6 +20,8 @@ from .returned import Status, Value
 JOBS, RUNS, CHECKPOINTS = "ray_s3/jobs", "ray_s3/runs", "ray_s3/checkpoints"
 MOST_BYTES = 1024 * 1024
 """How large a record may be. A job or run that needs more leaves none."""
+MOST_TEXT = 64 * 1024
+"""How many characters a text in a record may have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal
 
 Status = Literal["COMPLETED", "FAILED"]
 
 _MOST = 512 * 1024
+_MOST_VALUES = _MOST // 2  # each is a character of JSON at least, and one that parts it from the next
 _NOT: Any = object()
+
+
+class _TooManyError(Exception):
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +48,37 @@ def value_of(value: Any) -> Value:
     """
     is_tuple = type(value) is tuple
     try:
-        plain = _plain(list(value) if is_tuple else value)
+        plain = _plain(list(value) if is_tuple else value, count())
+        if plain is _NOT:
+            return Value(why=f"JSON cannot hold what the task returned: {_culprit(value)}")
+        length = len(json.dumps(plain))
+    except _TooManyError:
+        return Value(why=f"what the task returned is too long for a receipt: more than {_MOST_VALUES} values")
     except RecursionError:
         return Value(why="JSON cannot hold what the task returned: it is nested without end")
-    if plain is _NOT:
-        return Value(why=f"JSON cannot hold what the task returned: {_culprit(value)}")
-    if (length := len(json.dumps(plain))) > _MOST:
+    except ValueError as exc:  # a number of too many digits
+        return Value(why=f"JSON cannot hold what the task returned: {exc}")
+    if length > _MOST:
         return Value(why=f"what the task returned is too long for a receipt: {length} characters of JSON")
     return Value(plain, is_tuple)
 
 
-def _plain(value: Any) -> Any:
-    """The value of JSON's own types; `_NOT` where it is not of them, so that it would come back as another one."""
+def _plain(value: Any, seen: count[int]) -> Any:
+    """The value of JSON's own types; `_NOT` where it is not of them, so that it would come back as another one.
+
+    ``seen`` counts the values.
+    """
+    if next(seen) > _MOST_VALUES:
+        raise _TooManyError
     if value is None or type(value) in (bool, int, str, float):
         return value
     if isinstance(value, float):
         return float(value)
     if type(value) is list:
-        parts = [_plain(part) for part in value]
+        parts = [_plain(part, seen) for part in value]
         return _NOT if any(part is _NOT for part in parts) else parts
     if type(value) is dict and all(type(key) is str for key in value):
-        pairs = {key: _plain(part) for key, part in value.items()}
+        pairs = {key: _plain(part, seen) for key, part in value.items()}
         return _NOT if any(part is _NOT for part in pairs.values()) else pairs
     return _NOT
 
@@ -73,9 +89,9 @@ def _culprit(value: Any) -> str:
         for key, part in value.items():
             if type(key) is not str:
                 return f"the key {key!r:.40} is a {type(key).__name__}"
-            if _plain(part) is _NOT:
+            if _plain(part, count()) is _NOT:
                 return _culprit(part)
     for part in value if type(value) in (list, tuple) else ():
-        if _plain(part) is _NOT:
+        if _plain(part, count()) is _NOT:
             return _culprit(part)
     return f"a {type(value).__module__}.{type(value).__qualname__}"

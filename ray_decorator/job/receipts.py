@@ -12,7 +12,7 @@ from ..content.fingerprint import fingerprint
 from ..core.errors import RayS3Error
 from ..core.machine import is_same_path
 from ..core.model import Failure, Job, Receipt
-from ..core.records import JobRecord, Left, dump, job_key
+from ..core.records import MOST_TEXT, JobRecord, Left, dump, job_key
 from ..core.returned import Told, Value
 from .side import Side
 
@@ -27,7 +27,12 @@ def told(value: Value, failure: Failure | None) -> Told | None:
         return Told("COMPLETED", value)
     if _CANCELLED in failure.kinds:
         return None
-    return Told("FAILED", Value(), failure.summary, failure.traceback)
+    return Told("FAILED", Value(), _fit(failure.summary)[:MOST_TEXT], _fit(failure.traceback)[-MOST_TEXT:])
+
+
+def _fit(text: str) -> str:
+    """A record holds no NUL, and so many characters of a text: see `core.record_reader`."""
+    return text.replace("\0", "\\0")
 
 
 def leave(job: Job, receipt: Receipt, node: str, side: Side) -> None:

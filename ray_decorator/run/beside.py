@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,11 +24,10 @@ from queue import Empty, SimpleQueue
 
 from ..content.fingerprint import fingerprint
 from ..core.errors import InputError, RayS3Error
-from ..core.ledger import Surroundings
 from ..core.model import Call, Content, Job, Outcome, PathSlot
 from ..core.records import JobRecord, Left, dump, job_key
 from ..core.returned import Told
-from .ledger import Ledger
+from .ledger import Ledger, Shared
 from .staging import Staging
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ class _Started:
     call: Call
     job: Job
     seals: Mapping[str, str]
-    around: Future[Surroundings] | None
+    shared: Shared | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ class Beside:
 
     def begin(self, call: Call, job: Job, seals: Mapping[str, str]) -> Callable[[Future[Outcome]], None]:
         """A job is about to be started that has an entry without an id; returns what to call once it has ended."""
-        started = _Started(call, job, seals, self._ledger.around)
+        started = _Started(call, job, seals, self._ledger.shared)
         with self._lock:
             self._writers.update(dict.fromkeys((target.real for target in call.targets), job.id))
         self._put(started)
@@ -119,10 +118,7 @@ class Beside:
             with contextlib.suppress(Empty):
                 while True:
                     items.append(self._queue.get_nowait())
-            try:
-                self._take(items)
-            except Exception as exc:  # receipts are not worth a run
-                log.warning("some jobs leave no receipts: %s: %s", type(exc).__name__, exc)
+            self._take(items)
             with self._lock:
                 self._open -= len(items)
                 if not self._open:
@@ -133,11 +129,13 @@ class Beside:
         for item in items:
             started = item if isinstance(item, _Started) else item.started
             for real, seal in started.seals.items():
-                self._hash(real, seal)
+                with _despite(f"jobs that read {real} leave no receipts"):
+                    self._hash(real, seal)
         now: dict[str, bool] = {}
         for item in items:
             if isinstance(item, _Ended):
-                self._write(item, now)
+                with _despite(f"{item.started.call.name} leaves no receipt"):
+                    self._write(item, now)
 
     def _hash(self, real: str, seal: str) -> None:
         known = self._deps.get(real)
@@ -158,7 +156,7 @@ class Beside:
         if contents is None:
             log.debug("%s leaves no receipt: what it read is not certain", call.name)
             return
-        entry = self._ledger.entry(call, contents, ended.started.around)
+        entry = self._ledger.entry(call, contents, ended.started.shared)
         if entry is None:
             return
         left = {target.key: Left(target.key, None, target.real, seal) for target, seal in _seals(call)}
@@ -222,6 +220,15 @@ class Beside:
         with contextlib.suppress(InputError):
             return self._staging.held(Path(slot.real))
         return None
+
+
+@contextlib.contextmanager
+def _despite(what: str) -> Iterator[None]:
+    """Receipts are not worth a run, nor one of them the others."""
+    try:
+        yield
+    except Exception as exc:
+        log.warning("%s: %s: %s", what, type(exc).__name__, exc)
 
 
 def _record(ended: _Ended, job_id: str, left: Mapping[str, Left], call: Call) -> JobRecord:

@@ -40,10 +40,10 @@ def _runs(store: Store, run: str) -> Iterator[RunRecord]:
     ids = sorted((key.removeprefix(f"{RUNS}/").removesuffix(_SUFFIX) for key in keys), reverse=True)
     for run_id in [each for each in ids if each != run][:_MOST_RUNS]:
         incoming = store.get(run_key(run_id))
-        if incoming is None or incoming.size > MOST_BYTES:
+        if incoming is None:
             continue
         try:
-            yield load_run(bytes(incoming.read()), run_id)
+            yield load_run(incoming.read_at_most(MOST_BYTES), run_id)
         except ValueError:  # made up, or of another version
             continue
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import InputError, RayS3Error
@@ -22,6 +23,14 @@ from .surroundings import surroundings
 log = logging.getLogger(__name__)
 
 _HOLDS = 2.0  # seconds; code that changes between two batches makes other jobs of the later ones
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the jobs of a run share: code and packages, once they are known, and the run's record."""
+
+    around: Future[Surroundings]
+    writer: RunWriter | None
 
 
 class Ledger:
@@ -60,22 +69,23 @@ class Ledger:
         return differences(self._staging.open(), work.app, self._around.result(), self._run)
 
     @property
-    def around(self) -> Future[Surroundings] | None:
-        """What the jobs that start now share, once it is known."""
-        return self._around
+    def shared(self) -> Shared | None:
+        """What the jobs that start now share."""
+        return None if self._around is None else Shared(self._around, self._writer)
 
     def entry(
-        self, call: Call, contents: Mapping[str, Content], around: Future[Surroundings] | None = None
+        self, call: Call, contents: Mapping[str, Content], shared: Shared | None = None
     ) -> Entry | None:
         """What the call's job is called; None where that cannot be said. Waits for what `look` has begun.
 
-        ``around``: as it was when the job started.
+        ``shared``: as it was when the job started. With it, this may be called from any thread.
 
         Raises InputError there where jobs with receipts are asked for.
 
         ``contents`` are those of its deps by real path.
         """
-        if call.work is None or (known := self._known(call, around or self._around)) is None:
+        shared = shared or self.shared
+        if call.work is None or shared is None or (known := self._known(call, shared.around)) is None:
             return None
         written = {out.real for out in call.outs}
         both = {
@@ -90,8 +100,8 @@ class Ledger:
         if found is None:
             self._unknown(f"{call.name}: no file that travels as code holds its task ({call.work.name})")
             return None
-        if self._writer is not None:
-            self._writer.add(call.work, known, found)
+        if shared.writer is not None:
+            shared.writer.add(call.work, known, found)
         return Entry(found, self._run, call.work.app, call.work.overrides, both)
 
     def unnamed(self, call: Call) -> Entry | None:
@@ -105,8 +115,7 @@ class Ledger:
             self._writer = None
             self._run = ""
 
-    def _known(self, call: Call, around: Future[Surroundings] | None) -> Surroundings | None:
-        assert around is not None
+    def _known(self, call: Call, around: Future[Surroundings]) -> Surroundings | None:
         if (error := around.exception()) is not None:
             self._unknown(f"{call.name}: {error}")
             return None

@@ -192,9 +192,7 @@ def read_receipt(store: Store, job_id: str) -> JobRecord | None:
     if incoming is None:
         return None
     try:
-        if incoming.size > MOST_BYTES:
-            raise ValueError(f"it has {incoming.size} bytes")
-        return load_job(bytes(incoming.read()), job_id)
+        return load_job(incoming.read_at_most(MOST_BYTES), job_id)
     except ValueError as exc:
         log.warning("%s/%s is no receipt, so its job runs again: %s", store.url, job_key(job_id), exc)
         return None

@@ -34,6 +34,12 @@ class Incoming:
 
         return self._patience.keep(attempt)
 
+    def read_at_most(self, most: int) -> bytes:
+        """All of it, where that is no more than so many bytes. Raises ValueError for what is larger."""
+        if self.size > most:
+            raise ValueError(f"it has {self.size} bytes, more than {most}")
+        return bytes(self.read())
+
     def chunks(self, size: int) -> Iterator[Bytes | memoryview]:
         """Piece by piece, each of about ``size`` bytes, as they come."""
         given = 0

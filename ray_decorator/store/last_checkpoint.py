@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..core.model import Job
 from ..core.record_reader import load_begun, load_checkpoint
-from ..core.records import Checkpoint, begun_key, checkpoint_area, checkpoint_key
+from ..core.records import MOST_BYTES, Checkpoint, begun_key, checkpoint_area, checkpoint_key
 from .store import Store
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def of_an_earlier_run(job: Job, store: Store) -> Checkpoint | None:
     if job.entry is None or not job.entry.id or (incoming := store.get(begun_key(job.entry.id))) is None:
         return None
     try:
-        begun = load_begun(bytes(incoming.read()))
+        begun = load_begun(incoming.read_at_most(MOST_BYTES))
     except ValueError as exc:
         log.warning("%s: what an earlier run has begun cannot be read: %s", job.name, exc)
         return None
@@ -43,7 +43,7 @@ def _read(job: Job, name: str, attempt: int, store: Store) -> Checkpoint | None:
     if incoming is None:
         return None
     try:
-        made = load_checkpoint(bytes(incoming.read()), attempt)
+        made = load_checkpoint(incoming.read_at_most(MOST_BYTES), attempt)
     except ValueError as exc:
         log.warning("%s: the checkpoint of attempt %d cannot be read: %s", job.name, attempt, exc)
         return None

@@ -61,8 +61,10 @@ def test_a_float_of_numpys_is_a_float() -> None:
         (b"x", "a builtins.bytes"),
         (LOOP, "nested without end"),
         ("x" * 600_000, "600002 characters of JSON"),
+        ([[0] * 1_000] * 1_000, "more than 262144 values"),
+        ([1, 10**5000], "4300 digits"),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_what_json_cannot_hold_is_said(value: Any, why: str) -> None:
     held = value_of(value)

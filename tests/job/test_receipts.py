@@ -99,6 +99,19 @@ def test_one_that_failed_leaves_its_error(store: Store) -> None:
     assert "in fails" in found.traceback
 
 
+def test_an_error_of_any_text_can_be_read_again(store: Store) -> None:
+    def fails(payload: bytes, paths: Paths) -> Any:
+        raise ValueError("a\0b" + "x" * 1_000_000)
+
+    run(fails, store, (WORKSPACE,))
+    found = left(store)
+    assert (
+        found is not None
+        and found.error.startswith("ValueError: a\\0bxx")
+        and found.traceback.endswith("xx\n")
+    )
+
+
 def test_a_value_that_json_cannot_hold_is_said(store: Store) -> None:
     run(lambda payload, paths: {1, 2}, store, (WORKSPACE,))
     found = left(store)

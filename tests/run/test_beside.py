@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -203,3 +204,34 @@ def test_a_large_out_is_told_of_before_it_is_hashed(driver: Driver, monkeypatch:
     outcome.set_result(Outcome("#0", told=TOLD))
     [record] = driver.receipts()
     assert len(seen) == 1 and record.outs[0].content is not None
+
+
+def test_one_that_fails_takes_no_other_with_it(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = Beside._write
+
+    def fails_first(self: Beside, ended: Any, now: dict[str, bool]) -> None:
+        if ended.started.call.name == "#0":
+            raise OSError("gone")
+        written(self, ended, now)
+
+    monkeypatch.setattr(Beside, "_write", fails_first)
+    calls = [driver.call(name, outs=()) for name in ("#0", "#1")]
+    for outcome in [driver.start(call) for call in calls]:
+        outcome.set_result(Outcome("", told=TOLD))
+    assert len(driver.receipts()) == 1
+    assert "#0 leaves no receipt: OSError: gone" in caplog.text
+
+
+def test_one_that_comes_late_is_of_its_own_run(driver: Driver) -> None:
+    call = driver.call()
+    outcome = driver.start(call)
+    driver.ledger.end()
+    driver.ledger.look([driver.call("#1")], [], first=True)
+    outcome.set_result(Outcome("#0", told=TOLD))
+    [record] = driver.receipts()
+    deadline = time.monotonic() + 20
+    while not (runs := list(driver.store.glob("ray_s3/runs/*.json"))) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert [path.stem for path in runs] == [record.run]
