@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     """The directory (for a single file: its own) that all is below, those to make, and the targets.
 
     ``closed``: directory to make -> permission bits that it is not to have; ``links``: path -> where it leads.
-    ``clashing`` are pairs of names that some file systems take for one.
+    ``names`` are all there are below the root, which some file systems may take for one another.
     """
 
     root: str
@@ -52,13 +52,13 @@ class Plan(NamedTuple):
     targets: tuple[Target, ...]
     closed: Mapping[str, int] = {}
     links: tuple[tuple[str, str], ...] = ()
-    clashing: tuple[tuple[str, str], ...] = ()
+    names: tuple[str, ...] = ()
 
     def make_folders(self) -> None:
         """Make the directories that are not there. Raises InputError where files would take each other's places."""
-        if self.clashing:
+        if clashing := clashes(self.names):
             os.makedirs(self.root, exist_ok=True)
-            refuse_where_same(self.root, self.clashing)
+            refuse_where_same(self.root, clashing)
         for folder in self.folders:
             os.makedirs(folder, exist_ok=True)
             if bits := self.closed.get(folder):
@@ -121,8 +121,8 @@ class _Tree:
             for path, bits in extras.private
             if path.endswith("/") and (place := self._folders.get(path[:-1])) is not None and not place[1]
         }
-        clashing = clashes([*(row.relpath for row in rows), *extras.folders, *linked])
-        return Plan(self._root, tuple(self._new), tuple(targets), closed, tuple(links), clashing)
+        names = (*(row.relpath for row in rows), *extras.folders, *linked)
+        return Plan(self._root, tuple(self._new), tuple(targets), closed, tuple(links), names)
 
     def _link(self, relpath: str, target: str) -> str | None:
         folder, _, name = relpath.rpartition("/")

@@ -43,7 +43,7 @@ _RANGED = 64 * 1024 * 1024
 _PART = 8 * 1024 * 1024
 _STREAMED = 1024 * 1024  # small enough for memory to be used again, not mapped anew
 _WINDOW = 8
-_LARGEST_MANIFEST = 1024 * 1024 * 1024  # about ten million files
+LARGEST_MANIFEST = 1024 * 1024 * 1024  # about ten million files
 _MEMORY = 2 * _WINDOW * _PART
 
 
@@ -73,10 +73,10 @@ def manifest_bytes(digest: str, store: Store) -> bytes:
     incoming = store.get(object_key(digest))
     if incoming is None:
         raise MissingObjectError((digest,), store.url)
-    if incoming.size > _LARGEST_MANIFEST:
+    if incoming.size > LARGEST_MANIFEST:
         raise CorruptObjectError(
             f"the directory manifest {object_key(digest)} of {store.url} has {human_size(incoming.size)}, more than "
-            f"{human_size(_LARGEST_MANIFEST)}: it is not read. Delete the object, and run again to upload it anew.",
+            f"{human_size(LARGEST_MANIFEST)}: it is not read. Delete the object, and run again to upload it anew.",
             (digest,),
         )
     return bytes(incoming.read())

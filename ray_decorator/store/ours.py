@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 from ..content.manifest import PREFIX as OBJECTS
 from ..content.threads import each
+from ..core.errors import StoreError
+from .download import LARGEST_MANIFEST
 from .store import OURS, Seen, Store
 
 PREFIX = OURS
 
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{32,64}(?![0-9a-f])")
 _CONTENT = re.compile(rf"{PREFIX}/(\w+)/{OBJECTS}/([0-9a-f]{{2}})/([0-9a-f]{{30}}(?:\.dir)?)")
-_LARGEST = 256 * 1024 * 1024  # bytes; no manifest or receipt of ours is as large
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,11 @@ def _texts(objects: Iterable[Seen], store: Store) -> list[str]:
     texts: list[str] = []
 
     def read(one: Seen) -> None:
-        incoming = store.get(one.key) if one.size <= _LARGEST else None
+        if one.size > LARGEST_MANIFEST:
+            raise StoreError(
+                f"{store.url}/{one.key} is too large to be one of ours: remove it, and run again"
+            )
+        incoming = store.get(one.key)
         texts.append("" if incoming is None else bytes(incoming.read()).decode("ascii", "replace"))
 
     each(read, list(objects), store.threads)

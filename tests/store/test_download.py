@@ -117,7 +117,7 @@ def test_a_manifest_that_no_directory_has_is_not_read(
 ) -> None:
     content = sent(tree(tmp_path / "t", {"a": b"a"}), store, hashes).content
     assert len(rows_of(content, store)) == 1
-    monkeypatch.setattr(downloads, "_LARGEST_MANIFEST", 50)
+    monkeypatch.setattr(downloads, "LARGEST_MANIFEST", 50)
     with pytest.raises(CorruptObjectError, match="has 61 B, more than 50 B: it is not read") as info:
         rows_of(content, store)
     assert info.value.digests == (content.digest,)
