@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterable
 
@@ -33,6 +34,15 @@ def is_temporary(name: str) -> bool:
     return name.startswith(".ray_s3-") and _NAME.match(name) is not None
 
 
+def remove(path: str) -> None:
+    """Remove a temporary, a file or a whole directory, if it is there. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+
+
 def clear_stale(directories: Iterable[str]) -> None:
     """Remove the temporaries that dead processes left in these directories."""
     for directory in directories:
@@ -51,7 +61,7 @@ def _clear(path: str, name: str) -> None:
         else:
             stale = time.time() - os.stat(path).st_mtime > _FOREIGN_SECONDS
         if stale:
-            os.unlink(path)
+            remove(path)
 
 
 def _dead(pid: int) -> bool:

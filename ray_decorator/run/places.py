@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from ..content import move
 from ..content.fingerprint import fingerprint
 from ..content.hash_cache import HashCache
 from ..content.snapshot import snapshot
-from ..content.temporary import beside
+from ..content.temporary import beside, remove
 from ..core.errors import InputError
 from ..core.progress import NoProgress
 from ..core.records import Left
@@ -66,7 +66,7 @@ def bring_all(removals: Sequence[Removal]) -> list[Exception | None]:
         return [next(moved) if isinstance(copy, Path) else copy for copy in copied]
     finally:
         for copy, _ in moves:
-            shutil.rmtree(copy, ignore_errors=True) if copy.is_dir() else copy.unlink(missing_ok=True)
+            _drop(copy)
 
 
 def _copied(removal: Removal) -> Path | Exception:
@@ -77,6 +77,11 @@ def _copied(removal: Removal) -> Path | Exception:
         copy.parent.mkdir(parents=True, exist_ok=True)
         move.copy(Path(removal.left.place), copy)
     except (OSError, InputError) as exc:
-        shutil.rmtree(copy, ignore_errors=True)
+        _drop(copy)
         return exc
     return copy
+
+
+def _drop(copy: Path) -> None:
+    with contextlib.suppress(OSError):  # the next one that works there clears it
+        remove(str(copy))

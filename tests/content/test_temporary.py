@@ -36,3 +36,12 @@ def test_those_of_another_machine_stay_for_a_day(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (0, time.time() - age * 3600))
     clear_stale([str(tmp_path)])
     assert os.listdir(tmp_path) == names[:1]
+
+
+def test_a_directory_of_the_dead_goes_with_all_in_it(tmp_path: Path) -> None:
+    dead = killed_process_leaves(tmp_path)
+    dead.unlink()
+    (dead / "sub").mkdir(parents=True)
+    (dead / "sub" / "a").write_text("half")
+    clear_stale([str(tmp_path)])
+    assert os.listdir(tmp_path) == []
