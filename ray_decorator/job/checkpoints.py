@@ -161,7 +161,7 @@ class Checkpoints:
         if new.by_path:
             self._push(made_of_md5s(root, found, new))
         made = made_of_md5s(root, found, Md5s(known, frozenset()))
-        if made.manifest is not None and known != new.by_path:
+        if made.manifest is not None and made.content.digest not in self._held:
             self._side.store.area(self._area).put(object_key(made.content.digest), made.manifest)
         self._known[index] = known
         self._held.add(made.content.digest)

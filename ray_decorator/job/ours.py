@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -68,12 +67,13 @@ def clear(*, kept: bool = False, driver: bool = True) -> None:
     if str(home / "store") in gone:
         shutil.rmtree(home / "store", ignore_errors=True)
     if root.is_dir():
-        room.remove(room.kept(), math.inf)
+        room.make_room()
         _clear_locks(root / "cache" / "locks")
         scratch.clear_dead(_MAY_BE_ASKED_FOR)
     outs = list((root / "kept").iterdir()) if kept and (root / "kept").is_dir() else []
     for path in (*outs, *(_sources(root) if str(root / "runtime") in gone else [])):
-        room.discard(str(path))
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            room.discard(str(path))
     sockets.clear_dead()
 
 
@@ -104,7 +104,7 @@ def _of_the_node(attempts: Mapping[Path, float | None], unasked: str, busy: str)
     yield from _scratch(root, attempts, unasked)
     yield _folder(root / "kept", "outs that could not come home", unasked)
     sources = _sources(root)
-    yield Ours(str(root / "runtime"), "our own source", len(sources), sum(map(_tree_size, sources)), busy)
+    yield Ours(str(root / "runtime"), "our own source", len(sources), sum(map(room.size_of, sources)), busy)
 
 
 def _sources(root: Path) -> list[Path]:
@@ -117,7 +117,7 @@ def _sources(root: Path) -> list[Path]:
 
 def _scratch(root: Path, attempts: Mapping[Path, float | None], unasked: str) -> Iterator[Ours]:
     def of(what: str, paths: list[Path], stays: str = "") -> Ours:
-        return Ours(str(root / "jobs"), what, len(paths), sum(map(_tree_size, paths)), stays)
+        return Ours(str(root / "jobs"), what, len(paths), sum(map(room.size_of, paths)), stays)
 
     yield of("running jobs", [path for path, dead in attempts.items() if dead is None], "stays")
     crashed = {path: dead for path, dead in attempts.items() if dead is not None}
@@ -146,12 +146,8 @@ def _sockets() -> Iterator[Ours]:
 
 def _folder(path: Path, what: str, stays: str) -> Ours:
     with contextlib.suppress(OSError):
-        return Ours(str(path), what, len(os.listdir(path)), _tree_size(path), stays)
+        return Ours(str(path), what, len(os.listdir(path)), room.size_of(path), stays)
     return Ours(str(path), what, 0, 0, stays)
-
-
-def _tree_size(path: Path) -> int:
-    return sum(_size(os.path.join(folder, name)) for folder, _, names in os.walk(path) for name in names)
 
 
 def _size(path: str) -> int:

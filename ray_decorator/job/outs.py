@@ -96,8 +96,8 @@ def bring(
     return replace(sent, error=error, kept=sent.kept or bool(left), stuck=left)
 
 
-def kept_back(sent: Sent, before: Path, kept: Path) -> Exception | None:
-    """The error of outs that are on their node still, with the commands that bring them later.
+def kept_back(sent: Sent, before: Path, kept: Path) -> Exception:
+    """The error of outs that did not leave; of those that are on their node still, with what brings them later.
 
     The scratch directory was at ``before``, and is at ``kept`` now.
     """
@@ -107,7 +107,8 @@ def kept_back(sent: Sent, before: Path, kept: Path) -> Exception | None:
         how = f"{problem}. On node {socket.gethostname()}, bring it later with: {fetch_command(now, home)}"
         told.append(_kind(problem)(how))
     error = HomeError.of(told) or sent.error
-    if error is not None:
+    assert error is not None
+    if sent.kept:
         error.add_note(f"The job's outs are kept on node {socket.gethostname()} at {kept}")
     return error
 

@@ -64,7 +64,6 @@ def _told(ran: Receipt, left: Left, before: Path, kept: Path) -> Receipt:
     sent, notes = left.sent, ()
     if sent.error is not None:
         ran = replace(ran, told=None)
-        error = kept_back(sent, before, kept) if sent.kept else sent.error
-        error = error or sent.error
+        error = kept_back(sent, before, kept)
         notes = (f"What it had written did not come home: {error}", *getattr(error, "__notes__", ()))
     return replace(ran, outs=sent.outs, sent=sent.bytes, failed=left.keys, aside=sent.aside, notes=notes)

@@ -219,7 +219,7 @@ class _Sizes:
 
     def of(self, path: str) -> int:
         size = self._known.get(path)
-        self._seen[path] = size if isinstance(size, int) else _size(path)
+        self._seen[path] = size if isinstance(size, int) else size_of(path)
         return int(self._seen[path])
 
     def save(self) -> None:
@@ -230,7 +230,8 @@ class _Sizes:
                 os.replace(temporary, self._file)
 
 
-def _size(path: str) -> int:
+def size_of(path: str | os.PathLike[str]) -> int:
+    """What the files below a directory take on the disk, in bytes."""
     total = 0
     for folder, _, files in os.walk(path):
         for name in files:

@@ -162,11 +162,9 @@ def _done(
     ran = replace(ran, outs=sent.outs, sent=sent.bytes, unwritten=unwritten)
     if sent.error is None:
         return ran
-    error: Exception | None = sent.error
     if sent.kept:
         scratch.keep()
-        error = kept_back(sent, before, scratch.path)
-    return replace(ran, failure=failure_of(error or sent.error), unwritten=(), told=None)
+    return replace(ran, failure=failure_of(kept_back(sent, before, scratch.path)), unwritten=(), told=None)
 
 
 def _despite_a_cancel(bring: Callable[[], _T]) -> _T:

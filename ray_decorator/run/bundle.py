@@ -107,14 +107,30 @@ def find_code(
     """
     if settings.code == "none":
         return None
+    packages = packages or installed_distributions()
+    return collected(settings, main, sys_path, left_out, earlier, packages)
+
+
+def collected(
+    settings: Settings,
+    main: Path | None,
+    sys_path: Sequence[str],
+    left_out: Collection[Path],
+    earlier: Collection[str],
+    packages: Installed,
+    *,
+    quiet: bool = False,
+) -> Project:
+    """As `find_code`, whether any is to travel or not."""
     return collect(
         main=main,
         cwd=driver.started_at(),
         sys_path=sys_path,
         left_out=left_out,
-        local=(packages or installed_distributions()).local,
+        local=packages.local,
         include=settings.code_include,
         earlier=earlier,
+        quiet=quiet,
     )
 
 

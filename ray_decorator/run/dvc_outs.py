@@ -12,6 +12,7 @@ copy                             nothing is left to do: DVC links as it should, 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import Sequence
@@ -55,7 +56,7 @@ class DvcOuts:
         ) as exc:  # a file that DVC does not take either, or an out that it ignores as a whole
             log.debug("%s is not made ready for DVC: %s", path, exc)
             return
-        kept = [row for row in rows if selection is None or _counts(row.relpath, selection)]
+        kept = rows if selection is None else _counting(rows, selection)
         if len(kept) < len(rows):
             _name_as_dvc_does(kept, path, store, hashes)
         if is_ours:
@@ -76,13 +77,23 @@ def _is_cached(path: str) -> bool:
     return tracked is not None and tracked.is_cached
 
 
-def _counts(relpath: str, selection: Selection) -> bool:
-    *folders, name = relpath.split("/")
-    for folder in folders:
-        if selection.leaves_out(folder, True):
-            return False
-        selection = selection.within(folder)
-    return not selection.leaves_out(name, False)
+def _counting(rows: Sequence[Row], selection: Selection) -> list[Row]:
+    """The rows that the selection leaves in; each folder is looked at once."""
+
+    @functools.cache
+    def at(folder: str) -> Selection | None:
+        if not folder:
+            return selection
+        above, _, name = folder.rpartition("/")
+        outer = at(above)
+        return None if outer is None or outer.leaves_out(name, True) else outer.within(name)
+
+    def counts(relpath: str) -> bool:
+        folder, _, name = relpath.rpartition("/")
+        inner = at(folder)
+        return inner is not None and not inner.leaves_out(name, False)
+
+    return [row for row in rows if counts(row.relpath)]
 
 
 def _name_as_dvc_does(kept: Sequence[Row], path: str, store: Store, hashes: HashCache) -> None:

@@ -19,8 +19,9 @@ from ..core.progress import NoProgress
 from ..core.settings import Settings
 from ..environment.installed import Installed, installed_distributions
 from ..project import driver
-from ..project.collect import collect, is_large
+from ..project.collect import is_large
 from ..project.roots import installation_folders
+from .bundle import collected
 from .staging import Staging
 
 _YAML = (".yaml", ".yml")
@@ -36,14 +37,13 @@ def surroundings(
     where code cannot be read, or where it is so much that it is hardly code.
     """
     packages = installed_distributions()
-    found = collect(
-        main=driver.main_script(),
-        cwd=driver.started_at(),
-        sys_path=driver.project_paths(),
-        left_out=left_out,
-        local=packages.local,
-        include=settings.code_include,
-        earlier=staging.earlier_outs(),
+    found = collected(
+        settings,
+        driver.main_script(),
+        driver.project_paths(),
+        left_out,
+        staging.earlier_outs(),
+        packages,
         quiet=True,
     )
     if is_large(found):
