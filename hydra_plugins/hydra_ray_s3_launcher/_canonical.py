@@ -96,8 +96,15 @@ def _key(plain: dict[Any, Any] | list[Any], name: Any) -> Any:
 
 @contextlib.contextmanager
 def _symbolic() -> Iterator[None]:
-    """Meanwhile, ``${hydra:…}`` and ``${now:…}`` give what is written there."""
-    before = BaseContainer._resolvers
+    """Meanwhile, ``${hydra:…}`` and ``${now:…}`` give what is written there.
+
+    OmegaConf has no public way to put a resolver back as it was. One that keeps them elsewhere gives what they lead
+    to, so that each job is another one.
+    """
+    before = getattr(BaseContainer, "_resolvers", None)
+    if not isinstance(before, dict):
+        yield
+        return
     BaseContainer._resolvers = {**before, **{name: _as_written(name) for name in _SYMBOLIC}}
     try:
         yield

@@ -6,6 +6,7 @@ program that is started by hand runs in the stage whose command starts it.
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,11 +87,16 @@ def told(start: str) -> Stage | None:
     address = os.environ.get("DVC_STAGE")
     if not address:
         return None
+    return _told(address, os.environ.get("DVC_ROOT") or root_of(start) or start, start)
+
+
+@functools.cache
+def _told(address: str, root: str, start: str) -> Stage:
+    """That stage, which a process has for its life. The repository's folder is ``root``."""
     file, colon, name = address.rpartition(":")
     if not (colon and file.endswith((".yaml", ".yml"))):
         file, name = FILE, address
     # the file is told from where dvc was started, which may be any folder of the repository
-    root = os.environ.get("DVC_ROOT") or root_of(start) or start
     file = file.replace("../", "")
     candidates = [os.path.join(folder, file) for folder in (root, *_above(start, root))]
     found = [
@@ -110,6 +116,17 @@ def stages(file: str, only: str | None = None) -> Iterator[Stage]:
 
     Raises InputError for what DVC would refuse.
     """
+    try:
+        yield from _stages(file, only)
+    except InputError:
+        raise
+    except (AttributeError, TypeError, ValueError) as exc:  # a list where a mapping is to be, say
+        raise InputError(
+            f"{file}: cannot be read as DVC would ({exc}); correct it, or list the keys"
+        ) from exc
+
+
+def _stages(file: str, only: str | None) -> Iterator[Stage]:
     data = templates.load(file)
     folder = os.path.dirname(file)
     known = templates.variables(folder, data.get("vars") or ())

@@ -22,7 +22,7 @@ PARAMS = "params.yaml"
 _EXPRESSION = re.compile(r"(?<!\\)\$\{([^}\n]*)\}")
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """YAML 1.2, as ruamel.yaml reads it for dvc: ``yes`` and ``1:30`` are texts, ``1e-3`` and ``010`` numbers."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  without those of YAML 1.1

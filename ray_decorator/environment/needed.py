@@ -148,6 +148,8 @@ def _only_for(unwanted: Set[str], wanted: Iterable[Wanted], found: Installed) ->
 
 
 def _made(found: Installed, kept: Set[str], project: Path | None, why: str) -> Needed:
+    if kept >= found.pins.keys():
+        return Needed(requirements(project, found))
     pins = {name: pin for name, pin in found.pins.items() if name in kept}
     roots = graph.roots({name: found.requires[name] for name in pins})
     left_out = frozenset(found.pins.keys() - pins.keys())

@@ -18,6 +18,7 @@ from omegaconf.basecontainer import BaseContainer
 
 from ..core import pickling
 from ..core.errors import text_of
+from ..core.failures import add_note
 from ..job.workplace import start_directory
 
 _UNSET = re.compile(r"Environment variable '([^']+)' not found")
@@ -67,7 +68,7 @@ def _advise(error: BaseException) -> None:
                 f"+hydra.launcher.ray_init_kwargs.runtime_env.env_vars.{name}=…"
             )
             if note not in getattr(error, "__notes__", ()):
-                error.add_note(note)
+                add_note(error, note)
             return
         reason = reason.__cause__ or reason.__context__
 

@@ -79,7 +79,8 @@ class StagePaths:
         outs, wrong_outs = slots.find(
             root, self._terms.outs, kind="outs", start=self._start, hidden=self._hidden
         )
-        if self._stage is not None:
+        # where keys are listed, the stage is only to be compared with them, once
+        if self._stage is not None and (self._terms.from_stage or not self._has_told):
             self._workspaces |= {os.path.realpath(workspace)} if workspace else set()
             deps, outs = self._of_stage(root, deps, outs)
         return Found(deps, outs, (*wrong, *wrong_outs))

@@ -5,12 +5,13 @@ Found on the driver, when a job has failed: a worker does not know what stayed b
 
 from __future__ import annotations
 
+import functools
 import importlib.machinery
 import importlib.metadata
 import importlib.util
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -55,10 +56,18 @@ def explain_packages(error: BaseException, left_out: Collection[str], why: str) 
                 )
 
 
-def _packages_with(module: str) -> list[str]:
-    if importlib.util.find_spec(module) is None:
-        return []
-    return importlib.metadata.packages_distributions().get(module, [])
+def _packages_with(module: str) -> Sequence[str]:
+    try:
+        is_here = importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a module that somebody has made by hand
+        is_here = True
+    return _packages().get(module, ()) if is_here else ()
+
+
+@functools.cache
+def _packages() -> Mapping[str, Sequence[str]]:
+    """Module -> the packages that have it, by all installed metadata, which takes a while."""
+    return importlib.metadata.packages_distributions()
 
 
 def _missing(error: BaseException) -> Iterator[str]:

@@ -173,3 +173,10 @@ def test_a_program_of_no_stage_or_of_several_is_an_error_that_says_what_to_do(
     outside = str(tmp_path_factory.mktemp("outside"))
     with pytest.raises(InputError, match="is in no DVC repository: start the app in one, or list the keys"):
         stages.stage_of(Program(outside, os.path.join(outside, "x.py")))
+
+
+@pytest.mark.parametrize("text", ["stages: [a]", "vars: [[1]]", "stages: {a: {matrix: [1], cmd: x}}"])
+def test_so_is_what_is_no_such_file_at_all(root: Path, text: str) -> None:
+    (root / "dvc.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"dvc.yaml: .*orrect it, or list the keys"):
+        list(stages.stages(str(root / "dvc.yaml")))

@@ -9,6 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from plugin_app import app
 
+from hydra_plugins.hydra_ray_s3_launcher import _canonical as canonical
 from hydra_plugins.hydra_ray_s3_launcher._canonical import config_digest
 from hydra_plugins.hydra_ray_s3_launcher._compose import Composer
 from ray_decorator.frontends.stage_paths import StagePaths
@@ -131,3 +132,11 @@ def test_types_that_json_has_not_are_told_apart() -> None:
     ]
     assert len({of(value) for value in values}) == len(values)
     assert of(float("nan")) == of(float("nan"))
+
+
+def test_an_omegaconf_that_keeps_its_resolvers_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then what a symbol leads to counts, and no job fails of it."""
+    monkeypatch.setattr(canonical, "BaseContainer", object)
+    assert digest(tmp_path) != ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from projects import collected, editable, git, make, repository, write
@@ -148,3 +150,10 @@ def test_a_package_that_jobs_are_not_given() -> None:
     explain_packages(error, {"other"}, "")
     explain_packages(no_module("not_there_at_all"), {"other"}, "")
     assert len(error.__notes__) == 1
+
+
+def test_a_module_that_was_made_by_hand_hides_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "stubbed", ModuleType("stubbed"))
+    error = no_module("stubbed.part")
+    explain_packages(error, {"other"}, "")
+    assert not hasattr(error, "__notes__")
