@@ -6,11 +6,11 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from whole_programs import output_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"
 MODELS = {"logistic": "LogisticRegression", "svm": "SVC", "forest": "RandomForestClassifier"}
@@ -32,18 +32,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(script: Path, *arguments: str, cwd: Path) -> str:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     environment["XDG_CACHE_HOME"] = str(script.parent.parent / "cache")
-    done = subprocess.run(
-        [sys.executable, str(script), *arguments],
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    return output_of([sys.executable, str(script), *arguments], cwd, env=environment)
 
 
 def accuracy(job: Path) -> float:

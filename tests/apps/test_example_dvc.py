@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from whole_programs import output_of
 
 from ray_decorator.environment import graph
 from ray_decorator.environment.installed import installed_distributions
@@ -37,18 +37,7 @@ def commands(*containing: str) -> str:
 
 
 def run(repository: Path, script: str) -> str:
-    done = subprocess.run(
-        ["bash"],
-        cwd=repository,
-        input=script,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    return output_of(["bash"], repository, given=script)
 
 
 @pytest.mark.usefixtures("ray_session_address")

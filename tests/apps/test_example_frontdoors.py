@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from whole_programs import output_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -25,17 +25,7 @@ def examples(tmp_path: Path) -> Path:
 
 
 def run(script: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, str(script), *arguments],
-        cwd=script.parents[1],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    return output_of([sys.executable, str(script), *arguments], script.parents[1], seconds=120)
 
 
 def test_decorator(examples: Path) -> None:

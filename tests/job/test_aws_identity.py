@@ -29,6 +29,8 @@ from ray_decorator.job.run import serve_job
 from ray_decorator.store.identity import identify, locate
 from ray_decorator.store.renewal import Renew
 
+pytestmark = pytest.mark.usefixtures("node")
+
 __all__ = ["issuer", "issuing_server"]
 
 SEES = """
@@ -46,12 +48,6 @@ print(json.dumps({
     "environ": open("/proc/self/environ").read() if os.path.exists("/proc") else "",
 }))
 """
-
-
-@pytest.fixture(autouse=True)
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
-    return tmp_path / "node"
 
 
 def child() -> Any:

@@ -24,26 +24,12 @@ from ray_decorator.core.work import Entry
 from ray_decorator.job import looks
 from ray_decorator.job.checkpoints import checkpoint
 from ray_decorator.job.run import serve_job
-from ray_decorator.store.identity import locate
-from ray_decorator.store.store import Store, open_store
+from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import pull, push, snapshot
 
+pytestmark = pytest.mark.usefixtures("node")
+
 FIRST = "0123456789abcdef0123456789abcdef"
-
-
-@pytest.fixture(autouse=True)
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
-
-
-@pytest.fixture
-def where(tmp_path: Path) -> Location:
-    return locate((tmp_path / "store").as_uri())
-
-
-@pytest.fixture
-def shop(where: Location) -> Store:
-    return open_store(where)
 
 
 @pytest.fixture

@@ -16,10 +16,7 @@ from ray_decorator.job.scratch import open_scratch
 from ray_decorator.job.side import Side
 from ray_decorator.store.identity import locate
 
-
-@pytest.fixture(autouse=True)
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
+pytestmark = pytest.mark.usefixtures("node")
 
 
 def job(*deps: Dep) -> Job:

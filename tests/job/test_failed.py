@@ -20,12 +20,9 @@ from ray_decorator.store.identity import locate
 from ray_decorator.store.store import open_store
 from ray_decorator.store.transfer import pull
 
+pytestmark = pytest.mark.usefixtures("node")
+
 LOG = {"train.log": b"it failed"}
-
-
-@pytest.fixture(autouse=True)
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
 
 
 @pytest.fixture

@@ -13,10 +13,7 @@ from ray_decorator.job.outs import bring_out, make_out_parents, out_paths
 from ray_decorator.job.side import Side
 from ray_decorator.store.identity import locate
 
-
-@pytest.fixture(autouse=True)
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
+pytestmark = pytest.mark.usefixtures("node")
 
 
 @pytest.fixture

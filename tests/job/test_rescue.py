@@ -22,26 +22,16 @@ from ray_decorator.core.progress import NoProgress
 from ray_decorator.job.rescue import rescue
 from ray_decorator.job.scratch import job_root
 from ray_decorator.job.side import Side
-from ray_decorator.store.identity import locate
 from ray_decorator.store.store import open_store
 from ray_decorator.store.transfer import pull, push, snapshot
+
+pytestmark = pytest.mark.usefixtures("node")
 
 CRASH = (
     "import pickle, sys; from ray_decorator.job.run import serve_job\n"
     "func, job, where = pickle.load(open(sys.argv[1], 'rb'))\n"
     "serve_job('run', func, job, where, None, 'a node', at_home=False)"
 )
-
-
-@pytest.fixture(autouse=True)
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
-    return tmp_path / "node"
-
-
-@pytest.fixture
-def where(tmp_path: Path) -> Location:
-    return locate((tmp_path / "store").as_uri())
 
 
 @pytest.fixture

@@ -23,8 +23,7 @@ from ray_decorator.job.cache import Checkout, NodeCache
 from ray_decorator.job.checkouts import Checkouts
 from ray_decorator.job.scratch import open_scratch
 from ray_decorator.job.seals import is_sealed
-from ray_decorator.store.identity import locate
-from ray_decorator.store.store import Store, open_store
+from ray_decorator.store.store import Store
 
 MIB = 1024 * 1024
 
@@ -34,11 +33,6 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
     monkeypatch.delenv("RAY_S3_CACHE_SIZE", raising=False)
     return tmp_path / "node"
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Store:
-    return open_store(locate((tmp_path / "store").as_uri()))
 
 
 def stored(shop: Store, tmp_path: Path, name: str, size: int) -> Content:

@@ -33,21 +33,7 @@ from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
 from ray_decorator.store.transfer import pull
 
-
-@pytest.fixture(autouse=True)
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
-    return tmp_path / "node"
-
-
-@pytest.fixture
-def where(tmp_path: Path) -> Location:
-    return locate((tmp_path / "store").as_uri())
-
-
-@pytest.fixture
-def shop(where: Location) -> Store:
-    return open_store(where)
+pytestmark = pytest.mark.usefixtures("node")
 
 
 def job(deps: tuple[Dep, ...] = (), outs: tuple[Out, ...] = (), payload: Any = None, **more: Any) -> Job:

@@ -14,13 +14,9 @@ import pytest
 
 from ray_decorator.job.scratch import attempts, open_scratch
 
+pytestmark = pytest.mark.usefixtures("node")
+
 HOUR = 3600
-
-
-@pytest.fixture(autouse=True)
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
-    return tmp_path / "node"
 
 
 PROGRAM = """

@@ -5,17 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from ray_decorator.core.machine import path_id
 from ray_decorator.core.model import Dep, Home, Location, Out
 from ray_decorator.job.side import Side
-from ray_decorator.store.identity import locate
-
-
-@pytest.fixture
-def where(tmp_path: Path) -> Location:
-    return locate((tmp_path / "store").as_uri())
 
 
 def test_only_at_home_deps_are_read_in_place_and_outs_moved(tmp_path: Path, where: Location) -> None:
