@@ -32,7 +32,7 @@ for request in json.loads(sys.argv[2]):
         print(exc)
     assert time.monotonic() - since < 20
 if len(sys.argv) > 3:
-    print(ray.get(ray.remote(**json.loads(sys.argv[3]))(lambda: "it ran").remote(), timeout=60))
+    print(ray.get(ray.remote(**json.loads(sys.argv[3]))(lambda: "it ran").remote(), timeout=150))
 """
 pytestmark = pytest.mark.client
 
@@ -54,8 +54,9 @@ def test_over_ray_client_they_wait_for_a_node_that_comes_later(
         ' {"num_cpus": 1, "label_selector": {"zone": "b"}}]'
     )
     done = cluster_bed.drive(
-        _CHECK, scaling.client_address, requests, '{"num_gpus": 1}', env=scaling.environment(), cwd=tmp_path
-    )
+        _CHECK, scaling.client_address, requests, '{"num_gpus": 1}',
+        env=scaling.environment(), cwd=tmp_path, seconds=240,
+    )  # fmt: skip
     assert done.code == 0, done.err
     assert done.out.splitlines() == [
         "WARNING No node has CPU=1, GPU=1 yet: jobs wait for the autoscaler to add one "

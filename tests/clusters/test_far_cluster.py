@@ -290,7 +290,8 @@ def test_a_node_that_dies_is_replaced_and_a_cluster_that_dies_ends_the_sweep_wit
 ) -> None:
     with cluster_bed.start(workers=2, cpus=2) as bed:
         environ = far_project.environment(bed, rclone, tmp_path / "home", uuid.uuid4().hex)
-        project = far_project.write(tmp_path / "project", {"fates.py": far_project.FATES})
+        files = {"fates.py": far_project.FATES, "model/step.txt": "from home"}
+        project = far_project.write(tmp_path / "project", files)
         log = tmp_path / "log.txt"
 
         def started(*arguments: str) -> subprocess.Popen[bytes]:
@@ -301,8 +302,10 @@ def test_a_node_that_dies_is_replaced_and_a_cluster_that_dies_ends_the_sweep_wit
                 )
 
         process = started(
-            "+fate=mortal", "hydra.sweep.dir=lived", "+hydra.launcher.ray_remote_kwargs.max_retries=1"
-        )
+            "+fate=mortal", "hydra.sweep.dir=lived", "+hydra.launcher.ray_remote_kwargs.max_retries=1",
+            "+model=model", "hydra.launcher.deps=[model]", "hydra.launcher.outs=[model]",
+            "hydra.launcher.checkpoint_interval=60",
+        )  # fmt: skip
         wait_for(lambda: "fate: mortal" in log.read_text(), 200)
         (victim,) = (node for node in bed.workers if "node.guard" in str(node.processes()))
         victim.kill()
@@ -310,6 +313,8 @@ def test_a_node_that_dies_is_replaced_and_a_cluster_that_dies_ends_the_sweep_wit
         assert "#0 +fate=mortal: attempt 1 of 2 failed, and is replaced by another one" in log.read_text()
         assert "lost its node" in log.read_text() and " COMPLETED " in log.read_text()
         assert (project / "lived/0/left.txt").read_text() == "was here"
+        saved = {path.name: path.read_text() for path in (project / "model").iterdir()}
+        assert saved == {"step.txt": "from home, attempt 1, attempt 2"}
 
         cleaned = subprocess.run(
             [str(far_project.venv() / "bin/ray-s3"), "clean", "--nodes", "--yes"],
