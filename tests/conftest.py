@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 
+import lasting
 import pytest
 from cluster_bed import bare_venv_fixture, bed
 from hydra.core.hydra_config import HydraConfig
@@ -48,6 +49,12 @@ def hydras_state() -> Iterator[None]:
     version_base, config = VersionBase.instance().version_base, HydraConfig.instance().cfg
     yield
     VersionBase.instance().version_base, HydraConfig.instance().cfg = version_base, config
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    yield
+    lasting.end_all_but(getattr(nextitem, "fixturenames", ()))
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` picks

@@ -33,6 +33,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import cluster_node
+import lasting
 import pytest
 from ray_fixtures import LESS_WORK
 from servers import free_port
@@ -378,11 +379,11 @@ def bare_venv_fixture() -> Path:
     return bare_venv(sys.executable, RAY, True)
 
 
-@pytest.fixture(scope="session")
-def bed() -> Iterator[Bed]:
-    """One cluster for the session: no token, two workers with a CPU each, isolated where possible."""
-    with start() as running:
-        yield running
+@pytest.fixture(scope="module")
+def bed() -> Bed:
+    """One cluster for all tests in a row: no token, two workers with a CPU each, isolated where possible."""
+    running: Bed = lasting.get("bed", start)
+    return running
 
 
 @functools.cache

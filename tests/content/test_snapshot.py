@@ -17,7 +17,8 @@ from ray_decorator.content.hash_cache import HashCache
 from ray_decorator.content.snapshot import Entry, snapshot, snapshot_of
 from ray_decorator.core.errors import InputError, MissingDepError
 from ray_decorator.core.model import Content, Extras
-from ray_decorator.store.store import Store
+from ray_decorator.store.identity import locate
+from ray_decorator.store.store import Store, open_store
 from ray_decorator.store.transfer import pull, push
 
 UNREADABLE = "/proc/self/mem"  # a file to stat, and nobody, not even root, can read its beginning
@@ -288,6 +289,10 @@ def test_of_chosen_files(tmp_path: Path, hashes: HashCache) -> None:
 
 class TestAnUnchangedTree:
     """Of many files, it is known as a whole by the stamps of all."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Store:
+        return open_store(locate((tmp_path / "store").as_uri()))
 
     @pytest.fixture
     def many(self, tmp_path: Path) -> Path:

@@ -7,8 +7,6 @@ clients at the same moment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 
 _NEEDS = {
@@ -22,11 +20,15 @@ _NEEDS = {
 }
 """Fixtures of clusters, the most expensive ones first, and the marker of tests that use them."""
 
+_SHARED = ("ray_session", "bed")
+"""Fixtures that end when the next test does not use them (`lasting`)."""
+
 _FOLDERS = {"apps": "app", "clusters": "cluster"}
 
 
-def mark(items: Iterable[pytest.Item]) -> None:
-    """Add the markers, and the groups of tests that stay together."""
+def mark(items: list[pytest.Item]) -> None:
+    """Add the markers, and the groups of tests that stay together; those that share a cluster follow one another."""
+    items.sort(key=lambda item: [name not in getattr(item, "fixturenames", ()) for name in _SHARED])
     for item in items:
         used = [name for name in _NEEDS if name in getattr(item, "fixturenames", ())]
         for name in used:

@@ -2,8 +2,8 @@
 
     python other_user.py UID command argument…
 
-What only root can reach (below /root, or a directory that ``mktemp`` made) of the interpreter, its environment and this
-project is shown to that user in a mount namespace of its own.
+What only root can reach (below /root, or a directory that ``mktemp`` made) of the interpreter, its environment and
+this project is shown to that user in a mount namespace of its own.
 """
 
 from __future__ import annotations

@@ -1,13 +1,18 @@
-"""One real Ray for the whole test session; caches and scratch directories in a directory of the session's."""
+"""One real Ray for tests that follow one another; caches and scratch directories in a directory of the session's."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import botocore.session
+import lasting
 import pytest
+from botocore.loaders import create_loader
 
 LESS_WORK = {
     "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
@@ -32,13 +37,23 @@ def session_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         # else each of a thousand processes compiles our modules anew
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         patch.delenv("RAY_S3_BASE_PATH", raising=False)
+        # else each of a thousand sessions of botocore reads its descriptions of S3 anew
+        patch.setattr(botocore.session, "create_loader", functools.cache(create_loader))
         yield root
 
 
-@pytest.fixture(scope="session")
-def ray_session(session_caches: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")  # starts before a test changes its environment
+def ray_session() -> str:
     """A private Ray with two CPUs, which tests in this process use since it is connected; its address."""
+    address: str = lasting.get("ray_session", _private_ray)
+    return address
+
+
+@contextlib.contextmanager
+def _private_ray() -> Iterator[str]:
     import ray
+
+    from ray_decorator.run.sessions import close_all
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     ray.init(
@@ -49,6 +64,7 @@ def ray_session(session_caches: Path) -> Iterator[str]:
         _node_ip_address="127.0.0.1",
     )
     yield ray.get_runtime_context().gcs_address
+    close_all()
     ray.shutdown()
 
 
