@@ -1,6 +1,6 @@
 """What is expensive to start is shared by tests that follow one another; it ends when the next test needs it not.
 
-A fixture of pytest's session would live to the session's end, and five Rays that are idle cost a fifth of a machine with
+A fixture of the session would live to its end, and five Rays that are idle cost a fifth of a machine with
 two cores.
 """
 
