@@ -6,7 +6,7 @@ SIGKILL after 5 s. On Linux these are also the ones in sessions of their own. Wh
 ``RAY_S3_KEEP=1`` in its environment, and in a session of its own, so that it also outlives a job that is
 cancelled. Detached actors of Ray are not processes of the job.
 
-Without /proc (macOS) processes are left alone here. Standard library only: node.supervisor imports it.
+Standard library only: node.supervisor imports it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-_KEEP = b"RAY_S3_KEEP=1"
+from . import processes
+
+_KEEP = "RAY_S3_KEEP=1"
 _TERM_SECONDS = 5.0
 _KILL_SECONDS = 2.0
 _SAY_SECONDS = 10.0
-_START_SECONDS = 0.2
 _TICK = 0.02
 _SUBREAPER, _GET_SUBREAPER = 36, 37  # PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER of <linux/prctl.h>
 # Python's own helpers: shared by all jobs of a process, and gone when it is
-_HELPERS = (b"resource_tracker import main", b"multiprocessing.forkserver import main")
+_HELPERS = ("resource_tracker import main", "multiprocessing.forkserver import main")
 
 _LIBRARY = re.compile(
     rf"^<frozen |[/-]packages/|^{re.escape(os.path.dirname(os.__file__))}/|/ray_decorator/[a-z]+/\w+\.py$"
@@ -40,7 +41,7 @@ _LIBRARY = re.compile(
 @contextlib.contextmanager
 def alone(name: str) -> Iterator[None]:
     """At the end, wait for the threads, and end the processes, that were started meanwhile. ``name`` is the job's."""
-    process, threads, before = os.getpid(), set(threading.enumerate()), set(_children(os.getpid()))
+    process, threads, before = os.getpid(), set(threading.enumerate()), set(processes.children(os.getpid()))
     was_subreaper = adopt_orphans(True)
     wait = True
     try:
@@ -62,7 +63,7 @@ class Before:
     """The threads and children of this process at a moment."""
 
     def __init__(self) -> None:
-        self._threads, self._children = set(threading.enumerate()), set(_children(os.getpid()))
+        self._threads, self._children = set(threading.enumerate()), set(processes.children(os.getpid()))
 
     def is_left(self, *, kept: bool = True) -> bool:
         """Whether a job has left any since: a child that lives, or a thread that is in code of no library.
@@ -72,8 +73,10 @@ class Before:
         """
         spared = _is_helper if kept else _is_kept
         threads = [each for each in threading.enumerate() if each not in self._threads]
-        children = set(_children(os.getpid())) - self._children
-        return any(map(_is_in_job_code, threads)) or any(_runs(p) and not spared(p) for p in children)
+        children = set(processes.children(os.getpid())) - self._children
+        return any(map(_is_in_job_code, threads)) or any(
+            processes.runs(p) and not spared(p) for p in children
+        )
 
 
 def adopt_orphans(adopt: bool) -> bool:
@@ -89,7 +92,7 @@ def adopt_orphans(adopt: bool) -> bool:
 
 def kill_descendants(pid: int, spared: Iterable[int] = ()) -> None:
     """SIGKILL for all that a process has started, but for what was told to live on, and ``spared``."""
-    for each in set(_descendants(_children(pid))) - set(spared):
+    for each in set(processes.descendants(processes.children(pid))) - set(spared):
         if not _is_kept(each):
             _send(each, signal.SIGKILL)
 
@@ -133,8 +136,12 @@ def _is_in_job_code(thread: threading.Thread) -> bool:
 
 def _end_children(before: set[int]) -> None:
     def left() -> list[int]:
-        new = [pid for pid in _children(os.getpid()) if pid not in before]
-        return [pid for pid in _descendants(new) if _runs(pid) and not _is_kept(pid)] if new else []
+        new = [pid for pid in processes.children(os.getpid()) if pid not in before]
+        return (
+            [pid for pid in processes.descendants(new) if processes.runs(pid) and not _is_kept(pid)]
+            if new
+            else []
+        )
 
     def none_left_after_kill() -> bool:
         pids = left()
@@ -151,7 +158,7 @@ def _end_children(before: set[int]) -> None:
 
 
 def _reap(before: set[int]) -> None:
-    dead = [pid for pid in _children(os.getpid()) if pid not in before and not _runs(pid)]
+    dead = [pid for pid in processes.children(os.getpid()) if pid not in before and not processes.runs(pid)]
     if dead and (multiprocessing := sys.modules.get("multiprocessing")) is not None:
         multiprocessing.active_children()  # it keeps a list of its own
     for pid in dead:
@@ -166,55 +173,18 @@ def _within(seconds: float, is_so: Callable[[], bool]) -> bool:
     return so
 
 
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):  # it has ended, or there is no /proc
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as children:
-                found.extend(map(int, children.read().split()))
-    return found
-
-
-def _descendants(pids: Iterable[int]) -> Iterator[int]:
-    for pid in pids:
-        yield pid
-        yield from _descendants(_children(pid))
-
-
-def _runs(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 def is_told_to_live_on(pid: int) -> bool:
-    """Whether it has RAY_S3_KEEP=1 in its environment. Raises OSError for a process that has ended.
-
-    One that is just being started (execve(2)) has no environment for a moment.
-    """
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            environ = file.read()
-        if environ or time.monotonic() > deadline or not _runs(pid):
-            return _KEEP in environ.split(b"\0")
-        time.sleep(_TICK / 4)
+    """Whether it has RAY_S3_KEEP=1 in its environment."""
+    return processes.has_variable(pid, _KEEP)
 
 
 def _is_kept(pid: int) -> bool:
-    try:
-        return is_told_to_live_on(pid) or _is_helper(pid)
-    except OSError:
-        return False
+    return is_told_to_live_on(pid) or _is_helper(pid)
 
 
 def _is_helper(pid: int) -> bool:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as line:
-        command = line.read()
-        return any(each in command for each in _HELPERS)
-    return False
+    command = processes.command(pid)
+    return any(each in command for each in _HELPERS)
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_decorator.job import leftovers
+from ray_decorator.job import leftovers, processes
 from ray_decorator.job.leftovers import adopt_orphans, alone
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -37,10 +37,7 @@ def wait_for(path: Path) -> str:
 
 
 def has_ended(pid: int) -> bool:
-    try:
-        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return True
+    return not processes.runs(pid)
 
 
 def test_its_threads_are_waited_for_also_when_it_fails() -> None:
@@ -87,10 +84,11 @@ def test_a_cancelled_one_is_not_waited_for() -> None:
     goes_on.set()
 
 
-@linux
+@pytest.mark.parametrize("has_proc", [pytest.param(True, marks=linux), False], ids=["proc", "ps"])
 def test_its_children_end_and_what_was_there_before_or_is_to_be_kept_does_not(
-    earlier: subprocess.Popen[bytes],
+    has_proc: bool, earlier: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(processes, "HAS_PROC", has_proc)
     with alone("#0"):
         child = subprocess.Popen(["sleep", "600"])
         kept = subprocess.Popen(["sleep", "600"], env={**os.environ, "RAY_S3_KEEP": "1"})
