@@ -32,7 +32,9 @@ for request in json.loads(sys.argv[2]):
         print(exc)
     assert time.monotonic() - since < 20
 if len(sys.argv) > 3:
-    print(ray.get(ray.remote(**json.loads(sys.argv[3]))(lambda: "it ran").remote(), timeout=150))
+    # on a busy machine, nodes of Ray's fake cloud come and go until one stays
+    ran = ray.remote(max_retries=-1, **json.loads(sys.argv[3]))(lambda: "it ran")
+    print(ray.get(ran.remote(), timeout=200))
 """
 pytestmark = pytest.mark.client
 
@@ -55,7 +57,7 @@ def test_over_ray_client_they_wait_for_a_node_that_comes_later(
     )
     done = cluster_bed.drive(
         _CHECK, scaling.client_address, requests, '{"num_gpus": 1}',
-        env=scaling.environment(), cwd=tmp_path, seconds=240,
+        env=scaling.environment(), cwd=tmp_path, seconds=280,
     )  # fmt: skip
     assert done.code == 0, done.err
     assert done.out.splitlines() == [

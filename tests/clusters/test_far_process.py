@@ -38,7 +38,7 @@ def told(driver: far_project.Driver, name: str = "told0.json") -> dict[str, Any]
     return found
 
 
-@pytest.mark.parametrize("how", ["bare", "sweep", pytest.param("client", marks=pytest.mark.client)])
+@pytest.mark.parametrize("how", ["bare", pytest.param("client", marks=pytest.mark.client)])
 def test_the_apps_root_its_secrets_its_user_and_its_command_line(
     driver: far_project.Driver, how: str, bed: cluster_bed.Bed
 ) -> None:

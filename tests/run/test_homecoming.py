@@ -193,7 +193,7 @@ def write_long_name(cfg: DictConfig) -> None:
     Path(cfg.other).write_bytes(b"comes")
 
 
-@ray_decorator(outs=["out"])
+@ray_decorator(outs=["out"], max_concurrent=1)  # what does not fit fills the disk for a moment
 def fill(out: str, size: int) -> int:
     Path(out).write_bytes(b"f" * size)
     return size
