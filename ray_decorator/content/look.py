@@ -172,12 +172,16 @@ class _Walk:
         """Part the links into those that lead to what counts, and others: known when all has been seen."""
         found, inside = self._seen.found, os.path.join(self._root, "")
         counts = self._folders.union(relpath for relpath, _ in found.files)
+        stamps = {relpath: found.stamps[path] for relpath, path in found.files}
+        here = {(stamps[name].device, stamps[name].inode) for name in stamps.keys() - self._links.keys()}
         real_folder = functools.cache(os.path.realpath)
         for link, (leads_to, is_folder) in self._links.items():
             to = leads_to if leads_to.startswith("/") else f"{inside}{os.path.dirname(link)}/{leads_to}"
             folder, _, name = to.rpartition("/")
             real = f"{real_folder(folder or '/')}/{name}"
-            if is_folder or os.path.islink(real):
+            # a link that leads out, to a file that is none of those here, stays out by however many links
+            ends_here = not is_folder and (stamps[link].device, stamps[link].inode) in here
+            if is_folder or ((ends_here or real.startswith(inside)) and os.path.islink(real)):
                 real = os.path.realpath(real)
             within = real == self._root or real.startswith(inside)
             if within and real[len(inside) :] in counts:

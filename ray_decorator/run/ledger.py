@@ -42,6 +42,7 @@ class Ledger:
         self._looked = 0.0
         self._run = ""
         self._writer: RunWriter | None = None
+        self._said = False
 
     def look(self, calls: Sequence[Call], left_out: Collection[Path], *, first: bool) -> None:
         """Begin to find out what the calls' ids are made of, in a thread. ``first``: a run begins."""
@@ -117,6 +118,9 @@ class Ledger:
 
     def _known(self, call: Call, around: Future[Surroundings]) -> Surroundings | None:
         if (error := around.exception()) is not None:
+            if not self._said:
+                self._said = True
+                log.info("jobs leave no receipts, so that a later `resume` would run them again: %s", error)
             self._unknown(f"{call.name}: {error}")
             return None
         return around.result()

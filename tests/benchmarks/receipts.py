@@ -70,7 +70,8 @@ def main() -> int:
     [python] = programs.pythons(options)
     measured: dict[tuple[str, bool], list[tuple[float, float]]] = {}
     with programs.directory() as root:
-        (root / "app.py").write_text(APP)
+        (root / "app").mkdir()  # what programs leave below the root is none of its code
+        (root / "app" / "app.py").write_text(APP)
         sweep(python, root, 2, "nothing configured", receipts=True)
         for number in range(options.rounds):
             for kind in KINDS:
@@ -100,7 +101,7 @@ def sweep(python: Path, root: Path, jobs: int, kind: str, *, receipts: bool) -> 
     environ = programs.environment(root, **more)
     swept = ",".join(map(str, range(1, jobs + 1)))
     command = [python, "app.py", "-m", "hydra/launcher=ray_s3", f"+x={swept}", "hydra.sweep.dir=sweep"]
-    ran = programs.run(command, root, environ)
+    ran = programs.run(command, root / "app", environ)
     left = len(list(root.glob("**/ray_s3/jobs/*.json")))
     assert left == jobs * receipts, f"{left} receipts"
     for path in root.glob("**/ray_s3/jobs/*.json"):

@@ -96,8 +96,8 @@ def test_others_have_no_entry(call: Call, looked: list[Any], staging: Staging) -
     ledger.end()
 
 
-def test_code_that_cannot_be_read_costs_receipts_alone(
-    staging: Staging, monkeypatch: pytest.MonkeyPatch
+def test_code_that_cannot_be_read_costs_receipts_alone_and_a_line_says_so(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*arguments: Any) -> Surroundings:
         raise InputError("too much")
@@ -105,4 +105,9 @@ def test_code_that_cannot_be_read_costs_receipts_alone(
     monkeypatch.setattr(module, "surroundings", refuse)
     ledger = Ledger(Settings("local", "", False), staging)
     ledger.look([CALL], [], first=True)
-    assert ledger.entry(CALL, {"/data": DATA}) is None
+    with caplog.at_level("INFO", "ray_decorator"):
+        assert ledger.entry(CALL, {"/data": DATA}) is None
+        assert ledger.entry(CALL, {"/data": DATA}) is None
+    assert caplog.messages == [
+        "jobs leave no receipts, so that a later `resume` would run them again: too much"
+    ]
