@@ -18,11 +18,8 @@ LESS_WORK = {
     "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
     "LOG_NAME_UPDATE_INTERVAL_S": "0.3",
     "RAY_worker_niceness": "0",
-    "RAY_prestart_worker_first_driver": "0",
-    "RAY_num_workers_soft_limit": "1",
 }
-"""Ray's log monitors look for new files three times a second, not ten times; its workers wait for nobody else, and no
-more of them start than have a job."""
+"""Ray's log monitors look for new files three times a second, not ten times; its workers wait for nobody else."""
 
 
 @pytest.fixture(scope="session", autouse=True)
