@@ -3,7 +3,7 @@
     named      those that the config names: ``${oc.env:NAME}``
     changed    those that the app has set, changed or unset since it was started
     DVC_*      those that DVC gives to a stage's command: DVC_ROOT, DVC_STAGE, DVC_EXP_NAME, …
-    neither    what belongs to a machine: `_NODES_OWN`
+    neither    what belongs to a machine, or to this process alone: `_NODES_OWN`, `_NOTEBOOKS`
 
 Another variable of a node's own travels by Hydra's ``hydra.job.env_copy`` or ``env_set``, or by ``runtime_env``.
 """
@@ -30,9 +30,17 @@ _NODES_OWN = re.compile(
     | LC_CTYPE  # Python sets it for itself at its start (PEP 538)
     | AWS_.*    # see job.aws_identity
     | DVC_SITE_CACHE_DIR | DVC_.*_CONFIG_DIR | DVC_DAEMON.* | DVC_PAGER
+    # what kernels, debuggers and IDEs tell this process alone
+    | JPY_.* | IPYTHON.* | PYDEV_.* | PYDEVD_.* | DEBUGPY_.* | BUNDLED_DEBUGPY_PATH
+    | VSCODE_.* | PYCHARM_.* | COLAB_.*
+    # what imports set for themselves, and set again in a job: sklearn, cv2; and the address of wandb's own server
+    | KMP_INIT_AT_FORK | QT_QPA_PLATFORM_PLUGIN_PATH | QT_QPA_FONTDIR | WANDB_SERVICE
     """,
     re.VERBOSE,
 )
+_NOTEBOOKS = "module://"
+"""ipykernel sets MPLBACKEND to such a backend, which draws into its own notebook."""
+
 _TOLD = "/proc/self/environ"
 _NAMED = re.compile(rb"""oc\.env\s*:\s*['"]?([^\s'"\\,:${}]+)""")
 
@@ -41,7 +49,8 @@ def inherited(func: bytes, payload: bytes) -> Inherited:
     """What a job takes over of this process as it is now. Both are pickled: the configs that are in them count."""
     named = (_named_by_all(func) | _named(payload)) & os.environ.keys()
     stages = {name for name in os.environ if name.startswith("DVC_")}
-    travels = [name for name in _changed() | named | stages if not _NODES_OWN.fullmatch(name)]
+    changed = {name for name in _changed() if not os.environ.get(name, "").startswith(_NOTEBOOKS)}
+    travels = [name for name in changed | named | stages if not _NODES_OWN.fullmatch(name)]
     return Inherited(variables(travels), tuple(sys.argv))
 
 

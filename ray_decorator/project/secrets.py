@@ -12,7 +12,7 @@ import re
 
 _PATTERNS = (
     # variables
-    *(".env", ".env/", ".env.*", "*.env", ".envrc", ".envrc.*", "secrets.*"),
+    *(".env", ".env/", ".env.*", "*.env", ".envrc", ".envrc.*", "secret.*", "secrets.*"),
     # keys and what holds them
     *(
         "*.pem",
@@ -42,7 +42,9 @@ _PATTERNS = (
         ".dockerconfigjson",
         ".kube/",
     ),
-    *("kubeconfig", "*.kubeconfig", "credentials.json", "credentials.xml", "client_secret*.json"),
+    *("kubeconfig", "*.kubeconfig", "*kubeconfig*.yaml", "*kubeconfig*.yml", "client_secret*.json"),
+    *("credentials.json", "credentials.xml", "credentials.yaml", "credentials.yml", "credentials.toml"),
+    *("credentials.ini", "credentials.csv", "*accesskeys.csv", "rootkey.csv", "token.json", "token.pickle"),
     *(
         "application_default_credentials.json",
         "service_account*.json",
@@ -54,6 +56,7 @@ _PATTERNS = (
     *("*.auto.tfvars", ".terraformrc"),
     # hubs of models, data and packages
     *("kaggle.json", ".huggingface/", "huggingface/token", "huggingface/stored_tokens", ".comet.config"),
+    *(".modal.toml", "clearml.conf", "pypoetry/auth.toml", ".yarnrc.yml", ".condarc", ".mambarc", "pip.ini"),
     *(".pypirc", "pip.conf", ".npmrc", ".gem/credentials", ".cargo/credentials", ".cargo/credentials.toml"),
     # git's, databases', and those of other programs
     *(
@@ -71,7 +74,10 @@ _PATTERNS = (
 )
 """Names of files, and of folders with a slash after them, at any depth and in any case; ``*`` ends at a slash."""
 
-_HARMLESS = ("*.example", "*.sample", "*.template", "id_*.py", "secrets.example.*", "secrets.sample.*")
+_HARMLESS = (
+    *("*.example", "*.sample", "*.template", "*.py", "*.pyi", "*.pyx"),
+    *("secret.example.*", "secret.sample.*", "secrets.example.*", "secrets.sample.*"),
+)
 """What one of the above matches, and is none."""
 
 

@@ -60,14 +60,14 @@ def test_what_gitignore_names(tmp_path: Path, module: str, file: str, line: str,
 
 def test_a_secret_a_dep_and_what_is_nobodys(tmp_path: Path) -> None:
     root = make(
-        tmp_path / "app", "pyproject.toml", "train.py", "secrets.py", "data/reader.py", "venv/tool.py"
+        tmp_path / "app", "pyproject.toml", "train.py", ".aws/logins.py", "data/reader.py", "venv/tool.py"
     )
     make(root, "venv/pyvenv.cfg")
     project = collected(root / "train.py", left_out=[root / "data"])
     start = "is at home, and did not travel:"
-    assert notes(no_module("secrets"), project, root) == [
-        f"Module 'secrets' {start} {root}/secrets.py (its name is one that secrets have). "
-        "Send it with code_include: ['/secrets.py']"
+    assert notes(no_module("logins"), project, root / ".aws") == [
+        f"Module 'logins' {start} {root}/.aws/logins.py (its name is one that secrets have). "
+        "Send it with code_include: ['/.aws/logins.py']"
     ]
     assert notes(no_module("data.reader"), project, root, left_out=(root / "data",)) == [
         f"Module 'data.reader' {start} {root}/data/reader.py is, or is in, a dep or an out of a job. "
@@ -122,11 +122,11 @@ class Frozen(Exception):
 
 
 def test_an_error_that_takes_no_attributes_takes_the_note(tmp_path: Path) -> None:
-    root = make(tmp_path / "app", "pyproject.toml", "train.py", "secrets.py")
+    root = make(tmp_path / "app", "pyproject.toml", "train.py", ".aws/logins.py")
     error = Frozen(3)
-    object.__setattr__(error, "__cause__", no_module("secrets"))
-    [note] = notes(error, collected(root / "train.py"), root)
-    assert note.startswith("Module 'secrets' is at home") and error == Frozen(3)
+    object.__setattr__(error, "__cause__", no_module("logins"))
+    [note] = notes(error, collected(root / "train.py"), root / ".aws")
+    assert note.startswith("Module 'logins' is at home") and error == Frozen(3)
 
 
 def test_of_an_editable_install(tmp_path: Path) -> None:

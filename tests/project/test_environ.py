@@ -103,7 +103,9 @@ def test_what_a_config_names(text: str, where: str, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "name",
     ["HOME", "PATH", "PWD", "TMPDIR", "HOSTNAME", "LD_PRELOAD", "PYTHONPATH", "CUDA_VISIBLE_DEVICES", "RAY_ADDRESS",
-     "SLURM_JOB_ID", "XDG_CACHE_HOME", "AWS_SECRET_ACCESS_KEY", "SSL_CERT_FILE"],
+     "SLURM_JOB_ID", "XDG_CACHE_HOME", "AWS_SECRET_ACCESS_KEY", "SSL_CERT_FILE",
+     "JPY_PARENT_PID", "IPYTHONENABLE", "PYDEVD_USE_FRAME_EVAL", "DEBUGPY_RUNNING", "VSCODE_PID", "PYCHARM_HOSTED",
+     "COLAB_GPU", "KMP_INIT_AT_FORK", "QT_QPA_FONTDIR", "WANDB_SERVICE"],
 )  # fmt: skip
 def test_what_belongs_to_a_machine_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "set by the app")
@@ -113,11 +115,33 @@ def test_what_belongs_to_a_machine_stays(name: str, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "name", ["HOMES", "MY_PATH", "USER", "OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", "MY_RAY_X"]
+    "name",
+    [
+        "HOMES",
+        "MY_PATH",
+        "USER",
+        "OMP_NUM_THREADS",
+        "CUBLAS_WORKSPACE_CONFIG",
+        "MY_RAY_X",
+        "KMP_DUPLICATE_LIB_OK",
+        "QT_QPA_PLATFORM",
+        "WANDB_API_KEY",
+        "MPLBACKEND",
+        "FORCE_COLOR",
+    ],
 )
 def test_what_only_looks_like_it_travels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "set by the app, for itself")
     assert environ.inherited(b"", b"").environ[name] == Variable("set by the app, for itself")
+
+
+def test_a_notebooks_backend_stays_unless_the_config_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    assert "MPLBACKEND" not in environ.inherited(b"", b"").environ
+    named = pickle.dumps("${oc.env:MPLBACKEND}")
+    assert environ.inherited(b"", named).environ["MPLBACKEND"].value == os.environ["MPLBACKEND"]
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    assert environ.inherited(b"", b"").environ["MPLBACKEND"] == Variable("Agg")
 
 
 def test_paths_are_known_by_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,13 +20,17 @@ credentials.json Credentials.json client_secret_1.json kaggle.json service_accou
 service-account.json application_default_credentials.json .huggingface/token .cache/huggingface/token
 .git-credentials .netrc _netrc .pypirc .npmrc .pgpass .s3cfg .boto rclone.conf pip.conf .vault-token .my.cnf
 terraform.tfstate terraform.tfstate.backup terraform.tfvars .config/gh/hosts.yml .cargo/credentials .bash_history
-.env/a.py secrets.py
+.env/a.py secret.toml conf/secret.txt credentials.yaml deep/credentials.yml credentials.toml credentials.ini
+token.json token.pickle my-kubeconfig.yaml kubeconfig_dev.yml kubeconfig.yaml .yarnrc.yml .condarc .mambarc pip.ini
+credentials.csv me_accessKeys.csv rootkey.csv .modal.toml clearml.conf .config/pypoetry/auth.toml
 """
 
 HARMLESS = """
 .env.example prod.env.example .env.sample .env.template secrets.toml.example secrets.example.yaml id_rsa_tools.py
 environment.env.py credentials credentials.py kaggle.py service_account.py docker/config.json kube/config
-key.py keys.csv huggingface/model.py config/gcloud.yaml secret.txt secrets/load.py aws/config monkey pip.conf.j2
+key.py keys.csv huggingface/model.py config/gcloud.yaml secrets/load.py secrets.py secret.py secrets.pyi
+aws/config monkey pip.conf.j2
+token.py tokens.json tokenizer.json token.txt credentials/a.yaml kubeconfig.py auth.toml condarc.py yarnrc.yml
 the.key/a.py a.env/b.py npmrc docs/pem.md history.csv train_history
 """
 
@@ -35,32 +39,34 @@ def of(project: Project, root: Path) -> list[str]:
     return [str(Path(path).relative_to(root)) for path in project.secrets]
 
 
+def each_in_a_folder(text: str) -> list[str]:
+    return [f"n{number:03}/{name}" for number, name in enumerate(text.split())]
+
+
 @pytest.mark.parametrize("with_git", [False, True])
-@pytest.mark.parametrize("name", SECRETS.split())
-def test_a_secret_stays_at_home_and_is_named(tmp_path: Path, name: str, with_git: bool) -> None:
-    root = make(tmp_path / "app", "pyproject.toml", "train.py", name)
+def test_a_secret_stays_at_home_and_is_named(tmp_path: Path, with_git: bool) -> None:
+    root = make(tmp_path / "app", "pyproject.toml", "train.py", *each_in_a_folder(SECRETS))
     if with_git:
         git(root, "init", "-q")
     project = collected(root / "train.py")
     assert names(project) == ["0/pyproject.toml", "0/train.py"]
-    assert of(project, root) == [name]
+    assert of(project, root) == each_in_a_folder(SECRETS)
 
 
-@pytest.mark.parametrize("name", SECRETS.split())
-def test_a_secret_that_git_tracks_travels(tmp_path: Path, name: str) -> None:
-    root = repository(tmp_path / "app", "pyproject.toml", "train.py", name)
+def test_a_secret_that_git_tracks_travels(tmp_path: Path) -> None:
+    root = repository(tmp_path / "app", "pyproject.toml", "train.py", *each_in_a_folder(SECRETS))
     git(root, "add", "-f", ".")
     project = collected(root / "train.py")
-    assert names(project) == sorted(["0/pyproject.toml", "0/train.py", f"0/{name}"])
+    tracked = [f"0/{name}" for name in each_in_a_folder(SECRETS)]
+    assert names(project) == [*tracked, "0/pyproject.toml", "0/train.py"]
     assert project.secrets == ()
 
 
-@pytest.mark.parametrize("name", HARMLESS.split())
-def test_what_only_looks_like_a_secret_travels(tmp_path: Path, name: str) -> None:
-    root = make(tmp_path / "app", "train.py", name)
+def test_what_only_looks_like_a_secret_travels(tmp_path: Path) -> None:
+    root = make(tmp_path / "app", "train.py", *each_in_a_folder(HARMLESS))
     project = collected(root / "train.py")
-    assert names(project) == sorted([f"0/{name}", "0/train.py"])
     assert project.secrets == ()
+    assert names(project) == [*(f"0/{name}" for name in each_in_a_folder(HARMLESS)), "0/train.py"]
 
 
 def test_beside_a_tracked_secret_the_others_stay(tmp_path: Path) -> None:
@@ -99,12 +105,12 @@ def test_a_link_to_a_secret_is_one_whatever_it_is_called(tmp_path: Path, tracked
     assert of(project, root) == ["aws.ini", "conf/.env", "settings"]
 
 
-def test_a_secret_that_was_imported_stays(tmp_path: Path) -> None:
-    root = make(tmp_path / "app", "train.py", "ts_pkg/__init__.py", "ts_pkg/secrets.py")
-    with importing(root, "ts_pkg.secrets"):
+def test_a_secret_in_a_package_that_was_imported_stays(tmp_path: Path) -> None:
+    root = make(tmp_path / "app", "train.py", "ts_pkg/__init__.py", "ts_pkg/key.pem")
+    with importing(root, "ts_pkg"):
         project = collected(root / "train.py")
     assert names(project) == ["0/train.py", "0/ts_pkg/__init__.py"]
-    assert of(project, root) == ["ts_pkg/secrets.py"]
+    assert of(project, root) == ["ts_pkg/key.pem"]
 
 
 def test_secrets_behind_a_link_that_a_package_was_imported_through_are_named_by_it(tmp_path: Path) -> None:
