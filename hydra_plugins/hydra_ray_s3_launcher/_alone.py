@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Sequence
 
 from hydra.core.utils import JobReturn, configure_log, setup_globals
-
-from ray_decorator.core.errors import RayS3Error
 
 from . import _tracebacks
 from ._core import Batch, Sweep, as_hydra_reports_it
@@ -38,11 +35,8 @@ def run(sweep: Sweep, arguments: Sequence[str]) -> JobReturn:
     if error is not None and not isinstance(error, Exception):
         raise error.with_traceback(None)  # as at home, on_run_end is not called then
     callbacks.on_run_end(config=config, config_name=name, job_return=returned)
-    if error is not None and not isinstance(error, RayS3Error) and not _tracebacks.wanted_in_full():
-        print(f"Error executing job with overrides: {returned.overrides}", file=sys.stderr)
-        print(_tracebacks.of_the_user(error), file=sys.stderr)
-        print("Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.", file=sys.stderr)
-        raise SystemExit(1)
+    if error is not None:
+        _tracebacks.end_as_hydra(error, returned.overrides)
     with as_hydra_reports_it():
         _ = returned.return_value  # raises what the job raised
     return returned

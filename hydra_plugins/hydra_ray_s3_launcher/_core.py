@@ -177,8 +177,9 @@ class Batch:
         if outcome.error is not None and not cancelled:
             log.error("%s. %s", _what_happened(job, outcome.error), _where_to_look(job))
             # Hydra shows no notes of its own exceptions, nor of any job's but the first; a bare run's come with its
-            # traceback
-            for note in [] if job.bare else _tracebacks.added_here(outcome.error):
+            # traceback, if it shows one
+            shown = job.bare and not _tracebacks.is_message_enough(outcome.error)
+            for note in [] if shown else _tracebacks.added_here(outcome.error):
                 log.error("%s: %s", job.name, note)
         row = JobRow(
             number=job.num,
@@ -218,7 +219,10 @@ def _job_return(job: ComposedJob, outcome: Outcome) -> JobReturn:
 
 
 class _Returned(JobReturn):
-    """A JobReturn that makes its configs when they are asked for: most sweepers never do."""
+    """A JobReturn that makes its configs when they are asked for: most sweepers never do.
+
+    Where what it raises would only be shown by Hydra, it shows that itself, without Hydra's frames.
+    """
 
     def __init__(self, job: ComposedJob) -> None:
         self._job = job
@@ -242,6 +246,18 @@ class _Returned(JobReturn):
     def hydra_cfg(self, value: Any) -> None:
         if value is not None:
             self._configs = (self._made()[0], value)
+
+    @property
+    def return_value(self) -> Any:
+        if self.status != JobStatus.FAILED or not _tracebacks.does_hydra_show_it():
+            return super().return_value
+        _tracebacks.end_as_hydra(self._return_value, self.overrides)
+        with as_hydra_reports_it():
+            return super().return_value
+
+    @return_value.setter
+    def return_value(self, value: Any) -> None:
+        self._return_value = value
 
     def _made(self) -> tuple[Any, Any]:
         if self._configs is None:

@@ -112,9 +112,11 @@ def _with_paths(
         try:
             with as_task(task_function):
                 return task_function(config)
-        except Exception:
+        except Exception as exc:
             if not given.bare:  # a job's log is what the user opens first when one of a sweep failed
-                logging.getLogger(task_function.__module__).exception("The job failed")
+                users = exc.__traceback__ and exc.__traceback__.tb_next  # the first frame is this one
+                log = logging.getLogger(task_function.__module__)
+                log.error("The job failed", exc_info=(type(exc), exc, users))
             raise
 
     return task

@@ -42,14 +42,15 @@ def rebuilt(failure: Failure) -> BaseException:
         error = unpack(failure.pickled) if failure.pickled else JobError(failure.summary)
     except (Exception, SystemExit):  # its class may not exist, or not be buildable, in this process
         error = JobError(failure.summary)
-    last = _last_cause(error)
+    last = last_cause(error)
     suppress = last.__suppress_context__
     object.__setattr__(last, "__cause__", RemoteTraceback(failure.traceback))
     object.__setattr__(last, "__suppress_context__", suppress)  # as it was raised there
     return error
 
 
-def _last_cause(error: BaseException) -> BaseException:
+def last_cause(error: BaseException) -> BaseException:
+    """The cause of the cause of … an error; itself where it has none."""
     seen = {id(error)}
     while (cause := error.__cause__) is not None and id(cause) not in seen:
         seen.add(id(cause))

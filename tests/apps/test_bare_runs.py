@@ -158,11 +158,6 @@ def test_one_that_raises_prints_one_traceback_with_the_users_frames(tmp_path: Pa
     )
 
 
-def test_hydras_variable_shows_all(tmp_path: Path) -> None:
-    ours = run(tmp_path, "ray_s3", "fate=raise", HYDRA_FULL_ERROR="1")
-    assert ours.code == 1 and "hydra/_internal/utils.py" in ours.err and "in deep" in ours.err
-
-
 @pytest.mark.parametrize(
     ("arguments", "jobs"),
     [(["x=3,4"], [3, 4]), (["-m"], [1, 2]), (["hydra.mode=MULTIRUN"], [1, 2]), (["-m", "x=5"], [5])],

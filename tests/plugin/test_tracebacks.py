@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from hydra.errors import InstantiationException
 
-from hydra_plugins.hydra_ray_s3_launcher._tracebacks import added_here, of_the_user, wanted_in_full
-from ray_decorator.core.errors import RemoteTraceback
+from hydra_plugins.hydra_ray_s3_launcher._tracebacks import (
+    added_here,
+    is_message_enough,
+    of_the_user,
+    wanted_in_full,
+)
+from ray_decorator.core.errors import InputError, JobError, RemoteTraceback
+from ray_decorator.core.failures import failure_of, rebuilt
 
 TEXT = """Traceback (most recent call last):
   File "/node/runtime/1f/hydra_plugins/hydra_ray_s3_launcher/_task.py", line 70, in task
@@ -25,6 +32,64 @@ def test_frames_that_are_not_the_users_are_left_out() -> None:
     error = ValueError("x")
     error.__cause__ = RemoteTraceback(TEXT)
     assert of_the_user(error) == TEXT.replace(TEXT[TEXT.index("  File") : TEXT.index('  File "/home')], "")
+
+
+GROUP = """  + Exception Group Traceback (most recent call last):
+  |   File "/venv/lib/python3.11/site-packages/hydra/core/utils.py", line 1, in run_job
+  |     task()
+  |     ^^^^^^
+  |   File "/home/me/train.py", line 3, in main
+  |     fit()
+  | ExceptionGroup: g (1 sub-exception)
+  +-+---------------- 1 ----------------
+    | Traceback (most recent call last):
+    |   File "/home/me/train.py", line 4, in f
+    |     return c.x
+    |   File "/venv/lib/python3.11/site-packages/omegaconf/base.py", line 2, in get
+    |     raise it
+    |   [Previous line repeated 9 more times]
+    | ValueError: v
+    +------------------------------------
+"""
+
+
+def test_a_group_has_frames_at_its_margins_and_some_are_repeated() -> None:
+    error = ExceptionGroup("g", [ValueError("v")])
+    error.__cause__ = RemoteTraceback(GROUP)
+    left = GROUP.replace(GROUP[GROUP.index('  |   File "/venv') : GROUP.index('  |   File "/home')], "")
+    left = left.replace(left[left.index('    |   File "/venv') : left.index("    | ValueError")], "")
+    assert of_the_user(error) == left
+
+
+def in_a_job() -> None:
+    try:
+        raise KeyError("a")
+    except KeyError as exc:
+        raise RuntimeError("x") from exc
+
+
+def test_an_error_with_a_cause_shows_the_frames_of_both() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        in_a_job()
+    shown = of_the_user(rebuilt(failure_of(caught.value)))
+    assert shown.count("in in_a_job") == 2 and shown.endswith("RuntimeError: x\n")
+    assert "KeyError: 'a'\n\nThe above exception was the direct cause" in shown
+
+
+def test_a_message_is_enough_for_hydras_compact_errors_and_ours_but_not_for_one_that_could_not_travel() -> (
+    None
+):
+    assert is_message_enough(InstantiationException("x")) and is_message_enough(InputError("x"))
+    assert not is_message_enough(ValueError("x"))
+    error = JobError("#0 ended with SystemExit: 3")
+    assert is_message_enough(error)
+    error.__cause__ = SystemExit(3)
+    error.__cause__.__cause__ = RemoteTraceback(TEXT)
+    assert is_message_enough(error)
+    error.__cause__ = RemoteTraceback("ray_decorator.core.errors.JobError: home is full\n")
+    assert is_message_enough(error)
+    error.__cause__ = RemoteTraceback(TEXT)
+    assert not is_message_enough(error)
 
 
 def test_an_error_that_no_worker_raised_has_its_own_line() -> None:
