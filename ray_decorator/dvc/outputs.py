@@ -1,20 +1,27 @@
-"""What DVC tracks in a repository: the outs of its ``.dvc`` files, and those that its ``dvc.lock`` files record."""
+"""What DVC tracks in a repository: the outs of its ``.dvc`` files, and those that its ``dvc.lock`` files record.
+
+DVC reads none of these files that it ignores or that is inside an output (dvc: ``repo/index.py``). It leaves the lock
+entries of stages and outs that are no longer in ``dvc.yaml``: such entries do not count.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
 
 from ..core.errors import InputError
 from ..core.model import PathSlot
+from . import stages
 from .ignore import IgnoreFolder, Ignores
 from .repository import root_of
 
 LOCK = "dvc.lock"
+
+_NEVER = (".dvc", ".git", ".hg")  # folders that DVC does not look into
 
 _Loader = getattr(
     yaml, "CBaseLoader", yaml.BaseLoader
@@ -44,11 +51,21 @@ class Output:
         return self.digest.endswith(".dir")
 
 
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder that DVC looks into. ``data`` are the paths of the outputs of its files and of the folders above."""
+
+    path: str
+    selection: IgnoreFolder
+    outputs: tuple[Output, ...]
+    data: frozenset[str]
+
+
 class Outputs:
     """The outputs of the repositories of this disk; each file is read once."""
 
     def __init__(self) -> None:
-        self._files: dict[str, list[Output]] = {}
+        self._folders: dict[str, _Folder | None] = {}
         self._all: dict[str, list[Output]] = {}
 
     def tracking(self, path: str | os.PathLike[str]) -> Output | None:
@@ -81,13 +98,14 @@ class Outputs:
             while folder not in inside and _is_below(folder, path):
                 inside.add(folder)
                 folder = os.path.dirname(folder)
-        found = [*near, *(output for each in sorted(inside) for output in self._in(each))]
+        found = [*near, *(output for each in sorted(inside) for output in self._in(each, root))]
         return [one for one in found if one.path != path and _is_below(one.path, path)]
 
     def absent_from(self, folder: str, files: Iterable[str]) -> list[Output]:
         """What the ``.dvc`` files among ``files``, paths below the folder, track and is not here."""
         folders = {os.path.dirname(os.path.join(folder, name)) for name in files if name.endswith(".dvc")}
-        found = [output for each in sorted(folders) for output in self._in(each)]
+        roots = {each: root for each in folders if (root := root_of(each)) is not None}
+        found = [output for each in sorted(roots) for output in self._in(each, roots[each])]
         return [one for one in found if not os.path.lexists(one.path) and not one.source.endswith(LOCK)]
 
     def untracked(self, deps: Iterable[PathSlot]) -> list[PathSlot]:
@@ -97,41 +115,63 @@ class Outputs:
     def all_of(self, root: str) -> list[Output]:
         """All outputs of the repository ``root``, as DVC finds them: no file that it ignores counts."""
         if root not in self._all:
-            selection = Ignores().selection(root)
-            assert selection is not None
-            self._all[root] = list(self._walked(root, selection))
+            self._all[root] = list(self._walked(root, root, set()))
         return self._all[root]
 
     def _near(self, path: str, root: str) -> Iterator[Output]:
         """Those of the folders above, where they nearly always are."""
         folder = os.path.dirname(path) if path != root else root
         while True:
-            yield from self._in(folder)
+            yield from self._in(folder, root)
             if folder == root:
                 return
             folder = os.path.dirname(folder)
 
-    def _walked(self, folder: str, selection: IgnoreFolder) -> Iterator[Output]:
-        here = [
-            one for one in self._in(folder) if not selection.leaves_out(os.path.basename(one.source), False)
-        ]
-        yield from here
-        data = {one.path for one in here}
-        for entry in _entries(folder):
-            is_folder = entry.is_dir(follow_symlinks=False) and not entry.name.startswith((".dvc", ".git"))
-            if is_folder and entry.path not in data and not selection.leaves_out(entry.name, True):
-                yield from self._walked(entry.path, selection.within(entry.name))
+    def _walked(self, path: str, root: str, data: set[str]) -> Iterator[Output]:
+        """Those of the folder and below. ``data`` are the paths of all outputs so far."""
+        folder = self._folder(path, root)
+        if folder is None:
+            return
+        yield from folder.outputs
+        data.update(one.path for one in folder.outputs)
+        below = [entry.path for entry in _entries(path) if entry.is_dir(follow_symlinks=False)]
+        for each in [each for each in sorted(below) if each not in data]:
+            yield from self._walked(each, root, data)
 
-    def _in(self, folder: str) -> list[Output]:
-        if folder not in self._files:
-            names = [entry.name for entry in _entries(folder) if entry.is_file()]
-            self._files[folder] = [
-                output
-                for name in sorted(names)
-                if name == LOCK or (name.endswith(".dvc") and name != ".dvc")
-                for output in _read(os.path.join(folder, name))
-            ]
-        return self._files[folder]
+    def _in(self, path: str, root: str) -> tuple[Output, ...]:
+        folder = self._folder(path, root)
+        return () if folder is None else folder.outputs
+
+    def _folder(self, path: str, root: str) -> _Folder | None:
+        """The folder of the repository ``root``; None where DVC does not look into it."""
+        if path not in self._folders:
+            self._folders[path] = self._opened(path, root)
+        return self._folders[path]
+
+    def _opened(self, path: str, root: str) -> _Folder | None:
+        if path == root:
+            selection = Ignores().selection(root)
+            assert selection is not None
+            return _opened(path, selection, frozenset())
+        above, name = self._folder(os.path.dirname(path), root), os.path.basename(path)
+        if above is None or name in _NEVER or path in above.data or above.selection.leaves_out(name, True):
+            return None
+        return _opened(path, above.selection.within(name), above.data)
+
+
+def _opened(path: str, selection: IgnoreFolder, data: frozenset[str]) -> _Folder:
+    here = {entry.name for entry in _entries(path) if entry.is_file()}
+    names = [name for name in sorted(here) if _is_read(name, here, selection)]
+    outputs = tuple(output for name in names for output in _read(os.path.join(path, name)))
+    return _Folder(path, selection, outputs, data | {one.path for one in outputs})
+
+
+def _is_read(name: str, here: set[str], selection: IgnoreFolder) -> bool:
+    if name == LOCK:  # DVC comes to it by the file that it belongs to
+        return stages.FILE in here and not any(
+            selection.leaves_out(each, False) for each in (stages.FILE, LOCK)
+        )
+    return name.endswith(".dvc") and name != ".dvc" and not selection.leaves_out(name, False)
 
 
 def _is_below(path: str, folder: str) -> bool:
@@ -152,16 +192,55 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 def _read(file: str) -> Iterator[Output]:
     data = _loaded(file)
-    folder = os.path.dirname(file)
-    if os.path.basename(file) != LOCK:
-        yield from _outs(data, os.path.join(folder, data.get("wdir") or "."), file, {})
+    if os.path.basename(file) == LOCK:
+        yield from _locked(data.get("stages") or {} if "schema" in data else data, file)
+    else:
+        yield from _outs(data, os.path.join(os.path.dirname(file), str(data.get("wdir") or ".")), file)
+
+
+def _locked(entries: Any, lock: str) -> Iterator[Output]:
+    """Those of the stages that ``dvc.yaml`` has today."""
+    if not isinstance(entries, dict):
+        raise InputError(f"{lock}: its stages are no mapping; let `dvc repro` write it anew")
+    file = os.path.join(os.path.dirname(lock), stages.FILE)
+    try:
+        found = {stage.name: stage for stage in stages.stages(file)}
+    except InputError:
+        definitions = _loaded(file).get("stages")
+        if not (isinstance(definitions, dict) and all(isinstance(one, dict) for one in definitions.values())):
+            raise
+        yield from _unresolved(entries, definitions, lock)
         return
-    stages = data.get("stages") or {} if "schema" in data else data
-    written = _loaded(os.path.join(folder, "dvc.yaml")).get("stages") or {}
-    for name, stage in stages.items():
-        definition = written.get(name.partition("@")[0]) or {}
-        definition = definition.get("do") or definition
-        yield from _outs(stage, os.path.join(folder, definition.get("wdir") or "."), file, definition)
+    for stage in (found[name] for name in entries if name in found):
+        for one in _outs(entries[stage.name], stage.folder, lock):
+            if one.path in stage.outs:
+                remote = one.remote or stage.remotes.get(one.path)
+                yield replace(one, remote=remote, is_cached=one.path not in stage.uncached)
+
+
+def _unresolved(entries: Mapping[str, Any], definitions: Mapping[str, Any], lock: str) -> Iterable[Output]:
+    """As `_locked`, where only DVC can read what the templates stand for: by what is written without them."""
+    found: dict[str, Output] = {}
+    for name in entries:
+        if (group := definitions.get(name.partition("@")[0])) is None:
+            continue  # the stage is no more
+        definition = group["do"] if isinstance(group.get("do"), dict) else group
+        folder = os.path.join(os.path.dirname(lock), str(definition.get("wdir") or "."))
+        written = {os.path.abspath(os.path.join(folder, path)): each for path, each in _written(definition)}
+        for one in _outs(entries[name], folder, lock):
+            if one.path in written or one.path not in found:
+                options = written.get(one.path, {})
+                remote, is_cached = one.remote or options.get("remote"), options.get("cache") != "false"
+                found[one.path] = replace(one, remote=remote, is_cached=is_cached)
+    return found.values()
+
+
+def _written(definition: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """A stage's outs, with what it says of them beyond their paths: ``- model.pkl: {remote: other}``."""
+    listed = [definition.get(kind) for kind in ("outs", "metrics", "plots")]
+    for out in (out for each in listed if isinstance(each, list) for out in each):
+        for path, options in out.items() if isinstance(out, dict) else [(str(out), {})]:
+            yield path, options if isinstance(options, dict) else {}
 
 
 def _loaded(file: str) -> Mapping[str, Any]:
@@ -175,10 +254,10 @@ def _loaded(file: str) -> Mapping[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _outs(entry: Any, folder: str, source: str, definition: Mapping[str, Any]) -> Iterator[Output]:
-    written = dict(_options(definition))
-    for out in entry.get("outs") or () if isinstance(entry, dict) else ():
-        if not (isinstance(out, dict) and out.get("path") and out.get("md5")):
+def _outs(entry: Any, folder: str, source: str) -> Iterator[Output]:
+    listed = entry.get("outs") if isinstance(entry, dict) else None
+    for out in listed if isinstance(listed, list) else ():
+        if not (isinstance(out, dict) and isinstance(out.get("path"), str) and out.get("md5")):
             continue  # its bytes are not named by their content, or not known yet
         yield Output(
             path=os.path.abspath(os.path.join(folder, out["path"])),
@@ -186,18 +265,10 @@ def _outs(entry: Any, folder: str, source: str, definition: Mapping[str, Any]) -
             source=source,
             size=_number(out.get("size")),
             files=_number(out.get("nfiles")),
-            remote=out.get("remote") or written.get(out["path"], {}).get("remote"),
+            remote=out.get("remote"),
             is_old=out.get("hash") != "md5",
-            is_cached={**written.get(out["path"], {}), **out}.get("cache") != "false",
+            is_cached=out.get("cache") != "false",
         )
-
-
-def _options(definition: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """What a stage says of its outs beyond their paths: ``- model.pkl: {remote: other}``."""
-    for out in (out for kind in ("outs", "metrics", "plots") for out in definition.get(kind) or ()):
-        for path, options in out.items() if isinstance(out, dict) else ():
-            if isinstance(options, dict):
-                yield path, options
 
 
 def _number(text: Any) -> int | None:

@@ -10,12 +10,12 @@ import functools
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
 from ..core.errors import InputError
-from . import templates
+from . import config, templates
 from .repository import root_of
 
 FILE = "dvc.yaml"
@@ -27,7 +27,7 @@ class Stage:
 
     All paths are absolute. ``deps`` are what it reads, ``outs`` what it writes: outs, metrics and plots. DVC removes
     these before the command runs, but for the ``persistent`` ones, and keeps all but the ``uncached`` ones in its
-    cache. ``folder`` is where its command runs.
+    cache. ``remotes`` are the names of remotes of their own. ``folder`` is where its command runs.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Stage:
     outs: tuple[str, ...]
     persistent: frozenset[str] = frozenset()
     uncached: frozenset[str] = frozenset()
+    remotes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +135,11 @@ def _stages(file: str, only: str | None) -> Iterator[Stage]:
         if only is not None and group not in (only, only.rpartition("@")[0]):
             continue
         try:
-            for name, template, extra in _each(group, definition, known):
+            # of two with one name the last counts, as for DVC
+            made = {name: (template, extra) for name, template, extra in _each(group, definition, known)}
+            for name, (template, extra) in made.items():
                 if only in (None, name):
-                    yield _stage(name, file, template, {**known, **extra})
+                    yield _stage(name, file, template, {**known, **templates.visible(extra)})
         except InputError as exc:
             raise InputError(f"{file}: stage {group!r}: {exc}. Correct it, or list the keys") from exc
 
@@ -178,7 +181,7 @@ def _stage(name: str, file: str, definition: Any, known: Mapping[str, Any]) -> S
     folder = os.path.join(above, templates.resolved(definition.get("wdir") or ".", known))
     if own := definition.get("vars"):
         known = templates.variables(folder, own, known)
-    commands = templates.resolved(definition["cmd"], known) if "cmd" in definition else ""
+    commands = templates.resolved(definition.get("cmd", ""), known, functools.partial(_in_command, file))
     deps = list(_paths(definition.get("deps"), known, folder))
     outs = [
         out for kind in ("outs", "metrics", "plots") for out in _paths(definition.get(kind), known, folder)
@@ -192,7 +195,16 @@ def _stage(name: str, file: str, definition: Any, known: Mapping[str, Any]) -> S
         outs=tuple(dict.fromkeys(path for path, _ in outs)),
         persistent=frozenset(path for path, options in outs if options.get("persist")),
         uncached=frozenset(path for path, options in outs if options.get("cache") is False),
+        remotes={path: str(options["remote"]) for path, options in outs if options.get("remote")},
     )
+
+
+def _in_command(file: str, value: Any) -> str:
+    """How a value is written into a command of the ``dvc.yaml``: a mapping becomes options."""
+    if not isinstance(value, Mapping):
+        return templates.text(value)
+    root = root_of(file)
+    return templates.options(value, config.load(root).get("parsing", {}) if root is not None else {})
 
 
 def _paths(listed: Any, known: Mapping[str, Any], folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -202,8 +214,8 @@ def _paths(listed: Any, known: Mapping[str, Any], folder: str) -> Iterator[tuple
         for path, options in pairs:
             path = templates.text(templates.resolved(path, known))
             if "://" not in path:
-                found = os.path.abspath(os.path.join(folder, os.path.expanduser(path)))
-                yield found, options if isinstance(options, Mapping) else {}
+                found = os.path.abspath(os.path.join(folder, path))
+                yield found, templates.resolved(options, known) if isinstance(options, Mapping) else {}
 
 
 def _above(start: str, root: str) -> Iterator[str]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -58,7 +59,9 @@ def load(file: str) -> Mapping[str, Any]:
     except (OSError, ValueError, yaml.YAMLError) as exc:
         raise InputError(f"{file}: cannot be read as DVC would ({exc}); correct it") from exc
     if not isinstance(data or {}, dict):
-        raise InputError(f"{file}: holds a {type(data).__name__}; expected a mapping, as DVC does")
+        raise InputError(
+            f"{file}: holds a {type(data).__name__}; expected a mapping, as DVC does; correct it"
+        )
     return data or {}
 
 
@@ -83,7 +86,7 @@ def variables(folder: str, named: Iterable[Any], known: Mapping[str, Any] | None
         _merge(found, load(params))
     for each in named:
         _merge(found, _from_file(folder, each) if isinstance(each, str) else each)
-    return found
+    return dict(visible(found))
 
 
 def _from_file(folder: str, named: str) -> Mapping[str, Any]:
@@ -101,17 +104,28 @@ def _merge(into: dict[str, Any], update: Mapping[str, Any]) -> None:
             into[key] = value
 
 
-def resolved(value: Any, known: Mapping[str, Any]) -> Any:
-    """``value``, with what ``known`` has in place of each ``${…}`` in its texts. Raises InputError."""
+def visible(value: Any) -> Any:
+    """``value`` without the keys that are no texts: ``${…}`` does not see them (dvc: ``CtxDict``)."""
     if isinstance(value, Mapping):
-        return {resolved(key, known): resolved(each, known) for key, each in value.items()}
+        return {key: visible(each) for key, each in value.items() if isinstance(key, str)}
+    return [visible(each) for each in value] if isinstance(value, list) else value
+
+
+def resolved(value: Any, known: Mapping[str, Any], written: Callable[[Any], str] | None = None) -> Any:
+    """``value``, with what ``known`` has in place of each ``${…}`` in its texts.
+
+    ``written`` writes a value into a longer text, `text` where it is None. Raises InputError.
+    """
+    if isinstance(value, Mapping):
+        return {resolved(key, known): resolved(each, known, written) for key, each in value.items()}
     if isinstance(value, list):
-        return [resolved(each, known) for each in value]
+        return [resolved(each, known, written) for each in value]
     if not isinstance(value, str):
         return value
     if whole := _EXPRESSION.fullmatch(value):
         return _selected(whole[1], known)  # which keeps its type
-    return _EXPRESSION.sub(lambda match: text(_selected(match[1], known)), value).replace(r"\${", "${")
+    write = written or text
+    return _EXPRESSION.sub(lambda match: write(_selected(match[1], known)), value).replace(r"\${", "${")
 
 
 def _selected(key: str, known: Mapping[str, Any]) -> Any:
@@ -125,5 +139,40 @@ def _selected(key: str, known: Mapping[str, Any]) -> Any:
 
 
 def text(value: Any) -> str:
-    """As dvc writes a value into a text or a stage's name."""
+    """As dvc writes a value into a text or a stage's name. Raises InputError for a list or a mapping."""
+    if isinstance(value, list | dict):
+        raise InputError(f"a ${{…}} in a text stands for a {type(value).__name__}; expected one value")
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def options(value: Mapping[str, Any], style: Mapping[str, str]) -> str:
+    """As dvc writes a mapping into a command: ``--lr 0.1 --model.name svm --on`` (``dvc/parsing/interpolate.py``).
+
+    ``style`` is the section ``parsing`` of DVC's configuration. Raises InputError for a list in a list.
+    """
+    return " ".join(word for name, each in _flat(value) for word in _option(name, each, style))
+
+
+def _flat(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, each in value.items():
+        if isinstance(each, Mapping):
+            yield from _flat(each, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", each
+
+
+def _option(name: str, value: Any, style: Mapping[str, str]) -> list[str]:
+    if isinstance(value, bool):
+        negated = [f"--no-{name}"] if style.get("bool", "").lower() == "boolean_optional" else []
+        return [f"--{name}"] if value else negated
+    if not isinstance(value, list):
+        return [f"--{name}", _quoted(value)]
+    if any(isinstance(each, list | dict) for each in value):
+        raise InputError(f"{name!r} is a list of lists or mappings, which a command cannot take")
+    if style.get("list", "").lower() == "append":
+        return [word for each in value for word in (f"--{name}", _quoted(each))]
+    return [f"--{name}", *map(_quoted, value)] if value else []
+
+
+def _quoted(value: Any) -> str:
+    return shlex.quote(value) if isinstance(value, str) else str(value)

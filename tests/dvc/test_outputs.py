@@ -13,7 +13,7 @@ from trees import tree
 
 from ray_decorator.core.errors import InputError
 from ray_decorator.core.model import PathSlot
-from ray_decorator.dvc.outputs import Outputs
+from ray_decorator.dvc.outputs import Output, Outputs
 
 STAGES = f"""
 stages:
@@ -103,3 +103,143 @@ def test_a_spoilt_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     (root / "x.dvc").write_text("outs: [\n")
     with pytest.raises(InputError, match=r"x\.dvc: cannot be read as a file of DVC's"):
         Outputs().tracking(root / "x")
+
+
+def written(root: Path, **texts: str) -> None:
+    for name, text in texts.items():
+        (root / f"dvc.{name}").write_text(text)
+
+
+def locked(**outs: str) -> str:
+    """A ``dvc.lock``: what each stage wrote, whose md5 is of one digit."""
+    return "schema: '2.0'\nstages:\n" + "".join(
+        f"  {stage.replace('_at_', '@')}:\n    cmd: x\n    outs:\n"
+        + "".join(
+            f"    - {{path: {path}, hash: md5, md5: '{digit * 32}', size: 1}}\n"
+            for path, digit in (out.split("=") for out in text.split())
+        )
+        for stage, text in outs.items()
+    )
+
+
+def theirs(root: Path) -> dict[str, tuple[str, str | None, bool]]:
+    with Repo(str(root)) as repo:
+        return {
+            out.fs_path: (out.hash_info.value, out.remote, out.use_cache)
+            for out in repo.index.outs
+            if out.hash_info
+        }
+
+
+def ours(found: list[Output]) -> dict[str, tuple[str, str | None, bool]]:
+    assert len({one.path for one in found}) == len(found)
+    return {one.path: (one.digest, one.remote, one.is_cached) for one in found}
+
+
+TEMPLATES = """
+vars: [{dir: sub, name: net, far: other}]
+stages:
+  z_new: {cmd: x, outs: [m.bin]}
+  less: {cmd: x, outs: [kept.bin]}
+  there: {wdir: "${dir}", cmd: x, outs: [m.bin]}
+  each: {foreach: [sub, deep], do: {wdir: "${item}", cmd: x, outs: [e.bin]}}
+  far: {cmd: x, outs: [{"${name}.pkl": {remote: "${far}", cache: false}}]}
+  grid: {matrix: {n: [1, 2]}, cmd: x, outs: [{"${item.n}.pkl": {remote: "${far}"}}]}
+"""
+LOCK = locked(
+    a_old="m.bin=1",
+    each_at_gone="e.bin=1",
+    less="dropped.bin=1 kept.bin=2",
+    z_new="m.bin=2",
+    there="m.bin=3",
+    each_at_sub="e.bin=4",
+    each_at_deep="e.bin=5",
+    far="net.pkl=6",
+    grid_at_1="1.pkl=7",
+    grid_at_2="2.pkl=8",
+)
+
+
+def test_a_lock_counts_by_what_its_stages_are_today(tmp_path: Path) -> None:
+    root = dvc_repositories.init(tmp_path / "repository")
+    tree(root, {"sub/x": b"", "deep/x": b""})
+    written(root, yaml=TEMPLATES, lock=LOCK)
+    (root / ".dvc" / "config").write_text(
+        "[core]\n    no_scm = True\n['remote \"other\"']\n    url = /tmp/other\n"
+    )
+    real = theirs(root)
+    assert len(real) == 8
+    assert ours(Outputs().all_of(str(root))) == real
+    found = Outputs().tracking(root / "m.bin")
+    assert found is not None and found.digest == "2" * 32
+    assert Outputs().tracking(root / "dropped.bin") is None
+    absent = PathSlot.at(("e",), "e", root / "sub" / "e.bin")
+    assert Outputs().untracked([absent]) == []
+
+
+def test_where_only_dvc_can_read_the_templates_what_is_written_without_them_counts(tmp_path: Path) -> None:
+    root = dvc_repositories.init(tmp_path / "repository")
+    (root / "params.py").write_text("x = 1\n")
+    plain = """
+vars: [params.py]
+stages:
+  a_less: {cmd: "x ${x}", outs: [other.bin]}
+  z_new: {cmd: x, outs: [m.bin: {cache: false}]}
+  each: {foreach: [1], do: {cmd: x, outs: ["${item}.bin"]}}
+"""
+    lock = locked(a_gone="m.bin=1", a_less="m.bin=2 other.bin=3", z_new="m.bin=4", each_at_1="1.bin=5")
+    written(root, yaml=plain, lock=lock)
+    assert ours(Outputs().all_of(str(root))) == theirs(root)
+
+
+@pytest.mark.parametrize("text", ["stages: [a]", "stages: {a: x}", "- a"])
+def test_a_pipeline_that_is_none_is_an_error(tmp_path: Path, text: str) -> None:
+    root = dvc_repositories.init(tmp_path / "repository")
+    written(root, yaml=text, lock=locked(a="m.bin=1"))
+    with pytest.raises(InputError, match=r"dvc.yaml: .*orrect it"):
+        Outputs().tracking(root / "zz")
+    written(root, yaml="stages: {a: {cmd: x, outs: [m.bin]}}", lock="schema: '2.0'\nstages: [a]\n")
+    with pytest.raises(InputError, match=r"dvc.lock: its stages are no mapping; let `dvc repro` write"):
+        Outputs().tracking(root / "zz")
+
+
+def tracker(path: str) -> bytes:
+    return f"outs:\n- {{md5: '{'1' * 32}', hash: md5, size: 1, path: {path}}}\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("lines", "count"),
+    [("", 4), ("*.dvc", 2), ("*.dvc\n!data.dvc", 3), ("/sub/", 3), ("dvc.yaml", 2), ("dvc.lock", 2)],
+)
+def test_files_that_dvc_does_not_read_do_not_count(tmp_path: Path, lines: str, count: int) -> None:
+    root = dvc_repositories.init(tmp_path / "repository")
+    tree(
+        root,
+        {
+            "data.dvc": tracker("data"),
+            "sub/deep/x.dvc": tracker("x"),
+            "d/raw/q.dvc": tracker("q"),  # inside an output of the root's pipeline
+            "d/raw/deep/q.dvc": tracker("q"),
+            ".git/q.dvc": tracker("q"),
+            ".dvcignore": lines.encode(),
+        },
+    )
+    written(root, yaml="stages: {a: {cmd: x, outs: [d/raw, b]}}", lock=locked(a="d/raw=2 b=3"))
+    if lines.startswith("dvc."):
+        for name in ("d/raw/q.dvc", "d/raw/deep/q.dvc"):
+            (root / name).unlink()
+    real = theirs(root)
+    assert len(real) == count
+    assert ours(Outputs().all_of(str(root))) == real
+    outputs = Outputs()
+    for path in ("data", "sub/deep/x", "d/raw", "b"):
+        near = outputs.nearby(root / path)
+        assert (near is not None) == (str(root / path) in real), path
+    covering = outputs.nearby(root / "d" / "raw" / "deep" / "q")
+    assert (covering.path if covering else None) == (
+        str(root / "d" / "raw") if str(root / "d" / "raw") in real else None
+    )
+    below = outputs.at_or_below(str(root / "sub"), [str(root / "sub" / "deep" / "y")])
+    absent = outputs.absent_from(str(root), ["sub/deep/x.dvc"])
+    assert [one.path for one in below] == [one.path for one in absent]
+    assert [one.path for one in absent] == [path for path in real if path.endswith("/x")]

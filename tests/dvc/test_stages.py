@@ -14,7 +14,14 @@ from ray_decorator.core.errors import InputError
 from ray_decorator.dvc import stages
 from ray_decorator.dvc.stages import Program, Stage
 
-PARAMS = "models: [svm, forest]\nsizes: {small: 1, large: 2e-3}\nout: models\n"
+PARAMS = """
+models: [svm, forest]
+sizes: {small: 1, large: 2e-3}
+out: models
+mixed: {1: a, b: c}
+options: {lr: 1, on: true, off: false, s: "a b", l: [1, x y, true], n: {k: 1e-3, e: [], f: null}, g: {}, 1: x}
+"""
+FITTED = ("--lr", "1", "--on", "--s", "a b", "--l", "1", "x y", "True", "--n.k", "0.001", "--n.f", "None")
 PIPELINE = """
 vars:
   - raw: data/raw
@@ -29,7 +36,7 @@ stages:
     cmd: python train.py model=${item.model} seed=${item.seed}
     deps: [train.py, data/ready]
     outs: ["${out}/${item.model}-${item.seed}.pkl": {persist: true}]
-    metrics: ["metrics/${key}.json": {cache: false}]
+    metrics: ["metrics/${key}.json": {cache: false, remote: "${out}"}]
   fit:
     foreach: ${sizes}
     do:
@@ -47,11 +54,25 @@ stages:
       vars: [{own: "x"}]
       cmd: run ${item.a}
       outs: ["${own}/${item.a}"]
+  mapped:
+    foreach: ${mixed}
+    do: {cmd: "run ${key} ${item}"}
+  written:
+    foreach: {1: a, b: c}
+    do: {cmd: "run ${key} ${item}"}
+  twice:
+    foreach: [x, x]
+    do: {cmd: "run ${item}"}
+  grid:
+    matrix: {x: [1, "1"], y: [{1: a, b: c}]}
+    cmd: run ${item.y} ${item.x}
+  fitted:
+    cmd: python fitted.py ${options}
   plain:
     foreach: [1, two]
     do:
       cmd: python plain.py ${item} \\${HOME}
-      deps: ["${kind}"]
+      deps: ["${kind}", "~/d"]
       outs: ["plain.${item}"]
   "no":
     cmd: python -m pkg.tool x=1
@@ -72,7 +93,9 @@ def repository(root: Path) -> Path:
 
 
 def named(repository: Path, file: str = "dvc.yaml") -> dict[str, Stage]:
-    return {stage.name: stage for stage in stages.stages(str(repository / file))}
+    found = list(stages.stages(str(repository / file)))
+    assert len({stage.name for stage in found}) == len(found)
+    return {stage.name: stage for stage in found}
 
 
 def test_they_are_those_that_dvc_sees(repository: Path) -> None:
@@ -90,6 +113,8 @@ def test_they_are_those_that_dvc_sees(repository: Path) -> None:
                 assert ours.persistent == {out.fs_path for out in stage.outs if out.persist}
                 assert list(ours.commands) == (stage.cmd if isinstance(stage.cmd, list) else [stage.cmd])
                 assert ours.folder == stage.wdir
+                assert ours.uncached == {out.fs_path for out in stage.outs if not out.use_cache}
+                assert ours.remotes == {out.fs_path: out.remote for out in stage.outs if out.remote}
 
 
 @pytest.mark.parametrize(
@@ -97,6 +122,8 @@ def test_they_are_those_that_dvc_sees(repository: Path) -> None:
     [
         "stages: {a: {cmd: x, deps: ['${gone}']}}",
         "stages: {a: {matrix: {b: [1]}, cmd: '${item.c}'}}",
+        "{vars: [{m: {b: 1}}], stages: {a: {cmd: x, outs: ['x${m}']}}}",
+        "{vars: [{m: {b: [[1]]}}], stages: {a: {cmd: 'x ${m}'}}}",
         "stages: {a: [1]}",
     ],
 )
@@ -151,6 +178,7 @@ def test_a_stage_that_there_is_not(repository: Path, monkeypatch: pytest.MonkeyP
         ("train.py", None, ("hydra/launcher=cluster", "seed=0.1", "model=forest"), "train@forest-0.1"),
         ("fit.py", None, ("size=0.002",), "fit@large"),
         (None, "pkg.tool", ("x=1", "y=2"), "no"),
+        ("fitted.py", None, FITTED, "fitted"),
     ],
 )
 def test_a_program_that_is_started_by_hand_runs_in_the_stage_that_would_start_it(
@@ -180,3 +208,12 @@ def test_so_is_what_is_no_such_file_at_all(root: Path, text: str) -> None:
     (root / "dvc.yaml").write_text(text)
     with pytest.raises(InputError, match=r"dvc.yaml: .*orrect it, or list the keys"):
         list(stages.stages(str(root / "dvc.yaml")))
+
+
+def test_a_mapping_in_a_command_follows_dvcs_configuration(repository: Path) -> None:
+    with (repository / ".dvc" / "config").open("a") as config:
+        config.write("[parsing]\n    bool = boolean_optional\n    list = append\n")
+    with Repo(str(repository)) as repo:
+        (real,) = repo.stage.load_all(path=str(repository / "dvc.yaml"), name="fitted")
+        assert named(repository)["fitted"].commands == (real.cmd,)
+        assert "--no-off" in real.cmd and "--l 1 --l 'x y'" in real.cmd
