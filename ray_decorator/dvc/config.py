@@ -1,7 +1,8 @@
 """DVC's configuration as DVC reads it: system, global, repo and local files, each over those before it.
 
 The files are ConfigObj's INI (dvc: ``config.py``, ``dirs.py``). Keys count in lower case. A relative path is relative
-to the directory of its file.
+to the directory of its file. In the temporary workspace of an experiment the main repository's file counts: DVC
+itself reads the copy literally, so that ``../store`` is a directory in ``.dvc/tmp/exps`` where nobody pushes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import InputError
-from .repository import DVC_DIR
+from .repository import DVC_DIR, original_of
 
 Section = dict[str, Any]
 
@@ -67,14 +68,15 @@ def _read(file: Path) -> dict[str, Section]:
         return {}
     except (OSError, UnicodeDecodeError, ConfigObjError) as exc:
         raise InputError(f"{file}: cannot be read as DVC's configuration ({exc}); correct it") from exc
+    folder = original_of(str(file.parent))
     read: dict[str, Section] = {"remote": {}}
     for name, section in _lower(sections).items():
         if match := _REMOTE.fullmatch(name):
-            read["remote"][match[1]] = _with_paths(section, str(file.parent))
+            read["remote"][match[1]] = _with_paths(section, folder)
         else:
             read[name] = section
     if isinstance(where := read.get("cache", {}).get("dir"), str):
-        read["cache"]["dir"] = _path(where, str(file.parent))
+        read["cache"]["dir"] = _path(where, folder)
     return read
 
 

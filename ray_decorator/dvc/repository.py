@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 DVC_DIR = ".dvc"
+_WORKSPACE = re.compile(r"(?P<main>.*)/\.dvc/tmp/exps/(standalone/)?tmp[^/]+(?P<inner>/.*)?")
 
 
 def root_of(path: str | os.PathLike[str]) -> str | None:
@@ -20,3 +23,16 @@ def root_of(path: str | os.PathLike[str]) -> str | None:
         if os.path.ismount(at) or at == os.path.dirname(at):
             return None
         at = os.path.dirname(at)
+
+
+def original_of(path: str) -> str:
+    """What a path in the temporary workspace of `dvc exp run --temp` or ``--queue`` is a copy of; else the path.
+
+    DVC clones the repository of git into ``.dvc/tmp/exps`` (dvc: ``experiments/executor/local.py``), and removes the
+    clone when the experiment has ended.
+    """
+    if (found := _WORKSPACE.fullmatch(path)) is None:
+        return path
+    main = Path(found["main"])
+    top = next((at for at in (main, *main.parents) if (at / ".git").exists()), main)
+    return f"{top}{found['inner'] or ''}"

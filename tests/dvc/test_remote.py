@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -245,7 +248,45 @@ class TestItsKeys:
         assert told["ServerSideEncryption"] == "AES256"
 
 
+_SHOW = """
+import json, sys
+from ray_decorator.dvc.cache import Cache
+from ray_decorator.dvc.remote import find
+from ray_decorator.dvc.repository import root_of
+root = root_of(".")
+urls = [find(root, name).url for name in ("", "local", "below")]
+open(sys.argv[1], "w").write(json.dumps([*urls, Cache(root).path]))
+"""
+
+
 class TestWithTheRealDvc:
+    def test_in_the_workspace_of_an_experiment_paths_are_the_main_repositorys(
+        self, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for variable in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+            monkeypatch.setenv(variable, "x")
+        sub = tmp_path / "git" / "sub"
+        (sub / ".dvc").mkdir(parents=True)
+        store, local = (
+            "['remote \"store\"']\nurl = ../../../store\n",
+            "['remote \"local\"']\nurl = ../local\n",
+        )
+        below = "['remote \"below\"']\nurl = remote://store/below\n"
+        (sub / ".dvc" / "config").write_text(
+            f"[core]\nremote = store\n[cache]\ndir = ../cache\n{store}{below}"
+        )
+        (sub / ".dvc" / "config.local").write_text(local)
+        (sub / ".dvc" / ".gitignore").write_text("/tmp\n/config.local\n")
+        (sub / "show.py").write_text(_SHOW)
+        seen = tmp_path / "seen.json"
+        (sub / "dvc.yaml").write_text(f"stages:\n  show:\n    cmd: {sys.executable} show.py {seen}\n")
+        for git in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+            subprocess.run(["git", *git], cwd=sub.parent, check=True, timeout=60)
+        dvc(sub, "exp", "run", "--temp")
+        places = ("store", "git/sub/local", "store/below")
+        expected = [(tmp_path / place).as_uri() for place in places]
+        assert json.loads(seen.read_text()) == [*expected, f"{sub}/cache"]
+
     def test_what_dvc_pushed_needs_no_upload_and_the_reverse(
         self, root: Path, tmp_path: Path, hashes: HashCache
     ) -> None:

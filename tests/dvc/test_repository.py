@@ -7,7 +7,7 @@ from pathlib import Path
 import dvc_repositories
 from dvc.repo import Repo
 
-from ray_decorator.dvc.repository import root_of
+from ray_decorator.dvc.repository import original_of, root_of
 
 
 def test_the_nearest_repository_above_is_the_one(tmp_path: Path) -> None:
@@ -32,3 +32,14 @@ def test_a_link_counts_where_it_is_and_not_where_it_leads(tmp_path: Path) -> Non
     (repository / "data").symlink_to(tmp_path / "elsewhere")
     assert root_of(repository / "data") == str(repository)
     assert root_of(tmp_path / "elsewhere") is None
+
+
+def test_a_workspace_of_an_experiment_is_a_copy_of_a_place_in_the_repository_of_git(tmp_path: Path) -> None:
+    (tmp_path / "git" / ".git").mkdir(parents=True)
+    for main, inner in (("git", ""), ("git", "/sub/.dvc"), ("git/sub", "/sub"), ("git/sub", "/other/dir")):
+        for workspace in ("tmpab12", "standalone/tmpab12"):
+            path = f"{tmp_path}/{main}/.dvc/tmp/exps/{workspace}{inner}"
+            assert original_of(path) == f"{tmp_path}/git{inner}"
+    for path in ("/a/.dvc", "/a/.dvc/tmp/exps/run/x", "/a/.dvc/tmp/exps/standalone", "/a/tmp/exps/tmpab12"):
+        assert original_of(path) == path
+    assert original_of("/nonexistent/.dvc/tmp/exps/tmpab12/x") == "/nonexistent/x"
