@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 JOB = "RAY_S3_JOB"
 """The variable by which a process is known that a job has started: the pid of the job's own process."""
+
+AWS_IDENTITY = frozenset(
+    {
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_SECURITY_TOKEN",
+        "AWS_PROFILE",
+        "AWS_DEFAULT_PROFILE",
+        "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_ROLE_ARN",
+        "AWS_ROLE_SESSION_NAME",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    }
+)
+"""The variables that say who one is to AWS: who chooses one of them has chosen for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +45,18 @@ class Variable:
 class Inherited:
     """What a job takes over of the driver's process: these variables, and ``argv`` (empty: it has none).
 
-    Both may hold secrets: they are never shown.
+    ``aws`` are all ``AWS_*`` variables of the driver, and those that it has unset: on its own machine a job has these
+    and no others. ``aws_everywhere`` names those that go to other machines, too. None: a job's AWS variables are
+    its node's, or `job.aws_identity` sets them.
+
+    All may hold secrets: they are never shown.
     """
 
     environ: Mapping[str, Variable] = field(repr=False, default_factory=dict)
     argv: tuple[str, ...] = field(repr=False, default=())
+    aws: Mapping[str, Variable] | None = field(repr=False, default=None)
+    aws_everywhere: frozenset[str] = frozenset()
+
+    def without_aws(self) -> Inherited:
+        """The same for a job whose AWS variables are not the driver's."""
+        return replace(self, aws=None, aws_everywhere=frozenset())

@@ -160,6 +160,11 @@ class Settings:
         """Whether Ray runs on this machine (which ``auto`` is to prove yet), and no store was named."""
         return self.ray_address in _ON_THIS_MACHINE and self.store_is_default
 
+    @property
+    def aws_variables_travel(self) -> bool:
+        """Whether jobs have the driver's AWS_* variables: they act as it does, and no S3 store tells how that is."""
+        return self.credentials == "driver" and not self.store_url.startswith("s3://")
+
 
 def _retries(remote: Mapping[str, Any]) -> tuple[Retries, tuple[str, ...]]:
     try:

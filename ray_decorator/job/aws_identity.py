@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from ..core.errors import InputError
+from ..core.inherited import AWS_IDENTITY
 from ..core.model import Credentials, Location
 from ..store.identity import aws_settings
 from ..store.renewal import Renew, clock
@@ -40,25 +41,6 @@ log = logging.getLogger(__name__)
 _WINDOW = 15 * 60.0  # botocore asks for new credentials in the last 15 minutes of the old ones
 _PAUSE = 1.0  # between two questions to the driver
 
-_CHOICE = {
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_SECURITY_TOKEN",
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AWS_ROLE_ARN",
-    "AWS_ROLE_SESSION_NAME",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-}
-"""They say who one is. An app that chose one of them for its jobs is left alone."""
-
 _WAY = {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"}
 _ENDPOINT = "AWS_ENDPOINT_URL"  # and AWS_ENDPOINT_URL_S3, …
 
@@ -67,13 +49,14 @@ _ENDPOINT = "AWS_ENDPOINT_URL"  # and AWS_ENDPOINT_URL_S3, …
 def in_force(place: Location, renew: Renew | None, *, at_home: bool) -> Iterator[None]:
     """AWS libraries act as the driver does towards the store ``place``, for as long as the block lasts.
 
-    Nothing changes for a store that is no S3, where each worker has credentials of its own, where this process
-    has the very settings of the driver (a private Ray), and where the ``runtime_env`` has chosen others.
+    Nothing changes for a store that is no S3 (the driver's variables travel then: `inheritance.take_over`), where
+    each worker has credentials of its own, where this process has the very settings of the driver (a private Ray),
+    and where the ``runtime_env`` has chosen others.
     ``renew`` gives newer credentials.
     """
     chosen = chosen_variables()
     same = at_home and place.settings == aws_settings()
-    if not place.url.startswith("s3://") or place.own_credentials or same or chosen & _CHOICE:
+    if not place.url.startswith("s3://") or place.own_credentials or same or chosen & AWS_IDENTITY:
         yield
         return
     try:
@@ -96,7 +79,7 @@ def in_force(place: Location, renew: Renew | None, *, at_home: bool) -> Iterator
 
 
 def _is_the_nodes(name: str) -> bool:
-    return name in _CHOICE or name in _WAY or name.startswith(_ENDPOINT)
+    return name in AWS_IDENTITY or name in _WAY or name.startswith(_ENDPOINT)
 
 
 _servers: dict[tuple[Location, str, str], _Server] = {}

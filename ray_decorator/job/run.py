@@ -120,7 +120,7 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
         checkpoints = Checkpoints(job, outs, side, looks, begin)
         try:
             with restored(job.cwd, job.sys_path, scratch.path), side.aws_identity(), looks, checkpoints:
-                take_over(job.inherited)
+                take_over(job.inherited, at_home=side.at_home)
                 os.environ["RAY_S3_ATTEMPT"] = str(job.attempt)
                 output = Output()
                 value, held, failure, seconds = _call(func, job, deps, outs)

@@ -15,10 +15,13 @@ from .cache import NodeCache
 
 
 class Side:
-    """This process's way to deps and outs: the store, opened when it is needed, and the driver's own disk."""
+    """This process's way to deps and outs: the store, opened when it is needed, and the driver's own disk.
+
+    ``at_home``: it runs on the driver's machine, in its Python.
+    """
 
     def __init__(self, store: Location, renew: Renew | None, at_home: bool) -> None:
-        self._location, self._renew, self._at_home = store, renew, at_home
+        self._location, self._renew, self.at_home = store, renew, at_home
 
     @functools.cached_property
     def store(self) -> Store:
@@ -30,12 +33,12 @@ class Side:
 
     def aws_identity(self) -> contextlib.AbstractContextManager[None]:
         """What boto3 finds in the job: see aws_identity.py."""
-        return aws_identity.in_force(self._location, self._renew, at_home=self._at_home)
+        return aws_identity.in_force(self._location, self._renew, at_home=self.at_home)
 
     def sees(self, dep: Dep) -> bool:
         """Whether the dep can be read where it lies at home."""
-        return self._at_home and dep.home is not None and is_same_path(dep.home)
+        return self.at_home and dep.home is not None and is_same_path(dep.home)
 
     def reaches(self, out: Out) -> bool:
         """Whether the out can be moved to its place at home."""
-        return self._at_home and out.home is not None and is_same_path(out.home.nearest)
+        return self.at_home and out.home is not None and is_same_path(out.home.nearest)

@@ -5,6 +5,7 @@
     DVC_*      those that DVC gives to a stage's command: DVC_ROOT, DVC_STAGE, DVC_EXP_NAME, …
     neither    what belongs to a machine, or to this process alone: `_NODES_OWN`, `_NOTEBOOKS`
 
+Those of AWS are apart, since who a job is to AWS is a question of its own: see `Inherited.aws`.
 Another variable of a node's own travels by Hydra's ``hydra.job.env_copy`` or ``env_set``, or by ``runtime_env``.
 """
 
@@ -28,7 +29,7 @@ _NODES_OWN = re.compile(
     | CUDA_.* | NVIDIA_.* | HIP_.* | ROCR_.*
     | RAY_.* | SLURM_.* | PBS_.* | SGE_.* | LSB_.* | KUBERNETES_.*
     | LC_CTYPE  # Python sets it for itself at its start (PEP 538)
-    | AWS_.*    # see job.aws_identity
+    | AWS_.*    # they travel apart
     | DVC_SITE_CACHE_DIR | DVC_.*_CONFIG_DIR | DVC_DAEMON.* | DVC_PAGER
     # what kernels, debuggers and IDEs tell this process alone
     | JPY_.* | IPYTHON.* | PYDEV_.* | PYDEVD_.* | DEBUGPY_.* | BUNDLED_DEBUGPY_PATH
@@ -51,7 +52,13 @@ def inherited(func: bytes, payload: bytes) -> Inherited:
     stages = {name for name in os.environ if name.startswith("DVC_")}
     changed = {name for name in _changed() if not os.environ.get(name, "").startswith(_NOTEBOOKS)}
     travels = [name for name in changed | named | stages if not _NODES_OWN.fullmatch(name)]
-    return Inherited(variables(travels), tuple(sys.argv))
+    by_app = frozenset(name for name in changed | named if _is_of_aws(name))
+    aws = variables(by_app.union(filter(_is_of_aws, os.environ)))
+    return Inherited(variables(travels), tuple(sys.argv), aws, by_app)
+
+
+def _is_of_aws(name: str) -> bool:
+    return name.startswith("AWS_")
 
 
 def variables(names: Iterable[str]) -> dict[str, Variable]:

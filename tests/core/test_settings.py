@@ -197,3 +197,21 @@ def test_resume(given: Any, resolved: str) -> None:
 def test_another_resume_is_refused(given: Any) -> None:
     with pytest.raises(InputError, match=r"resume is .*; expected false, true or 'failed'"):
         Options(resume=given).resolve()
+
+
+@pytest.mark.parametrize(
+    ("url", "credentials", "travel"),
+    [
+        ("file:///shared", "driver", True),
+        ("file:///shared", "worker", False),
+        (None, "driver", True),
+        (None, "worker", False),
+        ("s3://bucket", "driver", False),
+        ("s3://bucket", "worker", False),
+    ],
+)
+def test_aws_variables_travel_where_no_s3_store_says_who_the_driver_is(
+    url: str | None, credentials: str, travel: bool
+) -> None:
+    settings = Options(ray_address="local", s3_base_path=url, credentials=credentials).resolve()
+    assert settings.aws_variables_travel is travel

@@ -66,6 +66,20 @@ def test_a_call_runs_elsewhere_and_its_outs_come_home(home: Path) -> None:
     assert not done["out"].startswith(str(home))
 
 
+def aws_variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+
+
+def test_without_an_s3_store_a_task_has_the_drivers_aws_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    its_own = ray_decorator(credentials="worker")(aws_variables)()
+    monkeypatch.setenv("AWS_PROFILE", "b")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of a .env")
+    assert ray_decorator()(aws_variables)() == aws_variables()
+    monkeypatch.delenv("AWS_PROFILE")
+    assert ray_decorator()(aws_variables)() == aws_variables()
+    assert ray_decorator(credentials="worker")(aws_variables)() == its_own
+
+
 def test_local_runs_here() -> None:
     assert process_data.local("data", "results", times=2) == {
         "pid": os.getpid(),

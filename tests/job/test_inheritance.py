@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from ray_decorator.job.inheritance import chosen_variables, take_over, value_her
 from ray_decorator.job.process_state import restored
 
 
-def taken_over(inherited: Inherited, directory: Path) -> tuple[dict[str, str], list[str]]:
+def taken_over(
+    inherited: Inherited, directory: Path, *, at_home: bool = True
+) -> tuple[dict[str, str], list[str]]:
     with restored(os.getcwd(), [], directory):
-        take_over(inherited)
+        take_over(inherited, at_home=at_home)
         return dict(os.environ), list(sys.argv)
 
 
@@ -42,6 +45,37 @@ def test_variables_are_set_and_unset_and_all_is_as_before_after_it(
     assert not {"UNSET", "NONE"} & environ.keys()
     assert argv == ["app.py", "x=1"]
     assert (dict(os.environ), list(sys.argv)) == before
+
+
+def test_those_of_aws_are_the_drivers_on_its_machine_and_elsewhere_what_the_app_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_REGION", "AWS_ROLE_ARN", "AWS_MAX_ATTEMPTS", "AWS_CA_BUNDLE"):
+        monkeypatch.setenv(name, "node's")
+    monkeypatch.setenv("RAY_S3_CHOSEN", "AWS_MAX_ATTEMPTS")
+    aws = {name: Variable("driver's") for name in ("AWS_REGION", "AWS_PROFILE", "AWS_MAX_ATTEMPTS")}
+    aws["AWS_CA_BUNDLE"] = Variable(None)
+    given = Inherited(aws=aws, aws_everywhere=frozenset({"AWS_PROFILE", "AWS_CA_BUNDLE"}))
+
+    def found(given: Inherited, *, at_home: bool) -> dict[str, str]:
+        environ, _ = taken_over(given, tmp_path, at_home=at_home)
+        return {name: value for name, value in environ.items() if name.startswith("AWS_")}
+
+    ours = {"AWS_PROFILE": "driver's", "AWS_MAX_ATTEMPTS": "node's"}
+    assert found(given, at_home=True) == {**ours, "AWS_REGION": "driver's"}
+    assert found(given, at_home=False) == {**ours, "AWS_REGION": "node's"}  # who chooses a profile is no role
+    way = replace(given, aws_everywhere=frozenset({"AWS_REGION"}))
+    theirs = dict.fromkeys(("AWS_ROLE_ARN", "AWS_MAX_ATTEMPTS", "AWS_CA_BUNDLE"), "node's")
+    assert found(way, at_home=False) == {**theirs, "AWS_REGION": "driver's"}
+    kept = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    with monkeypatch.context() as patch:
+        patch.setenv("RAY_S3_CHOSEN", "AWS_ROLE_ARN")
+        patch.delenv("AWS_CA_BUNDLE")
+        assert found(given, at_home=False) == {name: kept[name] for name in kept if name != "AWS_CA_BUNDLE"}
+    for at_home in (True, False):
+        assert found(given.without_aws(), at_home=at_home) == kept
 
 
 def test_what_the_runtime_env_gives_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

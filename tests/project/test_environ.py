@@ -135,6 +135,31 @@ def test_what_only_looks_like_it_travels(name: str, monkeypatch: pytest.MonkeyPa
     assert environ.inherited(b"", b"").environ[name] == Variable("set by the app, for itself")
 
 
+def test_those_of_aws_are_kept_apart_and_those_of_the_app_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    at_start = {
+        **os.environ,
+        "AWS_REGION": "r",
+        "AWS_PROFILE": "a",
+        "AWS_CA_BUNDLE": "x",
+        "AWS_MAX_ATTEMPTS": "3",
+    }
+    monkeypatch.setattr(environ, "at_start", lambda: at_start)
+    for name, value in {**at_start, "AWS_PROFILE": "b", "AWS_SECRET_ACCESS_KEY": "s"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_CA_BUNDLE")
+    found = environ.inherited(b"", pickle.dumps("${oc.env:AWS_MAX_ATTEMPTS}"))
+    assert found.environ == {} and found.aws is not None
+    assert {name: each.value for name, each in found.aws.items()} == {
+        "AWS_REGION": "r", "AWS_PROFILE": "b", "AWS_CA_BUNDLE": None, "AWS_MAX_ATTEMPTS": "3",
+        "AWS_SECRET_ACCESS_KEY": "s",
+    }  # fmt: skip
+    assert found.aws_everywhere == {
+        "AWS_PROFILE", "AWS_CA_BUNDLE", "AWS_MAX_ATTEMPTS", "AWS_SECRET_ACCESS_KEY"
+    }  # fmt: skip
+
+
 def test_a_notebooks_backend_stays_unless_the_config_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     assert "MPLBACKEND" not in environ.inherited(b"", b"").environ
