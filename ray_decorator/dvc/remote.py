@@ -1,7 +1,7 @@
 """``s3_base_path: dvc``, or ``dvc://name``: the store is a remote of the DVC repository in which the app is.
 
     s3://bucket/prefix     each key of DVC's schema is followed, or refused by name: none is passed over
-    /directory, ../dir     the same as file:///directory
+    /directory, ../dir     the same as file:///directory; keys that DVC refuses there are refused
     remote://other/path    the other's settings, under its own
     anything else          refused: an error names what can be used instead
 
@@ -49,8 +49,12 @@ _FLAGS = {
     "no_traverse",
     "listobjects",
 }
+_FLAGS_OF_DIRECTORIES = {"protected", "slow_link_warning"}
 _NUMBERS = {"read_timeout", "connect_timeout", "jobs", "checksum_jobs"}
-_ELSEWHERE = {"ssl_verify", *_REFUSED}
+_LINKS = ("reflink", "hardlink", "symlink", "copy")
+_COMMON = {"url", "jobs", "checksum_jobs", "worktree", "no_traverse", "version_aware", "verify"}
+_OF_DIRECTORIES = _COMMON | _FLAGS_OF_DIRECTORIES | {"type", "shared"}
+_OF_S3 = _COMMON | _TEXTS | _FLAGS | _NUMBERS | {"ssl_verify", *_REFUSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ def find(root: str, name: str = "") -> Remote:
     url = str(section["url"])
     scheme, host = urlsplit(url).scheme, urlsplit(url).netloc
     if not (scheme and host):
+        _Keys(name, section, _OF_DIRECTORIES, "a directory").check()
         return Remote(name, Path(url.removeprefix("file://")).as_uri())
     if scheme != "s3":
         raise InputError(
@@ -106,7 +111,7 @@ def find(root: str, name: str = "") -> Remote:
             f"{_others(remotes, 's3')}Name one as dvc://NAME, or set s3_base_path to s3://bucket/prefix: the data "
             f"goes there once more, and DVC's remote stays as it is"
         )
-    return Remote(name, url, _Keys(name, section).account())
+    return Remote(name, _on_s3(name, url), _Keys(name, section, _OF_S3, "S3").account())
 
 
 def has_old_layout(folders: Collection[str]) -> bool:
@@ -132,21 +137,38 @@ def _resolved(
     return {**base, **section, "url": "/".join((base["url"], parts.path.lstrip("/")))}
 
 
+def _on_s3(name: str, url: str) -> str:
+    """The URL of what dvc-s3 makes of the remote's (fsspec: ``infer_storage_options``)."""
+    parts = urlsplit(url)
+    key = f"{parts.path}#{parts.fragment}" if parts.fragment else parts.path
+    if "//" in key:
+        raise InputError(
+            f"the DVC remote {name!r} is {without_passwords(url)}: DVC keeps // in the keys of its objects, and jobs "
+            "cannot use such keys. Write its url, or that of the remote that it builds on, with single / and none at "
+            f"its end (`dvc remote modify {name} url …`), and `dvc push` again"
+        )
+    return f"s3://{parts.netloc.rpartition('@')[2].partition(':')[0]}{key}"
+
+
 def _others(remotes: Mapping[str, config.Section], scheme: str = "") -> str:
     named = sorted(name for name, section in remotes.items() if str(section.get("url")).startswith(scheme))
     return f"There are: {', '.join(named)}. " if named else ""
 
 
 class _Keys:
-    """The keys of a remote on S3, each asked for by its kind; what is wrong with them is told at once."""
+    """The keys of a remote, each asked for by its kind; what is wrong with them is told at once."""
 
-    def __init__(self, name: str, section: config.Section) -> None:
-        self._name, self._section = name, section
+    def __init__(self, name: str, section: config.Section, known: Collection[str], kind: str) -> None:
+        self._name, self._section, self._known, self._kind = name, section, known, kind
 
-    def account(self) -> S3Account:
+    def check(self) -> None:
         """Raises InputError naming every key that is unknown, refused, or has a value that DVC would not take."""
         if problems := [self._problem(key) for key in sorted(self._section) if self._is_wrong(key)]:
             raise InputError(tuple(problems))
+
+    def account(self) -> S3Account:
+        """For S3. Raises as `check` does."""
+        self.check()
         verify = self._verify()
         return S3Account(
             source=f"the DVC remote {self._name!r}",
@@ -171,15 +193,26 @@ class _Keys:
 
     def _is_wrong(self, key: str) -> bool:
         value = self._section[key]
-        if key in _FLAGS:
+        if key not in self._known:
+            return True
+        if key in _FLAGS | _FLAGS_OF_DIRECTORIES:
             on = str(value).lower()
             return on not in ("true", "false") or (on == "true" and key in ("version_aware", "worktree"))
         if key in _NUMBERS:
             return not (isinstance(value, str) and value.strip().isdigit() and int(value) > 0)
-        return key in _REFUSED or key not in _TEXTS | _ELSEWHERE or not isinstance(value, str)
+        if key == "type":
+            kinds = value.split(",") if isinstance(value, str) else value
+            return not {str(kind).strip() for kind in kinds} <= set(_LINKS)
+        if key == "shared":
+            return str(value).lower() != "group"
+        return key in _REFUSED or not isinstance(value, str)
 
     def _problem(self, key: str) -> str:
         of = f"the DVC remote {self._name!r} has {key}"
+        if key not in self._known:
+            return (
+                f"{of}, which DVC does not know for {self._kind}: remove it with `dvc remote modify --unset`"
+            )
         if key in ("version_aware", "worktree") and str(self._section[key]).lower() == "true":
             return (
                 f"{of} = true: its objects are not named by their content, and jobs need a store where they are. "
@@ -187,13 +220,15 @@ class _Keys:
             )
         if key in _REFUSED:
             return f"{of}: jobs cannot do with {_REFUSED[key]}. Name a remote without it as dvc://NAME"
-        if key in _FLAGS:
+        if key in _FLAGS | _FLAGS_OF_DIRECTORIES:
             return f"{of}, which is neither true nor false: see `dvc remote modify`"
         if key in _NUMBERS:
             return f"{of}, which is not a whole number above 0: see `dvc remote modify`"
-        if key in _TEXTS | _ELSEWHERE:
-            return f"{of}, which is not a single text: put it into quotes if it holds a comma"
-        return f"{of}, which DVC does not know for S3: remove it with `dvc remote modify --unset`"
+        if key == "type":
+            return f"{of}, which is none of {', '.join(_LINKS)}: see `dvc remote modify`"
+        if key == "shared":
+            return f"{of}, which is not 'group': see `dvc remote modify`"
+        return f"{of}, which is not a single text: put it into quotes if it holds a comma"
 
     def _text(self, key: str) -> str | None:
         value = self._section.get(key)

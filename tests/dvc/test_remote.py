@@ -11,17 +11,23 @@ from pathlib import Path
 
 import pytest
 import servers
+from dvc.config import ConfigError, RemoteConfigError
+from dvc.repo import Repo
 from dvc_repositories import dvc
+from fsspec.utils import infer_storage_options
 from store_fixtures import use
 from trees import QUIET, numbered, read, tree
 
 from ray_decorator.content.hash_cache import HashCache
 from ray_decorator.core.errors import InputError, StoreDeniedError
+from ray_decorator.core.model import Credentials
 from ray_decorator.core.settings import Options
 from ray_decorator.dvc.remote import find, is_remote, with_remote
 from ray_decorator.store.identity import Identity, identify
 from ray_decorator.store.store import open_store
 from ray_decorator.store.transfer import pull, push, snapshot
+
+_NO_SCM = "[core]\nno_scm = true\n"
 
 
 def configure(root: Path, text: str) -> str:
@@ -71,6 +77,45 @@ class TestWhichOne:
         assert found.url == "s3://bucket/base/below/it"
         assert found.account is not None
         assert (found.account.region, found.account.profile) == ("eu-west-1", "q")
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "s3://b",
+            "s3://b/",
+            "s3://b/t/",
+            "s3://b/a b%20c",
+            "s3://b/a?b",
+            "s3://b/a#b?c",
+            "s3://b/a?b#c",
+            "s3://u@b/p",
+        ],
+    )
+    def test_its_keys_on_s3_are_those_of_dvc(self, root: Path, url: str) -> None:
+        """fsspec's function is what dvc-s3 asks where in a bucket a remote is."""
+        found = find(configure(root, remote(url=f'"{url}"')), "r")
+        assert found.url == f"s3://{infer_storage_options(url)['path']}"
+
+    @pytest.mark.parametrize(
+        ("base", "url"),
+        [
+            ("", "s3://b//x"),
+            ("", "s3://b/y//z"),
+            ("", "s3://b/t//"),
+            ("s3://b/", "/sub"),
+            ("s3://b/t/", "/sub"),
+        ],
+    )
+    def test_keys_that_only_dvc_can_make_are_refused(self, root: Path, base: str, url: str) -> None:
+        """dvc-s3 writes ``/x/files/md5/…`` and ``t//sub/files/md5/…``; obstore can say neither."""
+        text = (
+            f"['remote \"base\"']\nurl = {base}\n" + remote(url=f"remote://base{url}")
+            if base
+            else remote(url=url)
+        )
+        told = refused(root, text)
+        assert f"the DVC remote 'r' is {base}{url}: DVC keeps // in the keys of its objects" in told
+        assert "Write its url, or that of the remote that it builds on, with single /" in told
 
     def test_none_is_an_error_that_names_what_there_is(self, root: Path, tmp_path: Path) -> None:
         two = "['remote \"a\"']\nurl = /a\n['remote \"b\"']\nurl = s3://x/b\n"
@@ -139,6 +184,44 @@ class TestWhatCannotServe:
         message = refused(root, remote(url="s3://bucket/p", **{key: value}))
         assert f"the DVC remote 'r' has {told}" in message
         assert "SECRET" not in message
+
+    @pytest.mark.parametrize(
+        ("key", "value", "told"),
+        [
+            ("version_aware", "true", "version_aware = true: its objects are not named by their content"),
+            ("worktree", "true", "worktree = true: its objects are not named by their content"),
+            ("profile", "p", "profile, which DVC does not know for a directory: remove it"),
+            ("acl", "private", "acl, which DVC does not know for a directory"),
+            ("jobs", "0", "jobs, which is not a whole number above 0"),
+            ("protected", "maybe", "protected, which is neither true nor false"),
+            ("type", "reflink, softlink", "type, which is none of reflink, hardlink, symlink, copy"),
+            ("shared", "all", "shared, which is not 'group'"),
+        ],
+    )
+    def test_nor_can_these_keys_of_a_remote_in_a_directory(
+        self, root: Path, key: str, value: str, told: str
+    ) -> None:
+        for url in ("/x", "file:///x"):
+            assert f"the DVC remote 'r' has {told}" in refused(
+                root, _NO_SCM + remote(url=url, **{key: value})
+            )
+        with pytest.raises((ConfigError, RemoteConfigError)), Repo(str(root)) as repo:
+            repo.cloud.get_remote_odb("r")
+
+    def test_dvcs_keys_of_a_remote_in_a_directory_are_taken(self, root: Path) -> None:
+        from dvc.config_schema import REMOTE_SCHEMAS
+
+        values = {
+            "url": "/x",
+            "type": "'hardlink,symlink'",
+            "shared": "Group",
+            "jobs": "2",
+            "checksum_jobs": "2",
+        }
+        keys = {str(key): values.get(str(key), "false") for key in REMOTE_SCHEMAS[""]}
+        assert find(configure(root, _NO_SCM + remote(**keys)), "r").url == "file:///x"
+        with Repo(str(root)) as repo:
+            assert repo.cloud.get_remote_odb("r").path == "/x/files/md5"
 
     def test_all_that_is_wrong_is_told_at_once(self, root: Path) -> None:
         assert refused(root, remote(url="s3://b/p", acl="x", jobs="0", foo="1")).startswith("3 problems")
@@ -212,6 +295,10 @@ class TestItsKeys:
             "s",
         )
         # as dvc does: a file that the environment names stays
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(root / "other"))
+        (root / "other").write_text("[profile p]\nregion = ca-west-1\n")
+        here = self.found(root, profile="p", credentialpath="keys", configpath="conf").here
+        assert (here.region, here.credentials) == ("ca-west-1", Credentials("k", "s", None))
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
         with pytest.raises(StoreDeniedError):
             _ = self.found(root, profile="p", credentialpath="keys", configpath="conf").here
