@@ -1,10 +1,13 @@
 """Nothing outlives a job unasked: its threads are waited for, and its processes are ended.
 
-A job is done when its non-daemon threads are, as a program at home is. Threads of an executor that has no work
-are not waited for: Python ends these by itself. Then all processes that the job has started get SIGTERM, and
-SIGKILL after 5 s. On Linux these are also the ones in sessions of their own. What shall live on is started with
-``RAY_S3_KEEP=1`` in its environment, and in a session of its own, so that it also outlives a job that is
-cancelled. Detached actors of Ray are not processes of the job.
+A job is done when a program at home is: when its non-daemon threads and multiprocessing's non-daemon processes are,
+and its ``atexit`` functions (exits.py) were called. Threads and processes of an executor that has no work, and the
+server of a multiprocessing manager, are not waited for: Python ends these by itself. A cancelled job waits for
+nothing, and 5 s for its ``atexit`` functions.
+
+Then all other processes that the job has started get SIGTERM, and SIGKILL after 5 s. On Linux these are also the ones
+in sessions of their own. What shall live on is started with ``RAY_S3_KEEP=1`` in its environment, and in a session
+of its own, so that it also outlives a job that is cancelled. Detached actors of Ray are not processes of the job.
 
 Standard library only: node.supervisor imports it.
 """
@@ -20,14 +23,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from . import processes
+from . import exits, processes
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 _KEEP = "RAY_S3_KEEP=1"
 _TERM_SECONDS = 5.0
 _KILL_SECONDS = 2.0
 _SAY_SECONDS = 10.0
+_CANCELLED_SECONDS = 5.0
 _TICK = 0.02
 _SUBREAPER, _GET_SUBREAPER = 36, 37  # PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER of <linux/prctl.h>
 # Python's own helpers: shared by all jobs of a process, and gone when it is
@@ -38,35 +46,66 @@ _LIBRARY = re.compile(
 )
 
 
+class _Waited(Protocol):
+    """A thread, or a process of multiprocessing."""
+
+    name: str
+
+    def join(self, timeout: float | None = None) -> None: ...
+
+
 @contextlib.contextmanager
 def alone(name: str) -> Iterator[None]:
-    """At the end, wait for the threads, and end the processes, that were started meanwhile. ``name`` is the job's."""
-    process, threads, before = os.getpid(), set(threading.enumerate()), set(processes.children(os.getpid()))
-    was_subreaper = adopt_orphans(True)
+    """At the end, wait for what was started meanwhile, call what was registered with ``atexit``, and end processes.
+
+    ``name`` is the job's.
+    """
+    threads, before = set(threading.enumerate()), set(processes.children(os.getpid()))
+    locks, was_subreaper = _locks(), adopt_orphans(True)
     wait = True
+    with exits.noted(lambda: bool(_locks() > locks or _new_processes(before))) as registered:
+        try:
+            yield
+        except KeyboardInterrupt:  # cancelled
+            wait = False
+            raise
+        except Exception:
+            if registered.is_here():
+                registered.tell_exit(1)
+            raise
+        finally:
+            if registered.is_here():  # else a child that the job forked has come out of it
+                try:
+                    _end_as_python(name, registered, threads, before, wait)
+                finally:
+                    _end_children(before)
+                    adopt_orphans(was_subreaper)
+
+
+def _end_as_python(
+    name: str, registered: exits.Registered, threads: set[threading.Thread], before: set[int], wait: bool
+) -> None:
     try:
-        yield
-    except KeyboardInterrupt:  # cancelled
-        wait = False
-        raise
-    finally:
-        if os.getpid() == process:  # else a child that the job forked has come out of it
-            try:
-                if wait:
-                    _wait_for_threads(name, threads)
-            finally:
-                _end_children(before)
-                adopt_orphans(was_subreaper)
+        if wait:
+            _wait_for(name, "threads", lambda: _busy_threads(threads))
+            registered.call_first()
+            _wait_for(name, "processes", lambda: _busy_processes(before))
+            registered.call_all()
+    finally:  # also where it is cancelled meanwhile
+        registered.call_all_within(_CANCELLED_SECONDS)
 
 
 class Before:
     """The threads and children of this process at a moment."""
 
     def __init__(self) -> None:
+        self._ended = exits.libraries_ended()
         self._threads, self._children = set(threading.enumerate()), set(processes.children(os.getpid()))
 
     def is_left(self, *, kept: bool = True) -> bool:
         """Whether a job has left any since: a child that lives, or a thread that is in code of no library.
+
+        Or whether a library that it used has ended here for good.
 
         Python's and libraries' own helpers (tqdm's monitor, a pool that has no work) are not the job's. ``kept``:
         whether a child that was told to live on counts.
@@ -74,8 +113,10 @@ class Before:
         spared = _is_helper if kept else _is_kept
         threads = [each for each in threading.enumerate() if each not in self._threads]
         children = set(processes.children(os.getpid())) - self._children
-        return any(map(_is_in_job_code, threads)) or any(
-            processes.runs(p) and not spared(p) for p in children
+        return (
+            exits.libraries_ended() != self._ended
+            or any(map(_is_in_job_code, threads))
+            or any(processes.runs(p) and not spared(p) for p in children)
         )
 
 
@@ -97,14 +138,14 @@ def kill_descendants(pid: int, spared: Iterable[int] = ()) -> None:
             _send(each, signal.SIGKILL)
 
 
-def _wait_for_threads(name: str, before: set[threading.Thread]) -> None:
+def _wait_for(name: str, what: str, busy: Callable[[], Sequence[_Waited]]) -> None:
     started, said = time.monotonic(), False
-    while busy := _busy_threads(before):
+    while waited := busy():
         if not said and time.monotonic() - started > _SAY_SECONDS:
             said = True
-            names = ", ".join(sorted(thread.name for thread in busy))
-            print(f"ray-s3: {name} waits for its threads ({names})", file=sys.stderr, flush=True)
-        busy[0].join(_TICK)
+            names = ", ".join(sorted(each.name for each in waited))
+            print(f"ray-s3: {name} waits for its {what} ({names})", file=sys.stderr, flush=True)
+        waited[0].join(_TICK)
 
 
 def _busy_threads(before: set[threading.Thread]) -> list[threading.Thread]:
@@ -123,6 +164,40 @@ def _is_idle(thread: threading.Thread) -> bool:
         return not pending
     frame = sys._current_frames().get(thread.ident or 0)
     return frame is not None and frame.f_code is pools._worker.__code__
+
+
+def _new_processes(before: set[int]) -> list[BaseProcess]:
+    """What the job has started by multiprocessing, and what runs."""
+    if (multiprocessing := sys.modules.get("multiprocessing")) is None:
+        return []
+    return [each for each in multiprocessing.active_children() if each.pid not in before]
+
+
+def _busy_processes(before: set[int]) -> list[BaseProcess]:
+    """Those that multiprocessing would join at Python's exit. It ends those that its finalizers have (managers')."""
+    pooled = {
+        pid
+        for thread in threading.enumerate()
+        if hasattr(thread, "pending_work_items")
+        and isinstance(of := getattr(thread, "processes", None), dict)
+        for pid in tuple(of)
+    }
+    finalizers = getattr(sys.modules.get("multiprocessing.util"), "_finalizer_registry", {})
+    finalized = {
+        id(part) for each in list(finalizers.values()) for part in getattr(each, "_args", None) or ()
+    }
+    return [
+        each
+        for each in _new_processes(before)
+        if not each.daemon and each.pid is not None and each.pid not in pooled
+        and id(each) not in finalized
+        and not _is_kept(each.pid)
+    ]  # fmt: skip
+
+
+def _locks() -> int:
+    """How many locks, queues and the like of multiprocessing there are, as far as Python tells."""
+    return len(getattr(sys.modules.get("multiprocessing.util"), "_afterfork_registry", ()))
 
 
 def _is_in_job_code(thread: threading.Thread) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ray_decorator.job import leftovers, processes
-from ray_decorator.job.leftovers import adopt_orphans, alone
+from ray_decorator.job.leftovers import Before, adopt_orphans, alone
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -131,3 +133,90 @@ def test_python_s_own_helper_lives_on() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (ran.stdout, ran.stderr) == ("True\n", "")
+
+
+ENDING = """
+import atexit, multiprocessing, sys, threading, time
+
+def say(*words):
+    print(*words, flush=True)
+
+def later(seconds, *words):
+    time.sleep(seconds)
+    say(*words)
+
+def order():
+    atexit.register(say, "registered before the child")
+    multiprocessing.Process(target=later, args=(0.3, "child")).start()
+    atexit.register(say, "registered after it")
+    threading.Thread(target=later, args=(0.1, "thread")).start()
+    raise ValueError("the job's own")
+
+def stops():
+    global manager, pool
+    from concurrent.futures import ProcessPoolExecutor
+    stop = multiprocessing.Event()
+    atexit.register(stop.set)
+    multiprocessing.Process(target=stop.wait, args=(60,)).start()
+    manager, pool = multiprocessing.Manager(), ProcessPoolExecutor(1)
+    say(pool.submit(int, "7").result())
+    atexit.register(lambda: 1 / 0)
+
+multiprocessing.set_start_method("fork")
+job = globals()[sys.argv[2]]
+if sys.argv[1] == "alone":
+    from ray_decorator.job.leftovers import alone
+    with alone("#0"):
+        job()
+else:
+    job()
+"""
+
+
+@pytest.mark.parametrize("job", ["order", "stops"])
+def test_it_ends_as_python_ends(tmp_path: Path, job: str) -> None:
+    (tmp_path / "program.py").write_text(ENDING)
+    ran = [
+        subprocess.run(
+            [sys.executable, "program.py", where, job],
+            cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        )
+        for where in ("at home", "alone")
+    ]  # fmt: skip
+    assert ran[0].stdout == ran[1].stdout != ""
+    assert ran[0].returncode == ran[1].returncode == int(job == "order")
+    ends = (
+        ["ValueError: the job's own"] if job == "order" else ["Exception ignored in atexit callback", "Zero"]
+    )
+    assert all(each.stderr.count(end) == 1 for each in ran for end in ends), ran
+
+
+def test_a_cancelled_one_waits_for_no_process_and_not_long_for_what_it_has_registered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leftovers, "_CANCELLED_SECONDS", 0.2)
+    called, goes_on = [], threading.Event()
+    with pytest.raises(KeyboardInterrupt), alone("#0"):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        child.start()
+        atexit.register(called.append, "too late")
+        atexit.register(goes_on.wait, 60)
+        atexit.register(called.append, "last")
+        raise KeyboardInterrupt
+    assert called == ["last"] and not child.is_alive()
+    goes_on.set()
+
+
+def test_a_process_where_a_library_has_ended_takes_no_further_job(tmp_path: Path) -> None:
+    before, called = Before(), []
+    with alone("#0"):
+        atexit.register(called.append, "the job's own")
+    assert not before.is_left()
+    library = tmp_path / "site-packages" / "wandb.py"
+    with alone("#1"):
+        exec(
+            compile("atexit.register(append, 'a library')", library, "exec"),
+            {"atexit": atexit, "append": called.append},
+        )
+    assert called == ["the job's own", "a library"]
+    assert before.is_left() and not Before().is_left()
