@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sys
+import tempfile
 
 _FICLONE = 0x40049409  # linux/fs.h
 _CHUNK = 1024 * 1024
@@ -34,3 +36,17 @@ def copy_file(source: str, path: str, *, writable: bool = False) -> None:
     shutil.copystat(source, path)
     if writable:
         os.chmod(path, os.stat(path).st_mode | 0o200)
+
+
+def works_in(directory: str) -> bool:
+    """Whether files there can share their bytes. Only Linux is asked: True elsewhere. Raises OSError."""
+    if sys.platform != "linux":
+        return True
+    with tempfile.TemporaryFile(dir=directory) as source, tempfile.TemporaryFile(dir=directory) as clone:
+        source.write(b"x")
+        source.flush()
+        try:
+            fcntl.ioctl(clone, _FICLONE, source.fileno())
+        except OSError:
+            return False
+    return True

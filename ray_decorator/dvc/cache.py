@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
-from ..content import manifest
+from ..content import manifest, reflink
 from . import config
 from .repository import DVC_DIR
 
@@ -17,9 +18,26 @@ class Cache:
         section = config.load(root)["cache"]
         self.path = str(section.get("dir") or os.path.join(root, DVC_DIR, "cache"))
         kinds = section.get("type") or "copy"
-        first = kinds.split(",")[0] if isinstance(kinds, str) else str(kinds[0])
-        self.links_by_symlink = first.strip().lower() == "symlink"
-        """Whether `dvc checkout` and `dvc commit` put symlinks into the workspace (the first of ``cache.type``)."""
+        self._kinds = [str(kind).strip() for kind in (kinds.split(",") if isinstance(kinds, str) else kinds)]
+
+    @functools.cached_property
+    def links_by_symlink(self) -> bool:
+        """Whether `dvc checkout` and `dvc commit` put symlinks into the workspace.
+
+        DVC takes the first of ``cache.type`` that works (dvc-objects: ``test_links``). This is said of a workspace
+        on the file system of the cache, where hard links work.
+        """
+        if "symlink" not in self._kinds:
+            return False
+        before = self._kinds[: self._kinds.index("symlink")]
+        return not before or (set(before) == {"reflink"} and not self._has_reflinks())
+
+    def _has_reflinks(self) -> bool:
+        try:
+            os.makedirs(self.path, exist_ok=True)
+            return reflink.works_in(self.path)
+        except OSError:  # then nothing can be put into it either
+            return True
 
     def file_of(self, digest: str) -> str:
         """Where the object of this name is, if it is there."""

@@ -5,6 +5,7 @@ what a ``.dvcignore`` names      comes home with the rest, and is nothing to DVC
 ``cache.type`` symlink           DVC would copy each file into its cache and put a link in its place. So the cache
                                  gets each as a hard link, which DVC finds, checks (it is not read-only) and keeps;
                                  of one that was edited before that, DVC sees that its bytes are others
+``cache.type`` reflink,symlink   the same where the cache's file system has no reflinks
 ``cache.type`` hardlink, reflink,
 copy                             nothing is left to do: DVC links as it should, or copies as it must
 """

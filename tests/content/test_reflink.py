@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc_objects.fs import localfs
+from dvc_objects.fs.generic import test_links as links_that_work
 
-from ray_decorator.content.reflink import copy_bytes, copy_file
+from ray_decorator.content.reflink import copy_bytes, copy_file, works_in
 
 
 def test_a_copy_is_a_file_of_its_own(tmp_path: Path) -> None:
@@ -73,3 +75,12 @@ def test_a_disk_that_is_full_before_the_end_is_an_error(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == str(errno.EFBIG), done.stderr
     assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux is asked")
+def test_where_they_work_is_where_dvc_finds_them_to(tmp_path: Path) -> None:
+    for directory in (str(tmp_path), "/dev/shm"):
+        assert works_in(directory) == bool(
+            links_that_work(["reflink"], localfs, directory, localfs, f"{directory}/x")
+        )
+    assert not list(tmp_path.iterdir())

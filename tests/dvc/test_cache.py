@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import dvc_repositories
+import pytest
+from dvc.repo import Repo
 from dvc_repositories import digest_of, dvc
 from trees import tree
 
@@ -28,3 +30,31 @@ def test_the_cache_may_be_elsewhere(tmp_path: Path) -> None:
     assert Cache(str(root)).path == str(root / ".dvc" / "cache")
     dvc(root, "cache", "dir", str(tmp_path / "shared"))
     assert Cache(str(root)).path == str(tmp_path / "shared")
+
+
+@pytest.fixture(scope="module")
+def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = dvc_repositories.init(tmp_path_factory.mktemp("added"))
+    (root / "data").write_bytes(b"1")
+    with Repo(str(root)) as repo:
+        repo.add(str(root / "data"))
+    return root
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        "symlink",
+        "reflink,symlink",
+        "reflink , hardlink,symlink",
+        "hardlink,symlink",
+        "reflink,copy,symlink",
+        "copy",
+    ],
+)
+def test_what_dvc_would_link_with(added: Path, kinds: str) -> None:
+    """DVC takes the first that works where the cache is."""
+    (added / ".dvc" / "config").write_text(f"[core]\nno_scm = true\n[cache]\ntype = '{kinds}'\n")
+    with Repo(str(added)) as repo:
+        repo.checkout(relink=True, force=True)
+    assert Cache(str(added)).links_by_symlink == (added / "data").is_symlink()
