@@ -18,7 +18,7 @@ from typing import Any, Literal
 from .inherited import Inherited
 from .paths import Folder
 from .returned import Told
-from .s3_requests import S3Requests
+from .s3_requests import S3Clients, S3Requests
 from .work import Entry, Work
 
 Slot = tuple[Any, ...]
@@ -91,7 +91,8 @@ class Location:
     ``url`` is ``s3://bucket/prefix`` or ``file:///directory``; the rest is for S3: endpoint (None for
     AWS's own), region, and the PEM text of a custom CA bundle. ``credentials`` None means
     that requests are not signed, or, with ``own_credentials``, that each process finds its own as boto3 does.
-    ``patience`` is for how many seconds it may stay away, ``requests`` how they are sent.
+    ``patience`` is for how many seconds it may stay away, ``requests`` how they are sent,
+    ``clients`` what else AWS's settings say of clients of S3.
     ``settings`` is the mark of the AWS settings that all this was resolved from (`store.identity.aws_settings`).
     """
 
@@ -104,6 +105,7 @@ class Location:
     patience: float = 180.0
     settings: str = field(compare=False, default="")
     requests: S3Requests = field(default_factory=S3Requests)
+    clients: S3Clients = field(default_factory=S3Clients)
 
 
 @dataclass(frozen=True, slots=True)

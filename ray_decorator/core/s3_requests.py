@@ -20,3 +20,15 @@ class S3Requests:
     connect_timeout: float | None = None
     read_timeout: float | None = None
     threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class S3Clients:
+    """What the driver's AWS settings say of clients of S3, in the words of AWS's config file.
+
+    ``profile`` are keys of a profile and their values, ``s3`` those of its ``s3`` section; what is boto3's default is
+    left out.
+    """
+
+    profile: tuple[tuple[str, str], ...] = ()
+    s3: tuple[tuple[str, str], ...] = ()

@@ -32,15 +32,18 @@ def aws_config(place: Location, bundle: Path | None, socket: Path | None, enviro
     ``environ`` says where the node's own files are. The endpoint is that of S3 alone: other services are AWS's.
     """
     file = _parser()
-    file["default"] = {"region": place.region or "us-east-1"}
+    file["default"] = {"region": place.region or "us-east-1", **dict(place.clients.profile)}
+    s3 = dict(place.clients.s3)
     if bundle is not None:
         file["default"]["ca_bundle"] = str(bundle)
     if socket is not None:
         file["default"]["credential_process"] = _process(str(socket))
     if place.endpoint and not _AWS.fullmatch(place.endpoint):
         file["default"]["services"] = _SERVICES
-        file["default"]["s3"] = "\naddressing_style = path"
+        s3 = {"addressing_style": "path", **s3}
         file[f"services {_SERVICES}"] = {"s3": f"\nendpoint_url = {place.endpoint}"}
+    if s3:
+        file["default"]["s3"] = "".join(f"\n{key} = {value}" for key, value in s3.items())
     _add_the_nodes(file, environ)
     text = io.StringIO()
     file.write(text)

@@ -41,7 +41,25 @@ log = logging.getLogger(__name__)
 _WINDOW = 15 * 60.0  # botocore asks for new credentials in the last 15 minutes of the old ones
 _PAUSE = 1.0  # between two questions to the driver
 
-_WAY = {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"}
+_WAY = {
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_CA_BUNDLE",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_REQUEST_CHECKSUM_CALCULATION",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION",
+    "AWS_RETRY_MODE",
+    "AWS_MAX_ATTEMPTS",
+    "AWS_SIGV4A_SIGNING_REGION_SET",
+    "AWS_S3_DISABLE_EXPRESS_SESSION_AUTH",
+    "AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS",
+    "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT",
+    "AWS_S3_USE_ARN_REGION",
+}
+"""How boto3 reaches AWS: the driver's way is in the job's file, and a variable of the node's would come first."""
+
 _ENDPOINT = "AWS_ENDPOINT_URL"  # and AWS_ENDPOINT_URL_S3, …
 
 

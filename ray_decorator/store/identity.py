@@ -27,6 +27,7 @@ from ..core.model import Credentials, Location
 from ..core.s3_account import S3Account
 from .patience import patience
 from .renewal import clock, renewal_time
+from .s3_clients import settings_of
 
 if TYPE_CHECKING:
     import botocore.session
@@ -215,6 +216,7 @@ def _place(url: str, session: botocore.session.Session, account: S3Account) -> L
         patience=patience(),
         settings=aws_settings(),
         requests=account.requests,
+        clients=settings_of(reached.config),
     )
 
 

@@ -28,10 +28,11 @@ from .identity import own
 from .incoming import Incoming
 from .patience import Patience, is_passing
 from .renewal import Provider, Renew
+from .s3_clients import s3_config
 
 if TYPE_CHECKING:
     from obstore import Bytes, GetResult, ObjectMeta
-    from obstore.store import BackoffConfig, ClientConfig, RetryConfig, S3Config, S3Credential
+    from obstore.store import BackoffConfig, ClientConfig, RetryConfig, S3Credential
 
 OURS = "ray_s3"
 """The folder of a store in which lies all that is ours alone."""
@@ -302,7 +303,7 @@ class Store:
         return S3Store(
             parts.netloc,
             prefix=prefix or None,
-            config=_s3_config(place, signed=self._keys is not None),
+            config=s3_config(place, signed=self._keys is not None),
             client_options={**client, "allow_http": (place.endpoint or "").startswith("http://")},
             retry_config=retry,
             # a provider, since obstore would complete bare keys, or none, with this process's AWS_* variables
@@ -357,21 +358,6 @@ def _client_options(place: Location, usual: ClientConfig) -> ClientConfig:
     if requests.read_timeout and "read_timeout" in usual:  # never less than it takes to send what it holds
         options["read_timeout"] = max(usual["read_timeout"], timedelta(seconds=requests.read_timeout))
     return options
-
-
-def _s3_config(place: Location, *, signed: bool) -> S3Config:
-    config: S3Config = {
-        "region": place.region or "us-east-1",
-        "virtual_hosted_style_request": False,
-        "skip_signature": not signed,
-    }
-    # never left out: obstore would take this process's AWS_ENDPOINT_URL, which may not be the driver's
-    config["endpoint"] = place.endpoint or f"https://s3.{config['region']}.amazonaws.com"
-    if place.requests.encryption:
-        config["server_side_encryption"] = place.requests.encryption
-    if place.requests.kms_key:
-        config["sse_kms_key_id"] = place.requests.kms_key
-    return config
 
 
 def _parts_retry(seconds: float) -> RetryConfig:

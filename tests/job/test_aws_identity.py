@@ -269,6 +269,36 @@ def test_nothing_is_set_for_others(
     assert run(key, where, at_home=True) == servers.ACCESS_KEY
 
 
+def test_clients_are_set_as_the_drivers_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config").write_text(
+        "[default]\nregion = eu-west-7\nendpoint_url = http://oss.example.com\nretry_mode = adaptive\n"
+        "max_attempts = 7\nrequest_checksum_calculation = when_required\ns3 =\n  addressing_style = virtual\n"
+    )
+    on_another_node(monkeypatch, tmp_path)
+    nodes = dict(os.environ)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
+
+    def look() -> Any:
+        client = boto3.session.Session().client("s3")
+        config = client.meta.config
+        url = client.generate_presigned_url("get_object", {"Bucket": "bucket", "Key": "k"})
+        checksums = config.request_checksum_calculation, config.response_checksum_validation
+        return config.s3, config.retries, checksums, url.split("?")[0]
+
+    where, at_home = locate("s3://bucket/x"), look()
+    assert at_home[2:] == (("when_required", "when_required"), "http://bucket.oss.example.com/k")
+    monkeypatch.delenv("AWS_RESPONSE_CHECKSUM_VALIDATION")
+    for name, value in {
+        **nodes,
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_supported",
+        "AWS_RETRY_MODE": "legacy",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert run(look, where) == at_home
+
+
 def test_without_a_signature_there_is_the_way_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on_another_node(monkeypatch, tmp_path)
     where = Location("s3://bucket/x", endpoint="https://s3.eu-west-7.amazonaws.com", region="eu-west-7")
