@@ -26,7 +26,8 @@ from ray_decorator.core.model import PathSlot, Slot
 
 _HYDRA = "hydra"
 _SYMBOLIC = ("hydra", "now")
-_RESOLVER = re.compile(r"\$\{\s*(?!(?:now|hydra)\s*:)[A-Za-z_][\w.]*\s*:")
+_PLAIN = re.compile(r"\$\{(?:[^{}:]*|\s*(?:now|hydra)\s*:[^{}]*)\}")
+"""An interpolation, with none in it, of a key or a symbol: where all these are out, one with a resolver is left."""
 
 
 def config_digest(config: DictConfig, paths: Iterable[PathSlot]) -> str:
@@ -54,7 +55,7 @@ def _canonical(config: DictConfig, instead: Mapping[Slot, Any]) -> Any:
 
 def _with_resolvers(plain: Any, at: Slot) -> Iterator[Slot]:
     if isinstance(plain, str):
-        if _RESOLVER.search(plain):
+        if _has_resolver(plain):
             yield at
     elif isinstance(plain, dict):
         for key, part in plain.items():
@@ -62,6 +63,15 @@ def _with_resolvers(plain: Any, at: Slot) -> Iterator[Slot]:
     elif isinstance(plain, list):
         for index, part in enumerate(plain):
             yield from _with_resolvers(part, (*at, index))
+
+
+def _has_resolver(text: str) -> bool:
+    while "${" in text:
+        shorter = _PLAIN.sub("", text)
+        if shorter == text:
+            return True
+        text = shorter
+    return False
 
 
 def _resolved(config: DictConfig, slot: Slot) -> Any:

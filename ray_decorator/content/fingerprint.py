@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from .manifest import md5
 
@@ -30,11 +30,33 @@ def fingerprint(path: str, without: Collection[str] = ()) -> str:
                         continue
                     relpath = folder + entry.name
                     seen.append(_line(relpath, entry.stat(follow_symlinks=False)))
+                    if entry.is_symlink():
+                        seen.append(_behind(relpath, entry))
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(relpath + "/")
         except OSError:  # a file, or gone meanwhile
             continue
     return md5("\n".join(sorted(seen)).encode(errors="surrogateescape")).hexdigest()
+
+
+def fingerprint_of(paths: Sequence[str]) -> str:
+    """An md5 of the stamps of these files; links to files are followed."""
+    seen = []
+    for path in paths:
+        try:
+            seen.append(_line(path, os.stat(path)))
+        except OSError:
+            seen.append(path)
+    return md5("\n".join(seen).encode(errors="surrogateescape")).hexdigest()
+
+
+def _behind(relpath: str, link: os.DirEntry[str]) -> str:
+    """The line of the file that a link leads to; directories behind links are not followed."""
+    try:
+        status = link.stat()
+    except OSError:  # it leads nowhere
+        return ""
+    return _line(f"{relpath} ->", status) if stat.S_ISREG(status.st_mode) else ""
 
 
 def _line(relpath: str, status: os.stat_result) -> str:

@@ -29,7 +29,8 @@ _VERSION = 1  # of what an id is made of: a new one makes all jobs new ones
 class Surroundings:
     """What the jobs of a run share: digests of the user's code and of the packages.
 
-    ``files`` are the paths in the code that count, with md5s; ``places``: real path -> path in the code.
+    ``files`` are the paths in the code that count, with md5s; ``places``: real path -> path in the code. ``seal`` is
+    a fingerprint of those that count, which lie at ``paths``, from before they were read.
     ``installed`` are the folders whose files ``packages`` speaks for.
     """
 
@@ -38,6 +39,8 @@ class Surroundings:
     places: Mapping[str, str] = field(repr=False, default_factory=dict)
     installed: tuple[str, ...] = ()
     files: tuple[tuple[str, str], ...] = field(repr=False, default=())
+    paths: tuple[str, ...] = field(repr=False, default=())
+    seal: str = ""
 
     def task(self, work: Work) -> str | None:
         """The name of the work's function that says which code it is; None where no code that counts has it."""

@@ -5,8 +5,14 @@ It comes last: the store holds whatever it names.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
 
 from ..content.fingerprint import fingerprint
 from ..core.errors import RayS3Error
@@ -28,6 +34,26 @@ def told(value: Value, failure: Failure | None) -> Told | None:
     if _CANCELLED in failure.kinds:
         return None
     return Told("FAILED", Value(), _fit(failure.summary)[:MOST_TEXT], _fit(failure.traceback)[-MOST_TEXT:])
+
+
+@contextlib.contextmanager
+def interrupts_noted() -> Iterator[Callable[[], bool]]:
+    """Whether the job was cancelled meanwhile, whatever its task made of the KeyboardInterrupt."""
+    before, seen = signal.getsignal(signal.SIGINT), threading.Event()
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield seen.is_set
+        return
+
+    def note(number: int, frame: FrameType | None) -> Any:
+        seen.set()
+        return before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield seen.is_set
+    finally:
+        if signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, before)
 
 
 def _fit(text: str) -> str:

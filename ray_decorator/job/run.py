@@ -40,7 +40,7 @@ from .looks import Looks
 from .output import Output
 from .outs import bring_out, kept_back, make_out_parents, out_paths
 from .process_state import restored
-from .receipts import leave, told
+from .receipts import interrupts_noted, leave, told
 from .rescue import failed_home, logs_home, rescue
 from .scratch import Scratch, open_scratch
 from .side import Side
@@ -123,9 +123,10 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
                 take_over(job.inherited, at_home=side.at_home)
                 os.environ["RAY_S3_ATTEMPT"] = str(job.attempt)
                 output = Output()
-                value, held, failure, seconds = _call(func, job, deps, outs)
+                with interrupts_noted() as was_cancelled:
+                    value, held, failure, seconds = _call(func, job, deps, outs)
                 end_marks = output.end(job.id if job.end_marks else None)
-            ended = told(held, failure) if job.entry is not None else None
+            ended = told(held, failure) if job.entry is not None and not was_cancelled() else None
             ran = Receipt(
                 value,
                 failure,

@@ -29,10 +29,11 @@ from ..core.records import JobRecord, Left, dump, job_key
 from ..core.returned import Told
 from .ledger import Ledger, Shared
 from .staging import Staging
+from .surroundings import is_as_it_was
 
 log = logging.getLogger(__name__)
 
-_PAUSE_SECONDS = 0.2  # between two looks at deps, which all jobs that have ended meanwhile share
+_PAUSE_SECONDS = 0.2  # between two looks at code and deps, which all jobs that have ended meanwhile share
 _END_SECONDS = 1.0
 _LONG_SECONDS = 0.3
 _LOW_PRIORITY = 10
@@ -74,7 +75,9 @@ class Beside:
         self._open = 0
         self._lock, self._idle = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
+        self._hurry = threading.Event()
         self._busy_since = 0.0
+        self._said = False
         self._idle.set()
 
     def begin(self, call: Call, job: Job, seals: Mapping[str, str]) -> Callable[[Future[Outcome]], None]:
@@ -95,6 +98,7 @@ class Beside:
     def finish(self) -> None:
         """A run is over: wait for its receipts, as long as that may be."""
         deadline = time.monotonic() + _END_SECONDS
+        self._hurry.set()
         while not self._idle.wait(0.02) and time.monotonic() < deadline:
             if self._busy_since and time.monotonic() - self._busy_since > _LONG_SECONDS:
                 log.debug("some jobs leave no receipts: their deps are still being hashed")
@@ -104,6 +108,7 @@ class Beside:
         with self._lock:
             self._open += 1
             self._idle.clear()
+            self._hurry.clear()
             self._queue.put(item)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="ray-s3-beside", daemon=True)
@@ -123,7 +128,7 @@ class Beside:
                 self._open -= len(items)
                 if not self._open:
                     self._idle.set()
-            time.sleep(_PAUSE_SECONDS if self._deps else 0)
+            self._hurry.wait(_PAUSE_SECONDS)
 
     def _take(self, items: list[_Started | _Ended]) -> None:
         for item in items:
@@ -152,6 +157,8 @@ class Beside:
 
     def _write(self, ended: _Ended, now: dict[str, bool]) -> None:
         call, job = ended.started.call, ended.started.job
+        if not self._code_is_same(ended.started.shared, now):
+            return
         contents = self._contents(ended.started, now)
         if contents is None:
             log.debug("%s leaves no receipt: what it read is not certain", call.name)
@@ -209,6 +216,21 @@ class Beside:
                     return None
                 contents[slot.real] = hashed.content
         return contents
+
+    def _code_is_same(self, shared: Shared | None, now: dict[str, bool]) -> bool:
+        """Whether the code still is what the run began with: jobs import it from where it lies."""
+        if shared is None or shared.around.exception() is not None:
+            return True  # the ledger says why there is no receipt
+        key = f"code {id(shared)}"
+        if key not in now:
+            now[key] = is_as_it_was(shared.around.result())
+            if not now[key] and not self._said:
+                self._said = True
+                log.info(
+                    "the project's code has changed since the run began: jobs that end now leave no receipts, "
+                    "and a later `resume` would run them again"
+                )
+        return now[key]
 
     def _is_same(self, slot: PathSlot, hashed: _Hashed, now: dict[str, bool]) -> bool:
         """Whether the dep still is what was hashed, now that jobs have ended; files behind its links, too."""

@@ -217,7 +217,8 @@ class Engine:
         elif receipt.replaced and error is not None:
             self._again(flight, receipt, error)
         else:
-            self._finish(flight, receipt, error)
+            # how a job ends that was told to is no end of its work, whatever it made of that
+            self._finish(flight, replace(receipt, told=None) if stopping else receipt, error)
 
     def _upload_again(self, flight: Flight, missing: tuple[str, ...]) -> None:
         if flight.reuploads >= _MOST_REUPLOADS:

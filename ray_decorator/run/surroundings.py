@@ -12,6 +12,7 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from ..content.fingerprint import fingerprint_of
 from ..content.manifest import dump
 from ..core.errors import InputError
 from ..core.ledger import Surroundings, digest_of
@@ -57,6 +58,8 @@ def surroundings(
         for place, path in found.files
         if not _is_config(path, configs) and not path.endswith(_LOGS) and not _is_one_of(path, printed)
     ]
+    paths = tuple(path for _, path in files)
+    seal = fingerprint_of(paths)
     taken = staging.hashed_files(files, NoProgress())
     rows = [(entry.relpath, entry.md5) for entry in taken.entries]
     return Surroundings(
@@ -65,7 +68,14 @@ def surroundings(
         places={os.path.realpath(path): place for place, path in found.files},
         installed=tuple(sorted(installation_folders())),
         files=tuple(sorted(rows)),
+        paths=paths,
+        seal=seal,
     )
+
+
+def is_as_it_was(around: Surroundings) -> bool:
+    """Whether no file of the code has changed since. No file is read."""
+    return not around.paths or fingerprint_of(around.paths) == around.seal
 
 
 def _is_config(path: str, configs: Sequence[str]) -> bool:

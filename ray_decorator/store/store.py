@@ -21,7 +21,7 @@ from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
 from ..core.directories import cache_home, private_directory
-from ..core.errors import StoreError, StoreUnreachableError
+from ..core.errors import StoreDeniedError, StoreError, StoreUnreachableError
 from ..core.model import Content, Location
 from .faults import Faults, code_of, first_line
 from .identity import own
@@ -212,6 +212,7 @@ class Store:
         does not come to be.
         """
         part = part_size(size, part)
+        before = self.look(key)
 
         def attempt() -> None:
             try:
@@ -224,9 +225,12 @@ class Store:
                         chunk_size=part,
                         max_concurrency=window,
                     )
+            except StoreDeniedError:
+                raise
             except StoreError:
                 # where the answer to the last request is lost, obstore repeats it, and finds the upload gone
-                if self.head(key) != size:
+                now = self.look(key)
+                if now is None or now.size != size or now == before:
                     raise
 
         self.patience.keep(attempt)

@@ -23,6 +23,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "a new file": lambda root: (root / "sub" / "new").touch(),
     "a file removed": lambda root: (root / "sub" / "b").unlink(),
     "a file renamed": lambda root: (root / "a").rename(root / "c"),
+    "the file behind a link": lambda root: (root.parent / "behind").write_bytes(b"other"),
     "a mode": lambda root: (root / "a").chmod(0o600),
 }
 
@@ -30,6 +31,9 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_shows(tmp_path: Path, change: str) -> None:
     root = tree(tmp_path / "data", {"a": b"1", "sub/b": b"2"})
+    (tmp_path / "behind").write_bytes(b"first")
+    (root / "link").symlink_to("../behind")
+    (root / "gone").symlink_to("nowhere")
     before = fingerprint(str(root))
     assert fingerprint(str(root)) == before != ""
     CHANGES[change](root)

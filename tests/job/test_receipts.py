@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import pickle
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -118,7 +121,10 @@ def test_a_value_that_json_cannot_hold_is_said(store: Store) -> None:
     assert found is not None and "a builtins.set" in found.value.why
 
 
-@pytest.mark.parametrize("how", ["cancelled", "to be retried", "no entry", "its outs are stuck"])
+CANCELLED = ["cancelled", "cancelled, and it returns", "cancelled, and it exits", "cancelled, and it raises"]
+
+
+@pytest.mark.parametrize("how", [*CANCELLED, "to be retried", "no entry", "its outs are stuck"])
 def test_others_leave_none(how: str, store: Store, tmp_path: Path) -> None:
     (tmp_path / "home" / "o").mkdir(parents=True)
     near = path_id(tmp_path / "home")
@@ -128,13 +134,29 @@ def test_others_leave_none(how: str, store: Store, tmp_path: Path) -> None:
     def ends(payload: bytes, paths: Paths) -> Any:
         if how == "its outs are stuck":
             Path(paths.outs[0]).write_text("a model")
-        elif how != "no entry":
-            raise KeyboardInterrupt if how == "cancelled" else ValueError
+        elif how == "to be retried":
+            raise ValueError
+        elif how in CANCELLED:
+            interrupted(how)
 
     retry = ("builtins.ValueError",) if how == "to be retried" else ()
     entry = None if how == "no entry" else ENTRY
     run(ends, store, (out, WORKSPACE), entry, retry_on=retry)
     assert left(store) is None
+
+
+def interrupted(how: str) -> None:
+    """As by Ray's cancel, which a task may heed in its own way."""
+    try:
+        _thread.interrupt_main()
+        time.sleep(30)
+    except KeyboardInterrupt as exc:
+        if how == "cancelled":
+            raise
+        if how.endswith("exits"):
+            sys.exit(1)
+        if how.endswith("raises"):
+            raise RuntimeError("stopped") from exc
 
 
 def test_with_an_entry_without_an_id_the_driver_writes_it(store: Store) -> None:

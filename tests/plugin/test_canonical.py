@@ -93,6 +93,22 @@ def test_what_a_resolver_of_the_app_gives_counts(tmp_path: Path) -> None:
     assert digest(tmp_path) != first
 
 
+def test_resolvers_of_any_name_count_and_symbols_do_not(tmp_path: Path) -> None:
+    given = {"x": 1}
+    for name in ("my-res", "plain"):
+        OmegaConf.register_new_resolver(name, lambda value: (value, given["x"]), replace=True)
+    written = ["${my-res:1}", "${${n}:1}", "a ${plain:${key}} b", "${plain:${now:%S}}", "${plain:'}'}"]
+    others = ["${key}", "${a.${key}}", "${hydra:job.num}", "${now:%H:%M}", "$ {plain:1}"]
+
+    def of(value: str) -> str:
+        config = {"n": "plain", "key": "b", "a": {"b": 1}, "value": value, "hydra": {"job": {"env_set": {}}}}
+        return config_digest(OmegaConf.create(config), ())
+
+    first = {value: of(value) for value in (*written, *others)}
+    given["x"] = 2
+    assert [value for value in first if of(value) != first[value]] == written
+
+
 def test_a_resolver_that_fails_here_counts_as_it_is_written(tmp_path: Path) -> None:
     """`half` of a job's number cannot be had of a symbol."""
     assert digest(tmp_path, num=1) == digest(tmp_path, num=2)

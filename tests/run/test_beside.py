@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from trees import tree
 
-from ray_decorator.content.fingerprint import fingerprint
+from ray_decorator.content.fingerprint import fingerprint, fingerprint_of
 from ray_decorator.content.snapshot import snapshot
 from ray_decorator.core.errors import ClusterError
 from ray_decorator.core.ledger import Surroundings
@@ -102,6 +102,27 @@ def test_it_says_where_all_is(driver: Driver) -> None:
     assert record.workspace is not None
     assert (record.workspace.place, record.workspace.content) == (str(home / "#0"), None)
     assert record.workspace.seal == fingerprint(str(home / "#0"))
+
+
+def test_code_that_changes_while_jobs_run_gives_no_receipt(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker imports a module when it first needs it: nobody knows which version that was."""
+    code = str(tree(driver.root / "code", {"module.py": b"one"}) / "module.py")
+    around = Surroundings(
+        "code", "packages", {"/app.py": "0/app.py"}, paths=(code,), seal=fingerprint_of([code])
+    )
+    monkeypatch.setattr(ledger_module, "surroundings", lambda *arguments: around)
+    before = driver.call("#0", outs=())
+    after = driver.call("#1", outs=(), work=replace(WORK, config="other"))
+    first, second = driver.start(before), driver.start(after)
+    first.set_result(Outcome("#0", told=TOLD))
+    driver.beside.finish()
+    Path(code).write_text("two")
+    with caplog.at_level("INFO", "ray_decorator"):
+        second.set_result(Outcome("#1", told=TOLD))
+        assert len(driver.receipts()) == 1
+    assert [each for each in caplog.messages if each.startswith("the project's code has changed")]
 
 
 def test_its_id_is_that_of_the_same_job_through_a_store(driver: Driver) -> None:

@@ -81,6 +81,17 @@ class TestEveryStore:
             store.put_parts("big", chunks, size=20 << 20, part=5 << 20, window=2)
         assert store.head("big") is None
 
+    def test_an_upload_that_fails_does_not_pass_for_the_object_that_was_there(
+        self, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "1")
+        faults = servers.counting(rclone, fault=lambda verb, path: "503" if "partNumber" in path else None)
+        with faults as (proxy, _):
+            store, size = s3_store(proxy, monkeypatch), 6 << 20
+            store.put("big", b"x" * size)
+            with pytest.raises(StoreError, match="503"):
+                store.put_parts("big", lambda: [b"y" * size], size, 5 << 20, 2)
+
     def test_repr_and_pickles_of_a_location_tell_no_secret_on_screen(self, store: Store) -> None:
         assert servers.SECRET_KEY not in repr(store) + repr(store._location) + str(store._location)
         assert pickle.loads(pickle.dumps(store._location)) == store._location
