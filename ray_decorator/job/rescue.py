@@ -10,7 +10,8 @@ The scratch directory goes only when all that the job has written is at home or 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,9 @@ def rescue(job: Job, side: Side) -> Receipt | None:
             return None
         outs = out_paths(job, root, side)
         if job.replaced:
-            receipt = logs_home(Receipt(), job, outs, root, side)
+            receipt = logs_home(Receipt(), job, outs, root, side, lambda: keep(root))
+            if not root.exists():
+                return receipt
         else:
             left = bring_failed(job, outs, root, side, recorded(root))
             if left.sent.kept:
@@ -53,10 +56,18 @@ def failed_home(
     return _told(ran, left, before, scratch.path)
 
 
-def logs_home(ran: Receipt, job: Job, outs: Sequence[Path], root: Path, side: Side) -> Receipt:
-    """The receipt of an attempt that is replaced, with its logs. They are lost where they cannot leave."""
+def logs_home(
+    ran: Receipt, job: Job, outs: Sequence[Path], root: Path, side: Side, stay: Callable[[], Path]
+) -> Receipt:
+    """The receipt of an attempt that is replaced, with its logs.
+
+    Where they cannot leave, ``stay`` keeps the scratch directory ``root``, and says where it is then.
+    """
     sent = bring_logs(job, outs, root, side)
-    notes = () if sent.error is None else (f"The log of attempt {job.attempt} is lost: {sent.error}",)
+    notes: tuple[str, ...] = ()
+    if sent.error is not None:
+        node, kept = socket.gethostname(), stay()
+        notes = (f"The log of attempt {job.attempt} is kept on node {node} at {kept}: {sent.error}",)
     return replace(ran, outs=sent.outs, sent=sent.bytes, notes=notes)
 
 

@@ -141,7 +141,8 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
                     checkpoints.forget()
                 return done
             if not set(job.retry_on).isdisjoint(failure.kinds):
-                return logs_home(replace(ran, replaced=True, told=None), job, outs, scratch.path, side)
+                ran = replace(ran, replaced=True, told=None)
+                return logs_home(ran, job, outs, scratch.path, side, scratch.keep)
             return _despite_a_cancel(lambda: failed_home(ran, job, outs, scratch, side, looks.last()))
         except BaseException as exc:
             scratch.leave()

@@ -51,10 +51,11 @@ class Scratch:
         self._checkouts = Checkouts(node_directory("idle"))
         self._borrowed: list[tuple[Content, Path, str]] = []
 
-    def keep(self) -> None:
-        """Leave it behind, for the user to look into. It moves, and ``path`` with it."""
+    def keep(self) -> Path:
+        """Leave it behind, for the user to look into. It moves, and ``path`` with it; where it is now."""
         self.kept = True
         self.path = keep(self.path)
+        return self.path
 
     def leave(self) -> None:
         """Leave it behind, for a rescue."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -133,3 +134,17 @@ def test_one_that_still_runs_is_left_alone(
     with scratch.open_scratch("j") as attempt:
         assert rescue(one, Side(where, None, False)) is None
         assert attempt.path.exists()
+
+
+def test_the_log_of_a_replaced_one_stays_where_it_cannot_leave(
+    where: Location, one: Job, tmp_path: Path
+) -> None:
+    crashed(dies, one, where, tmp_path)
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    (tmp_path / "store").write_text("no directory")
+    receipt = rescue(replace(one, replaced=True), Side(where, None, False))
+    assert receipt is not None and not receipt.outs
+    [note] = receipt.notes
+    told = re.fullmatch(r"The log of attempt 1 is kept on node \S+ at (/\S+): .*", note, re.DOTALL)
+    assert told is not None
+    assert [path.read_text() for path in Path(told[1]).rglob("train.1.log")] == ["so far"]
