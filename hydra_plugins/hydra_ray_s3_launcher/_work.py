@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib.util
 import inspect
 import os
@@ -12,18 +14,22 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from ray_decorator.core import pickling
 from ray_decorator.core.inherited import Variable
 from ray_decorator.core.ledger import digest_of
+from ray_decorator.core.records import MOST_TEXT
 from ray_decorator.core.work import Work
 
 
 def work_of(task_function: Callable[..., Any], config: DictConfig) -> Work:
     """What all jobs of an app have in common. ``config`` is Hydra's master config."""
-    function = _innermost(task_function)
+    bound: list[Any] = []
+    function = _innermost(task_function, bound)
+    name, told = str(getattr(function, "__qualname__", "")), _told(bound)
     return Work(
         module=str(getattr(function, "__module__", "")),
-        name=str(getattr(function, "__qualname__", "")),
-        source=_source(function),
+        name=name if told == "" else f"{name}({told})",
+        source="" if told is None else _source(function),
         config="",
         configs=_config_folders(config),
     )
@@ -34,17 +40,33 @@ def with_job(
 ) -> Work:
     """The work of one job: ``config`` is the digest of its config, ``variables`` are what it is given."""
     given = {name: variable.value for name, variable in variables.items()}
-    return replace(work, config=digest_of([config, given]), app=app, overrides=overrides)
+    shown = tuple(each.replace("\0", "\\0")[:MOST_TEXT] for each in overrides)  # a record holds no more
+    return replace(work, config=digest_of([config, given]), app=app, overrides=shown)
 
 
-def _innermost(function: Any) -> Any:
-    """The user's own function: below decorators, partials, and hydra-zen's ``Zen`` objects."""
+def _told(bound: list[Any]) -> str | None:
+    """A digest of what partials have bound, "" for nothing; None where it cannot be told from other values."""
+    if not bound:
+        return ""
+    try:
+        return hashlib.sha256(pickling.dumps(bound, "what a partial has bound")).hexdigest()[:16]
+    except Exception:  # the task itself will not travel either, and says so
+        return None
+
+
+def _innermost(function: Any, bound: list[Any]) -> Any:
+    """The user's own function: below decorators, partials, and hydra-zen's ``Zen`` objects.
+
+    What partials have bound is added to ``bound``.
+    """
     seen: set[int] = set()
     while id(function) not in seen:
         seen.add(id(function))
         if inspect.isroutine(function) or isinstance(function, type):
             function = inspect.unwrap(function)
         elif callable(getattr(function, "func", None)):
+            if isinstance(function, functools.partial) and (function.args or function.keywords):
+                bound.append((function.args, sorted(function.keywords.items())))
             function = function.func
     if inspect.isroutine(function) or isinstance(function, type):
         return function

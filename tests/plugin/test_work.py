@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from plugin_app import app
 from hydra_plugins.hydra_ray_s3_launcher._work import with_job, work_of
 from ray_decorator import ray_decorator, ray_zen
 from ray_decorator.core.inherited import Variable
+from ray_decorator.core.record_reader import load_job
+from ray_decorator.core.records import JobRecord, dump
+from ray_decorator.core.returned import Value
 
 
 def task(cfg: DictConfig) -> None: ...
@@ -54,6 +58,13 @@ def test_the_users_own_function_is_the_task(function: Any, name: str, config: Di
     assert (work.name, work.source) == (name, str(Path(__file__).resolve()))
 
 
+def test_what_a_partial_has_bound_makes_another_task(config: DictConfig) -> None:
+    bound = [functools.partial(task, 1), functools.partial(task, 2), functools.partial(task, x=1), task]
+    names = [work_of(one, config).name for one in bound]
+    assert len(set(names)) == 4 and work_of(functools.partial(task, 1), config).name == names[0]
+    assert work_of(functools.partial(task, threading.Lock()), config).source == ""
+
+
 def test_a_function_without_a_file_has_no_source(config: DictConfig) -> None:
     namespace: dict[str, Any] = {}
     exec("def task(cfg): ...", namespace)
@@ -74,3 +85,11 @@ def test_the_variables_of_a_job_count(config: DictConfig) -> None:
         for variables in ({}, {"A": Variable("1")}, {"A": Variable("2")}, {"A": Variable(None)})
     ]
     assert len(set(made)) == 4
+
+
+def test_an_override_of_any_length_leaves_a_receipt_that_can_be_read(config: DictConfig) -> None:
+    work = with_job(work_of(task, config), "digest", {}, "app", ("x=" + "1" * 100_000, "y=a\0b"))
+    record = JobRecord("a" * 64, "run", work.app, work.overrides, "COMPLETED", Value())
+    data = dump(record)
+    assert data is not None and load_job(data, record.id).overrides == work.overrides
+    assert work.overrides[1] == "y=a\\0b"
