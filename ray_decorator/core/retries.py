@@ -16,6 +16,9 @@ from .errors import InputError, JobCancelledError, JobDiedError, text_of
 from .failures import add_note, kinds_of
 from .model import Job
 
+MOST_ATTEMPTS = 100
+"""So many attempts back, an earlier run's newest checkpoint is looked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retries:
@@ -26,6 +29,11 @@ class Retries:
 
     most: int | None = 0
     on: tuple[str, ...] = ()
+
+    @property
+    def bound(self) -> int:
+        """How many attempts there may be; where any number, those that are looked for."""
+        return MOST_ATTEMPTS if self.most is None else self.most + 1
 
     def another(self, attempt: int) -> bool:
         """Whether another one may follow this attempt. The first is number 1."""

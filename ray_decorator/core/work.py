@@ -30,7 +30,8 @@ class Entry:
     """What a job is called in the ledger. It travels with the job, which leaves a receipt under this name.
 
     ``id`` "": the driver writes the receipt, once it knows the id. ``run`` is the run's own id. ``before``: key ->
-    digest of what the job both reads and writes, as it was when it started.
+    digest of what the job both reads and writes, as it was when it started. ``known``: the id of a job that resumes,
+    whose receipt the driver writes all the same.
     """
 
     id: str
@@ -38,3 +39,9 @@ class Entry:
     app: str
     overrides: tuple[str, ...] = ()
     before: Mapping[str, str] = field(default_factory=dict)
+    known: str = ""
+
+    @property
+    def begins_as(self) -> str:
+        """The id under which a later run finds the job's checkpoints; "" where the driver says it, later."""
+        return self.id or self.known

@@ -101,8 +101,8 @@ class Checkpoints:
             for name in {family(job), *self._begin.whose.split("/")[1:2]}:
                 for page in store.list(f"{CHECKPOINTS}/{name}/"):
                     each(store.delete, [key for key, _ in page], store.threads)
-            if job.entry is not None and job.entry.id:
-                store.delete(begun_key(job.entry.id))
+            if job.entry is not None and job.entry.begins_as:
+                store.delete(begun_key(job.entry.begins_as))
         except RayS3Error as exc:
             log.debug("%s: its checkpoints stay in the store: %s", job.name, exc)
 
@@ -128,9 +128,9 @@ class Checkpoints:
         if (data := dump(made)) is None:
             raise InputError("there are too many links, empty directories or private files in it")
         self._side.store.put(checkpoint_key(family(self._job), self._job.attempt), data)
-        if not self._saved and self._job.entry is not None and self._job.entry.id:
+        if not self._saved and self._job.entry is not None and self._job.entry.begins_as:
             begun = Begun(family(self._job), self._job.attempt, self._job.entry.before)
-            self._side.store.put(begun_key(self._job.entry.id), dump(begun) or b"")
+            self._side.store.put(begun_key(self._job.entry.begins_as), dump(begun) or b"")
         self._saved = contents
         self._prune()
         return True

@@ -25,8 +25,9 @@ from queue import Empty, SimpleQueue
 from ..content.fingerprint import fingerprint
 from ..core.errors import InputError, RayS3Error
 from ..core.model import Call, Content, Job, Outcome, PathSlot
-from ..core.records import JobRecord, Left, dump, job_key
+from ..core.records import Begun, JobRecord, Left, begun_key, dump, job_key
 from ..core.returned import Told
+from ..store.last_checkpoint import family
 from .ledger import Ledger, Shared
 from .staging import Staging
 from .surroundings import is_as_it_was
@@ -67,8 +68,8 @@ class _Hashed:
 class Beside:
     """Writes a session's receipts. Its verbs may be called from any thread, and take no time."""
 
-    def __init__(self, ledger: Ledger, staging: Staging) -> None:
-        self._ledger, self._staging = ledger, staging
+    def __init__(self, ledger: Ledger, staging: Staging, attempts: int = 1) -> None:
+        self._ledger, self._staging, self._attempts = ledger, staging, attempts
         self._queue: SimpleQueue[_Started | _Ended] = SimpleQueue()
         self._writers: dict[str, str] = {}  # real path -> the last job that was started to write it
         self._deps: dict[str, _Hashed] = {}
@@ -78,6 +79,7 @@ class Beside:
         self._hurry = threading.Event()
         self._busy_since = 0.0
         self._said = False
+        self._begun: set[str] = set()
         self._idle.set()
 
     def begin(self, call: Call, job: Job, seals: Mapping[str, str]) -> Callable[[Future[Outcome]], None]:
@@ -138,7 +140,10 @@ class Beside:
                     self._hash(real, seal)
         now: dict[str, bool] = {}
         for item in items:
-            if isinstance(item, _Ended):
+            if isinstance(item, _Started):
+                with _despite(f"a later run of {item.call.name} begins without its checkpoints"):
+                    self._note_begun(item, now)
+            else:
                 with _despite(f"{item.started.call.name} leaves no receipt"):
                     self._write(item, now)
 
@@ -175,11 +180,34 @@ class Beside:
         for target in call.outs:
             if target.key in left and (hashed := self._hashed(left[target.key])) is not None:
                 left[target.key] = hashed
+        if ended.told.status == "COMPLETED":
+            self._forget_begun(entry.id)
         if self._is_last(call, job):
             self._put_record(_record(ended, entry.id, left, call))
             with self._lock:
                 for target in call.targets:
                     self._writers.pop(target.real, None)
+
+    def _note_begun(self, started: _Started, now: dict[str, bool]) -> None:
+        """Say under which id a later run finds the checkpoints of the job, if it makes any."""
+        if started.job.entry is None or started.job.entry.known:  # it says so itself, with its first one
+            return
+        written = {out.real for out in started.call.outs}
+        both = [dep.real for dep in started.call.deps if dep.real in written]
+        contents = self._contents(started, now) if both else None
+        if contents is None:
+            return
+        contents.update((real, self._staging.held(Path(real))) for real in both)
+        entry = self._ledger.entry(started.call, contents, started.shared)
+        if entry is not None:
+            begun = dump(Begun(family(started.job), self._attempts, entry.before))
+            self._staging.open().put(begun_key(entry.id), begun or b"")
+            self._begun.add(entry.id)
+
+    def _forget_begun(self, job_id: str) -> None:
+        if job_id in self._begun:
+            self._begun.discard(job_id)
+            self._staging.open().delete(begun_key(job_id))
 
     def _put_record(self, record: JobRecord) -> None:
         try:

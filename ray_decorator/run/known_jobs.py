@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..core.errors import InputError
@@ -42,15 +43,14 @@ class KnownJobs:
         if len(outcomes) < len(calls) and (others := self._ledger.differences(calls)):
             log.info("resume: %s", others)
         done = {index: Resumed(calls[index], outcome) for index, outcome in outcomes.items()}
-        return done, self._unnamed(calls) if self._settings.store_is_default else entries
+        if self._settings.store_is_default:
+            return done, [_unnamed(one) for one in entries]
+        return done, entries
 
     def _entries(self, calls: Sequence[Call], contents: Mapping[str, Content]) -> list[Entry | None]:
         if self._settings.store_is_default:  # the driver writes what they leave
-            return self._unnamed(calls)
+            return [self._ledger.unnamed(call) for call in calls]
         return [self._ledger.entry(call, contents) for call in calls]
-
-    def _unnamed(self, calls: Sequence[Call]) -> list[Entry | None]:
-        return [self._ledger.unnamed(call) for call in calls]
 
     def _all(self, calls: Sequence[Call], contents: Mapping[str, Content]) -> dict[str, Content]:
         """With those of the deps that jobs read where they lie."""
@@ -62,3 +62,8 @@ class KnownJobs:
                     with contextlib.suppress(InputError):  # of which nothing can be said: its jobs run
                         known[real] = self._staging.held(Path(real))
         return known
+
+
+def _unnamed(entry: Entry | None) -> Entry | None:
+    """For a job whose receipt the driver writes, and whose id is known already."""
+    return None if entry is None else replace(entry, id="", known=entry.id)

@@ -81,7 +81,7 @@ class Session:
         )
         self._bundler = Bundler(settings, self._staging)
         self._ledger = Ledger(settings, self._staging)
-        self._beside = Beside(self._ledger, self._staging)
+        self._beside = Beside(self._ledger, self._staging, settings.retries.bound)
         self._reads = Reads(self._beside)
         self._known = KnownJobs(settings, self._staging, self._ledger, self.progress)
         self._start = driver.working_directory()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..core.model import Job
 from ..core.record_reader import load_begun, load_checkpoint
 from ..core.records import MOST_BYTES, Checkpoint, begun_key, checkpoint_area, checkpoint_key
+from ..core.retries import MOST_ATTEMPTS
 from .store import Store
 
 log = logging.getLogger(__name__)
@@ -28,14 +29,18 @@ def newest(job: Job, last: int, store: Store) -> Checkpoint | None:
 
 def of_an_earlier_run(job: Job, store: Store) -> Checkpoint | None:
     """That of the same job, as the ledger has it, where it began with the same data. Raises StoreError."""
-    if job.entry is None or not job.entry.id or (incoming := store.get(begun_key(job.entry.id))) is None:
+    name = "" if job.entry is None else job.entry.begins_as
+    if job.entry is None or not name or (incoming := store.get(begun_key(name))) is None:
         return None
     try:
         begun = load_begun(incoming.read_at_most(MOST_BYTES))
     except ValueError as exc:
         log.warning("%s: what an earlier run has begun cannot be read: %s", job.name, exc)
         return None
-    return _read(job, begun.job, begun.attempt, store) if begun.before == job.entry.before else None
+    if begun.before != job.entry.before:
+        return None
+    attempts = range(begun.attempt, max(0, begun.attempt - MOST_ATTEMPTS), -1)
+    return next((made for at in attempts if (made := _read(job, begun.job, at, store)) is not None), None)
 
 
 def _read(job: Job, name: str, attempt: int, store: Store) -> Checkpoint | None:

@@ -146,3 +146,53 @@ def test_a_search_with_a_fixed_seed_is_resumed(home: Path) -> None:
     statuses = [status for status, _ in again.values()]
     assert [status for status, _ in first.values()] == ["COMPLETED"] * len(first)
     assert statuses.count("RESUMED") == len(first)
+
+
+GOES_ON = """\
+import time
+from pathlib import Path
+import hydra, ray_decorator
+
+@hydra.main(version_base="1.3", config_path=None)
+def main(cfg):
+    step = Path(cfg.model, "step")
+    began = step.read_text()
+    print("starts at", began, flush=True)
+    step.write_text("1")
+    print("saved", ray_decorator.checkpoint(), flush=True)
+    time.sleep(120 if began == "0" else 0)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_with_nothing_configured_too_a_job_goes_on_from_its_checkpoint(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAY_S3_BASE_PATH", "RAY_ADDRESS"):  # data stays where it is, and the driver writes receipts
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (home / "app.py").write_text(GOES_ON)
+    (home / "model").mkdir()
+    (home / "model" / "step").write_text("0")
+    both = ("hydra.launcher.deps=[model]", "hydra.launcher.outs=[model]", "+model=model")
+    arguments = (*both, "hydra/launcher=ray_s3", "hydra.run.dir=ran")
+
+    def started(*more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "app.py", *arguments, *more],
+            cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    first = started()
+    assert first.stdout is not None
+    assert any("saved True" in line for line in first.stdout)
+    wait_for(lambda: list(tmp_path.glob("cache/**/checkpoints/jobs/*.json")))
+    first.kill()
+    first.communicate(timeout=60)
+    second = started("hydra.launcher.resume=true")
+    output = second.communicate(timeout=200)[0]
+    assert second.returncode == 0, output
+    assert "begins with an earlier run's checkpoint of attempt 1" in output and "starts at 1" in output
+    assert (home / "model" / "step").read_text() == "1"

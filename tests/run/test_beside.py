@@ -19,7 +19,7 @@ from ray_decorator.core.errors import ClusterError
 from ray_decorator.core.ledger import Surroundings
 from ray_decorator.core.model import Call, Content, Job, Outcome, PathSlot
 from ray_decorator.core.progress import NoProgress
-from ray_decorator.core.record_reader import load_job
+from ray_decorator.core.record_reader import load_begun, load_job
 from ray_decorator.core.records import JobRecord
 from ray_decorator.core.returned import Told, value_of
 from ray_decorator.core.settings import Settings
@@ -102,6 +102,22 @@ def test_it_says_where_all_is(driver: Driver) -> None:
     assert record.workspace is not None
     assert (record.workspace.place, record.workspace.content) == (str(home / "#0"), None)
     assert record.workspace.seal == fingerprint(str(home / "#0"))
+
+
+def test_a_later_run_finds_the_checkpoints_of_a_job_that_did_not_end(driver: Driver) -> None:
+    state = tree(driver.root / "state", {"step": b"0"})
+    slot = PathSlot.at(("state",), "state", state)
+    call = driver.call(deps=(*driver.call().deps, slot), outs=(slot,))
+    outcome = driver.start(call)
+    driver.beside.finish()
+    [path] = driver.store.glob("ray_s3/checkpoints/jobs/*.json")
+    begun = load_begun(path.read_bytes())
+    digest = snapshot(state, driver.staging.hashes, NoProgress()).content.digest
+    assert (begun.attempt, begun.before) == (1, {"state": digest})
+    tree(state, {"step": b"1"})
+    outcome.set_result(Outcome("#0", told=TOLD))
+    [record] = driver.receipts()
+    assert record.id == path.stem and not path.exists()
 
 
 def test_code_that_changes_while_jobs_run_gives_no_receipt(
