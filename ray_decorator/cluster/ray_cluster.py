@@ -139,8 +139,7 @@ class RayCluster:
 
     def _sealed(self, inherited: Inherited) -> bytes:
         # apart from all else, and small: Ray keeps such an argument in memory, and writes it nowhere
-        given = inherited if self._settings.aws_variables_travel else inherited.without_aws()
-        return pickle.dumps(Private(self._locate().credentials, given))
+        return pickle.dumps(Private(self._locate().credentials, self._settings.given(inherited)))
 
     def lend_cpus(self, pending: Iterable[Future[Receipt]], seconds: float | None = None) -> bool:
         """Inside a Ray task: wait for these jobs, and let others have this task's CPUs meanwhile.

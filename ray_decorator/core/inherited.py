@@ -58,5 +58,14 @@ class Inherited:
     aws_everywhere: frozenset[str] = frozenset()
 
     def without_aws(self) -> Inherited:
-        """The same for a job whose AWS variables are not the driver's."""
+        """The same for a job whose AWS variables are its node's."""
         return replace(self, aws=None, aws_everywhere=frozenset())
+
+    def without_aws_identity(self) -> Inherited:
+        """The same for a job to which an S3 store says who the driver is, and whose certificates it trusts.
+
+        What else the app has set itself or the config names (``AWS_ENDPOINT_URL``, ``AWS_REGION``) it can read.
+        """
+        names = self.aws_everywhere - AWS_IDENTITY - {"AWS_CA_BUNDLE"}
+        readable = {name: variable for name, variable in (self.aws or {}).items() if name in names}
+        return replace(self.without_aws(), environ={**self.environ, **readable})

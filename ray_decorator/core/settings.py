@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict
 
 from .directories import cache_home
 from .errors import InputError
+from .inherited import Inherited
 from .job_options import for_ray
 from .retries import NO_RETRIES, Retries, retries_of
 from .s3_account import S3Account
@@ -160,10 +161,11 @@ class Settings:
         """Whether Ray runs on this machine (which ``auto`` is to prove yet), and no store was named."""
         return self.ray_address in _ON_THIS_MACHINE and self.store_is_default
 
-    @property
-    def aws_variables_travel(self) -> bool:
-        """Whether jobs have the driver's AWS_* variables: they act as it does, and no S3 store tells how that is."""
-        return self.credentials == "driver" and not self.store_url.startswith("s3://")
+    def given(self, inherited: Inherited) -> Inherited:
+        """What of it jobs are given. With ``credentials: worker``, who they are to AWS is their node's affair."""
+        if self.credentials == "worker":
+            return inherited.without_aws()
+        return inherited.without_aws_identity() if self.store_url.startswith("s3://") else inherited
 
 
 def _retries(remote: Mapping[str, Any]) -> tuple[Retries, tuple[str, ...]]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ray_decorator.core.errors import InputError
+from ray_decorator.core.inherited import Inherited, Variable
 from ray_decorator.core.settings import OptionArguments, Options, Settings
 
 NOTHING = Options()
@@ -200,18 +201,30 @@ def test_another_resume_is_refused(given: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "credentials", "travel"),
+    ("url", "credentials", "what"),
     [
-        ("file:///shared", "driver", True),
-        ("file:///shared", "worker", False),
-        (None, "driver", True),
-        (None, "worker", False),
-        ("s3://bucket", "driver", False),
-        ("s3://bucket", "worker", False),
+        ("file:///shared", "driver", "all"),
+        (None, "driver", "all"),
+        ("s3://bucket", "driver", "readable"),
+        ("file:///shared", "worker", "none"),
+        (None, "worker", "none"),
+        ("s3://bucket", "worker", "none"),
     ],
 )
-def test_aws_variables_travel_where_no_s3_store_says_who_the_driver_is(
-    url: str | None, credentials: str, travel: bool
-) -> None:
+def test_which_aws_variables_jobs_are_given(url: str | None, credentials: str, what: str) -> None:
     settings = Options(ray_address="local", s3_base_path=url, credentials=credentials).resolve()
-    assert settings.aws_variables_travel is travel
+    inherited = Inherited(
+        {"OTHER": Variable("1")},
+        ("app.py",),
+        {name: Variable("x") for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "AWS_REGION")},
+        frozenset({"AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE"}),
+    )
+    readable = {"OTHER": Variable("1"), "AWS_ENDPOINT_URL": Variable("x")}
+    assert (
+        settings.given(inherited)
+        == {
+            "all": inherited,
+            "readable": Inherited(readable, ("app.py",)),
+            "none": Inherited({"OTHER": Variable("1")}, ("app.py",)),
+        }[what]
+    )
