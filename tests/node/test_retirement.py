@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
@@ -25,6 +26,9 @@ def job(leaves: str, directory: str) -> tuple[int, str]:
         environ = {**os.environ, "RAY_S3_KEEP": "1"}
         child = subprocess.Popen(["sleep", "600"], env=environ, start_new_session=True)
         Path(directory, "kept").write_text(str(child.pid))
+    elif leaves == "library that has ended":
+        library = compile("register(path.write_text, 'called')", "/x/site-packages/wandb.py", "exec")
+        exec(library, {"register": atexit.register, "path": Path(directory, "called")})
     return os.getpid(), before
 
 
@@ -43,6 +47,9 @@ def test_no_job_meets_what_another_has_left(tmp_path: Path) -> None:
     worn, _ = run("daemon that is the job's")
     after = [run("nothing") for _ in range(4)]
     assert worn not in {pid for pid, _ in after} and {met for _, met in after} == {""}
+    worn, _ = run("library that has ended")
+    assert (tmp_path / "called").read_text() == "called"
+    assert worn not in {run("nothing")[0] for _ in range(4)}
     serves, _ = run("kept child")
     for _ in range(4):
         run("nothing")
