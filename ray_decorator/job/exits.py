@@ -29,7 +29,7 @@ from typing import Any
 
 _builtin_register, _builtin_unregister = atexit.register, atexit.unregister
 
-_LIBRARY = re.compile(r"[/-]packages/")
+_ENDS = re.compile(r"[/-]packages/(?!joblib/|torch/utils/)")  # these begin anew by themselves (data loaders)
 _OF_THE_PROCESS = re.compile(
     rf"^<frozen |^{re.escape(os.path.dirname(os.__file__))}/(?!(site|dist)-packages/)"
     r"|[/-]packages/(ray|hydra|tqdm|ray_decorator)/|/ray_decorator/[a-z]+/\w+\.py$"
@@ -131,7 +131,7 @@ def _register(func: Any, /, *args: Any, **kwargs: Any) -> Any:
     caller, job = sys._getframe(1), _noting
     if job is None or not job.is_here() or not callable(func) or not _is_the_jobs(caller):
         return _builtin_register(func, *args, **kwargs)
-    of_library = _LIBRARY.search(caller.f_code.co_filename) is not None
+    of_library = _ENDS.search(caller.f_code.co_filename) is not None
     job.add(func, functools.partial(func, *args, **kwargs), of_library=of_library)
     return func
 
