@@ -75,7 +75,7 @@ _PATTERNS = (
 """Names of files, and of folders with a slash after them, at any depth and in any case; ``*`` ends at a slash."""
 
 _HARMLESS = (
-    *("*.example", "*.sample", "*.template", "*.py", "*.pyi", "*.pyx"),
+    *("*.example", "*.sample", "*.template"),
     *("secret.example.*", "secret.sample.*", "secrets.example.*", "secrets.sample.*"),
 )
 """What one of the above matches, and is none."""
@@ -84,7 +84,7 @@ _HARMLESS = (
 def is_secret(path: str, is_folder: bool) -> bool:
     """Whether a file of this name, or all that is in a folder of this name, is kept at home."""
     name = _last_two(path) + ("/" if is_folder else "")
-    return _SECRET.search(name) is not None and _HARMLESS_NAME.search(name) is None
+    return _SECRET.search(name) is not None and not (_HARMLESS_NAME.search(name) or _SOURCE.search(name))
 
 
 def lies_in_secret(path: str, root: str) -> bool:
@@ -108,4 +108,5 @@ def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(f"/(?:{'|'.join(lines)})\\Z")
 
 
+_SOURCE = re.compile(r"/(?!secrets\.)[^/]*\.py[ix]?\Z")  # secrets.py is where many keep theirs
 _SECRET, _HARMLESS_NAME = _any_of(_PATTERNS), _any_of(_HARMLESS)

@@ -20,7 +20,8 @@ credentials.json Credentials.json client_secret_1.json kaggle.json service_accou
 service-account.json application_default_credentials.json .huggingface/token .cache/huggingface/token
 .git-credentials .netrc _netrc .pypirc .npmrc .pgpass .s3cfg .boto rclone.conf pip.conf .vault-token .my.cnf
 terraform.tfstate terraform.tfstate.backup terraform.tfvars .config/gh/hosts.yml .cargo/credentials .bash_history
-.env/a.py secret.toml conf/secret.txt credentials.yaml deep/credentials.yml credentials.toml credentials.ini
+.env/a.py secrets.py deep/secrets.pyi
+secret.toml conf/secret.txt credentials.yaml deep/credentials.yml credentials.toml credentials.ini
 token.json token.pickle my-kubeconfig.yaml kubeconfig_dev.yml kubeconfig.yaml .yarnrc.yml .condarc .mambarc pip.ini
 credentials.csv me_accessKeys.csv rootkey.csv .modal.toml clearml.conf .config/pypoetry/auth.toml
 """
@@ -28,7 +29,7 @@ credentials.csv me_accessKeys.csv rootkey.csv .modal.toml clearml.conf .config/p
 HARMLESS = """
 .env.example prod.env.example .env.sample .env.template secrets.toml.example secrets.example.yaml id_rsa_tools.py
 environment.env.py credentials credentials.py kaggle.py service_account.py docker/config.json kube/config
-key.py keys.csv huggingface/model.py config/gcloud.yaml secrets/load.py secrets.py secret.py secrets.pyi
+key.py keys.csv huggingface/model.py config/gcloud.yaml secrets/load.py secret.py secret.pyi
 aws/config monkey pip.conf.j2
 token.py tokens.json tokenizer.json token.txt credentials/a.yaml kubeconfig.py auth.toml condarc.py yarnrc.yml
 the.key/a.py a.env/b.py npmrc docs/pem.md history.csv train_history
