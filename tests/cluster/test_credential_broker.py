@@ -52,7 +52,7 @@ def test_a_task_outlives_its_credentials(issuer: Issuer, ray_session: str) -> No
         )
     finally:
         broker.close()
-    assert {status for _, _, status in issuer.seen} == {200}
+    assert {status for _, _, status in issuer.seen} == {200, 404}, "what is not there yet is looked for"
     assert len({key for key, _, _ in issuer.seen}) >= 3
     _secret_is_in_no_file_of_ray(broker)
 

@@ -34,6 +34,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sessions.close_all()
 
 
+def add(source: str, target: str, more: bytes) -> int:
+    Path(target).write_bytes(Path(source).read_bytes() + more)
+    return os.getpid()
+
+
 def copy(source: str, target: str) -> str:
     Path(target).write_bytes(Path(source).read_bytes())
     return source
@@ -70,10 +75,11 @@ def test_two_hundred_submits_share_what_is_expensive(
         "watches": counted(monkeypatch, Watch, "__init__"),
         "sessions": counted(monkeypatch, module.Session, "__init__"),
     }
-    there = ray_decorator(deps=["source"], outs=["target"], ray_remote_kwargs={"num_cpus": 0.5})(copy)
-    futures = [there.submit("source", f"target{n}") for n in range(200)]
+    there = ray_decorator(deps=["source"], outs=["target"], ray_remote_kwargs={"num_cpus": 0.5})(add)
+    futures = [there.submit("source", f"target{n}", b"%d" % n) for n in range(200)]
     assert len({future.result(120) for future in futures}) <= 200
-    assert all((home / f"target{n}").read_bytes() == b"data" for n in range(200))
+    # all different: while an object is written over, rclone says that there is none
+    assert all((home / f"target{n}").read_bytes() == b"data%d" % n for n in range(200))
     assert {name: len(calls) for name, calls in made.items()} == dict.fromkeys(made, 1)
 
 
