@@ -5,7 +5,8 @@
 
 No job waits for that, and a run waits for its last receipts for a second at the most, and not at all for a hash that
 takes longer. A dep that is not certain to be what it was when the job started gives no receipt, nor does an out that
-another job has written to since.
+another job has written to since. Nor does a job of this machine during which the code has changed, which it reads
+where it lies: a receipt that it has left itself is removed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +61,14 @@ class _Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class _Written:
+    """A job has left a receipt itself, on this machine."""
+
+    id: str
+    shared: Shared | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Hashed:
     seal: str
     content: Content
@@ -70,7 +79,7 @@ class Beside:
 
     def __init__(self, ledger: Ledger, staging: Staging, attempts: int = 1) -> None:
         self._ledger, self._staging, self._attempts = ledger, staging, attempts
-        self._queue: SimpleQueue[_Started | _Ended] = SimpleQueue()
+        self._queue: SimpleQueue[_Started | _Ended | _Written] = SimpleQueue()
         self._writers: dict[str, str] = {}  # real path -> the last job that was started to write it
         self._deps: dict[str, _Hashed] = {}
         self._open = 0
@@ -90,6 +99,11 @@ class Beside:
         self._put(started)
         return lambda done: self._has_ended(started, done)
 
+    def written(self, job_id: str) -> Callable[[Future[Outcome]], None]:
+        """A job of this id is about to be started here, and writes its receipt; what to call once it has ended."""
+        written = _Written(job_id, self._ledger.shared)
+        return lambda done: self._put(written)
+
     def _has_ended(self, started: _Started, done: Future[Outcome]) -> None:
         if done.cancelled() or done.exception() is not None:
             return
@@ -106,7 +120,7 @@ class Beside:
                 log.debug("some jobs leave no receipts: their deps are still being hashed")
                 return
 
-    def _put(self, item: _Started | _Ended) -> None:
+    def _put(self, item: _Started | _Ended | _Written) -> None:
         with self._lock:
             self._open += 1
             self._idle.clear()
@@ -121,7 +135,7 @@ class Beside:
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
         while True:
-            items = [self._queue.get()]
+            items: list[_Started | _Ended | _Written] = [self._queue.get()]
             with contextlib.suppress(Empty):
                 while True:
                     items.append(self._queue.get_nowait())
@@ -132,8 +146,10 @@ class Beside:
                     self._idle.set()
             self._hurry.wait(_PAUSE_SECONDS)
 
-    def _take(self, items: list[_Started | _Ended]) -> None:
+    def _take(self, items: Sequence[_Started | _Ended | _Written]) -> None:
         for item in items:
+            if isinstance(item, _Written):
+                continue
             started = item if isinstance(item, _Started) else item.started
             for real, seal in started.seals.items():
                 with _despite(f"jobs that read {real} leave no receipts"):
@@ -143,9 +159,12 @@ class Beside:
             if isinstance(item, _Started):
                 with _despite(f"a later run of {item.call.name} begins without its checkpoints"):
                     self._note_begun(item, now)
-            else:
+            elif isinstance(item, _Ended):
                 with _despite(f"{item.started.call.name} leaves no receipt"):
                     self._write(item, now)
+            elif not self._code_is_same(item.shared, now):
+                with _despite(f"the receipt of job {item.id} stays"):
+                    self._staging.open().delete(job_key(item.id))
 
     def _hash(self, real: str, seal: str) -> None:
         known = self._deps.get(real)

@@ -211,7 +211,11 @@ class Session:
         """Submit a job. Waits for room on the cluster; raises ClusterError where that is lost."""
         if isinstance(staged, Resumed):
             return settled(staged.outcome)
-        return self._reads.start(staged, self._ready().start)
+        outcome = self._reads.start(staged, self._ready().start)
+        entry, cluster = staged.job.entry, self._cluster
+        if entry is not None and entry.id and cluster is not None and not cluster.reaches_out():
+            outcome.add_done_callback(self._beside.written(entry.id))
+        return outcome
 
     def finished(self, outcomes: Iterable[Future[Outcome]]) -> None:
         """See whether what these jobs read in place has changed meanwhile."""

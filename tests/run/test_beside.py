@@ -20,7 +20,7 @@ from ray_decorator.core.ledger import Surroundings
 from ray_decorator.core.model import Call, Content, Job, Outcome, PathSlot
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.core.record_reader import load_begun, load_job
-from ray_decorator.core.records import JobRecord
+from ray_decorator.core.records import JobRecord, job_key
 from ray_decorator.core.returned import Told, value_of
 from ray_decorator.core.settings import Settings
 from ray_decorator.core.work import Work
@@ -139,6 +139,14 @@ def test_code_that_changes_while_jobs_run_gives_no_receipt(
         second.set_result(Outcome("#1", told=TOLD))
         assert len(driver.receipts()) == 1
     assert [each for each in caplog.messages if each.startswith("the project's code has changed")]
+    left = driver.staging.open()
+    for name in ("a", "b"):  # of jobs that leave theirs themselves, since a store is named
+        left.put(job_key(name * 64), b"{}")
+    driver.ledger.look([before], [], first=True)
+    Path(code).write_text("three")
+    driver.beside.written("a" * 64)(Future())
+    driver.beside.finish()
+    assert left.head(job_key("a" * 64)) is None and left.head(job_key("b" * 64)) == 2
 
 
 def test_its_id_is_that_of_the_same_job_through_a_store(driver: Driver) -> None:
