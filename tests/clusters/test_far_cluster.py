@@ -310,7 +310,10 @@ def test_a_node_that_dies_is_replaced_and_a_cluster_that_dies_ends_the_sweep_wit
         (victim,) = (node for node in bed.workers if "node.guard" in str(node.processes()))
         victim.kill()
         assert process.wait(180) == 0, log.read_text()
-        assert "#0 +fate=mortal: attempt 1 of 2 failed, and is replaced by another one" in log.read_text()
+        assert (
+            "#0 +fate=mortal +model=model: attempt 1 of 2 failed, and is replaced by another one"
+            in log.read_text()
+        )
         assert "lost its node" in log.read_text() and " COMPLETED " in log.read_text()
         assert (project / "lived/0/left.txt").read_text() == "was here"
         saved = {path.name: path.read_text() for path in (project / "model").iterdir()}
