@@ -29,7 +29,7 @@ def ray_begins(runtime_env: dict[str, Any] | None) -> dict[str, Any]:
     ray_api.join_node(os.environ["RAY_S3_NODE_ID"])
     _join_placement_group(os.environ.get("RAY_S3_PLACEMENT_GROUP", ""))
     requirements = runner.nested_ray_begins()
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # in one step: other threads import
         if "." not in name and _is_code(module):
             ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     given = dict(runtime_env or {})

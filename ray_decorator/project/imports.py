@@ -38,7 +38,7 @@ def imported(installed: tuple[str, ...]) -> Imported:
 
 
 def _modules() -> Iterator[tuple[str, str]]:
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # in one step: other threads import
         try:
             # a lazy module would load itself if asked in the usual way
             file = object.__getattribute__(module, "__dict__").get("__file__")

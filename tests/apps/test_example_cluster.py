@@ -41,6 +41,7 @@ def example(tmp_path: Path) -> Path:
     return Path(shutil.copytree(EXAMPLE, tmp_path / "cluster", ignore=left_out))
 
 
+@pytest.mark.client
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the nodes of a cluster run on Linux")
 def test_its_commands_do_what_it_says(example: Path, bed: Path) -> None:
     moved = {"/tmp/bed": str(bed)}
