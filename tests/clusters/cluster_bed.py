@@ -49,7 +49,7 @@ What setup.cfg admits is what this was run with, for its oldest version and for 
     RAY_S3_TEST_RAY=2.10.0 pytest tests/clusters/test_far_cluster.py \\
         -k "as_at_home or ray_itself or crashed_job_left"
 """
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
 _NODE_ARGUMENTS = (
     "--block", "--disable-usage-stats", "--object-store-memory=100000000", "--log-color=false",
 )  # fmt: skip
