@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import inspect
 import os
@@ -14,11 +13,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ray_decorator.core import pickling
 from ray_decorator.core.inherited import Variable
 from ray_decorator.core.ledger import digest_of
-from ray_decorator.core.records import MOST_TEXT
+from ray_decorator.core.records import MOST_TEXT, without_nul
 from ray_decorator.core.work import Work
+
+from ._canonical import tagged
 
 
 def work_of(task_function: Callable[..., Any], config: DictConfig) -> Work:
@@ -40,7 +40,7 @@ def with_job(
 ) -> Work:
     """The work of one job: ``config`` is the digest of its config, ``variables`` are what it is given."""
     given = {name: variable.value for name, variable in variables.items()}
-    shown = tuple(each.replace("\0", "\\0")[:MOST_TEXT] for each in overrides)  # a record holds no more
+    shown = tuple(without_nul(each)[:MOST_TEXT] for each in overrides)  # a record holds no more
     return replace(work, config=digest_of([config, given]), app=app, overrides=shown)
 
 
@@ -49,7 +49,7 @@ def _told(bound: list[Any]) -> str | None:
     if not bound:
         return ""
     try:
-        return hashlib.sha256(pickling.dumps(bound, "what a partial has bound")).hexdigest()[:16]
+        return digest_of(tagged(bound))[:16]
     except Exception:  # the task itself will not travel either, and says so
         return None
 

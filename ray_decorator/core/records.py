@@ -24,6 +24,11 @@ MOST_TEXT = 64 * 1024
 """How many characters a text in a record may have."""
 
 
+def without_nul(text: str) -> str:
+    """The text as a record can hold it, but for its length."""
+    return text.replace("\0", "\\0")
+
+
 @dataclass(frozen=True, slots=True)
 class Left:
     """What a job has written to one of its outs.

@@ -18,7 +18,7 @@ from ..content.fingerprint import fingerprint
 from ..core.errors import RayS3Error
 from ..core.machine import is_same_path
 from ..core.model import Failure, Job, Receipt
-from ..core.records import MOST_TEXT, JobRecord, Left, dump, job_key
+from ..core.records import MOST_TEXT, JobRecord, Left, dump, job_key, without_nul
 from ..core.returned import Told, Value
 from .side import Side
 
@@ -33,7 +33,12 @@ def told(value: Value, failure: Failure | None) -> Told | None:
         return Told("COMPLETED", value)
     if _CANCELLED in failure.kinds:
         return None
-    return Told("FAILED", Value(), _fit(failure.summary)[:MOST_TEXT], _fit(failure.traceback)[-MOST_TEXT:])
+    return Told(
+        "FAILED",
+        Value(),
+        without_nul(failure.summary)[:MOST_TEXT],
+        without_nul(failure.traceback)[-MOST_TEXT:],
+    )
 
 
 @contextlib.contextmanager
@@ -54,11 +59,6 @@ def interrupts_noted() -> Iterator[Callable[[], bool]]:
     finally:
         if signal.getsignal(signal.SIGINT) is note:
             signal.signal(signal.SIGINT, before)
-
-
-def _fit(text: str) -> str:
-    """A record holds no NUL, and so many characters of a text: see `core.record_reader`."""
-    return text.replace("\0", "\\0")
 
 
 def leave(job: Job, receipt: Receipt, node: str, side: Side) -> None:

@@ -34,7 +34,7 @@ def rescue(job: Job, side: Side) -> Receipt | None:
         outs = out_paths(job, root, side)
         if job.replaced:
             receipt = logs_home(Receipt(), job, outs, root, side, lambda: keep(root))
-            if not root.exists():
+            if receipt.notes:  # it is kept, there or where it was
                 return receipt
         else:
             left = bring_failed(job, outs, root, side, recorded(root))

@@ -268,7 +268,7 @@ class Beside:
         """Whether the code still is what the run began with: jobs import it from where it lies."""
         if shared is None or shared.around.exception() is not None:
             return True  # the ledger says why there is no receipt
-        key = f"code {id(shared)}"
+        key = f"code {id(shared.around)}"  # one for all jobs of a batch
         if key not in now:
             now[key] = is_as_it_was(shared.around.result())
             if not now[key] and not self._said:

@@ -148,3 +148,15 @@ def test_the_log_of_a_replaced_one_stays_where_it_cannot_leave(
     told = re.fullmatch(r"The log of attempt 1 is kept on node \S+ at (/\S+): .*", note, re.DOTALL)
     assert told is not None
     assert [path.read_text() for path in Path(told[1]).rglob("train.1.log")] == ["so far"]
+
+
+def test_where_it_cannot_even_be_moved_it_stays_where_it_was(
+    where: Location, one: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed(dies, one, where, tmp_path)
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    (tmp_path / "store").write_text("no directory")
+    (job_root("j").parent.parent / "kept").write_text("in the way")
+    receipt = rescue(replace(one, replaced=True), Side(where, None, False))
+    assert receipt is not None and f" at {job_root('j')}/" in receipt.notes[0]
+    assert [path.read_text() for path in job_root("j").rglob("train.1.log")] == ["so far"]

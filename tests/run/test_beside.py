@@ -149,6 +149,18 @@ def test_code_that_changes_while_jobs_run_gives_no_receipt(
     assert left.head(job_key("a" * 64)) is None and left.head(job_key("b" * 64)) == 2
 
 
+def test_the_code_is_looked_at_once_for_all_that_have_ended(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[object] = []
+    monkeypatch.setattr(module, "is_as_it_was", lambda around: looks.append(around) or True)
+    driver.start(driver.call())
+    driver.beside.finish()
+    written = [module._Written(name * 64, driver.ledger.shared) for name in "abc"]
+    driver.beside._take(written)
+    assert len(looks) == 1
+
+
 def test_its_id_is_that_of_the_same_job_through_a_store(driver: Driver) -> None:
     call = driver.call()
     driver.start(call).set_result(Outcome("#0", told=TOLD))
