@@ -50,7 +50,7 @@ def _canonical(config: DictConfig, instead: Mapping[Slot, Any]) -> Any:
         with _symbolic():
             for slot in found:
                 _put(plain, slot, _resolved(config, slot))
-    return tagged(plain)
+    return _tagged(plain)
 
 
 def _with_resolvers(plain: Any, at: Slot) -> Iterator[Slot]:
@@ -129,16 +129,16 @@ def _as_written(name: str) -> Any:
     return resolver
 
 
-def tagged(value: Any) -> Any:
+def _tagged(value: Any) -> Any:
     """The value such that JSON tells apart all that Python does: 1, 1.0, True and "1"; a str and a Path."""
     if value is None or type(value) in (bool, int, str):
         return value
     if isinstance(value, float):
         return {"float": value.hex()}
     if isinstance(value, Mapping):
-        return {"dict": sorted(([tagged(key), tagged(part)] for key, part in value.items()), key=repr)}
+        return {"dict": sorted(([_tagged(key), _tagged(part)] for key, part in value.items()), key=repr)}
     if isinstance(value, list | tuple | ListConfig):
-        return [tagged(part) for part in value]
+        return [_tagged(part) for part in value]
     if isinstance(value, enum.Enum):
         return {f"{type(value).__module__}.{type(value).__qualname__}": value.name}
     if isinstance(value, os.PathLike):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import inspect
 import os
@@ -13,12 +14,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from ray_decorator.core import pickling
 from ray_decorator.core.inherited import Variable
 from ray_decorator.core.ledger import digest_of
 from ray_decorator.core.records import MOST_TEXT, without_nul
 from ray_decorator.core.work import Work
-
-from ._canonical import tagged
 
 
 def work_of(task_function: Callable[..., Any], config: DictConfig) -> Work:
@@ -49,7 +49,7 @@ def _told(bound: list[Any]) -> str | None:
     if not bound:
         return ""
     try:
-        return digest_of(tagged(bound))[:16]
+        return hashlib.sha256(pickling.dumps(bound, "what a partial has bound")).hexdigest()[:16]
     except Exception:  # the task itself will not travel either, and says so
         return None
 
