@@ -79,12 +79,15 @@ class IgnoreFolder:
     outer: Rules
 
     def leaves_out(self, name: str, is_folder: bool) -> bool:
-        if not (self._rules.rules or is_folder):
-            return False  # as of most files
-        path = _joined(self.relpath, name)
-        if self._is_out or self._rules.ignores(path, is_folder):
+        if self.names(name, is_folder):
             return True
-        return is_folder and os.path.exists(os.path.join(self.root, path, DVC_DIR))
+        return is_folder and os.path.exists(os.path.join(self.root, self.relpath, name, DVC_DIR))
+
+    def names(self, name: str, is_folder: bool) -> bool:
+        """As `leaves_out`, but a repository of its own is no reason."""
+        if not self._rules.rules:
+            return False  # as of most files
+        return self._is_out or self._rules.ignores(_joined(self.relpath, name), is_folder)
 
     def within(self, name: str) -> IgnoreFolder:
         return IgnoreFolder(self.root, _joined(self.relpath, name), self._rules)
@@ -116,6 +119,7 @@ class Ignores:
 
     def __init__(self) -> None:
         self._folders: dict[str, IgnoreFolder] = {}
+        self._lines: dict[str, IgnoreFolder | str | None] = {}
 
     def selection(self, path: str | os.PathLike[str]) -> IgnoreFolder | None:
         """What counts in the directory ``path``; None where that is in no DVC repository, and all of it counts.
@@ -125,6 +129,30 @@ class Ignores:
         path = os.path.abspath(path)
         root = root_of(path)
         return None if root is None else self._folder(path, root)
+
+    def line(self, path: str, is_folder: bool) -> str | None:
+        """The line that leaves out the path, or a folder that it is in, in whatever repository; None: no line does.
+
+        Raises InputError for a ``.dvcignore`` that cannot be read.
+        """
+        above, name = self._above(os.path.dirname(path)), os.path.basename(path)
+        if isinstance(above, str):
+            return above
+        return above.why(name, is_folder) if above is not None and above.names(name, is_folder) else None
+
+    def _above(self, folder: str) -> IgnoreFolder | str | None:
+        """What holds in the folder: its repository's rules, the line that leaves it out, or nothing."""
+        if folder not in self._lines:
+            top = os.path.ismount(folder)
+            line = None if top else self.line(folder, True)
+            outer = None if top else self._above(os.path.dirname(folder))
+            if line is None and os.path.isdir(os.path.join(folder, DVC_DIR)):
+                self._lines[folder] = IgnoreFolder(folder, "", Rules())
+            elif isinstance(outer, IgnoreFolder):
+                self._lines[folder] = line or outer.within(os.path.basename(folder))
+            else:
+                self._lines[folder] = outer
+        return self._lines[folder]
 
     def _folder(self, path: str, root: str) -> IgnoreFolder:
         if path not in self._folders:

@@ -11,7 +11,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -26,19 +26,22 @@ _FROM = re.compile(r"cannot import name '(\w+)' from '([\w.]+)'")
 
 
 def explain(
-    error: BaseException, found: Project | None, entries: Sequence[str], left_out: Collection[Path]
+    error: BaseException,
+    found: Project | None,
+    entries: Sequence[str],
+    left_out: Collection[Path],
+    stays: Callable[[str, bool], str | None] = lambda path, is_folder: None,
 ) -> None:
     """Add to ``error`` a note for each module that it, or what caused it, did not find and that is at home.
 
     ``found`` is the code that travelled, None where none was to; ``entries`` are the driver's own entries of
-    sys.path, ``left_out`` the deps and outs.
+    sys.path, ``left_out`` the deps and outs. ``stays``: what keeps a path at home that git does not ignore.
     """
     for module in dict.fromkeys(_missing(error)):
         path = _at_home(module, [*entries, *_editable(module, found)], _taken(found))
         if path is not None:
-            add_note(
-                error, f"Module {module!r} is at home, and did not travel: {_why(path, found, left_out)}"
-            )
+            why = _why(path, found, left_out, stays)
+            add_note(error, f"Module {module!r} is at home, and did not travel: {why}")
 
 
 def explain_packages(error: BaseException, left_out: Collection[str], why: str) -> None:
@@ -118,7 +121,12 @@ def _has_module(folder: str) -> bool:
     return any(name.endswith(tuple(_SUFFIXES)) for _, _, names in os.walk(folder) for name in names)
 
 
-def _why(path: str, found: Project | None, left_out: Collection[Path]) -> str:
+def _why(
+    path: str,
+    found: Project | None,
+    left_out: Collection[Path],
+    stays: Callable[[str, bool], str | None],
+) -> str:
     if found is None:
         return f"{path}. No code travels with code: none"
     if any(is_in(path, str(each)) for each in left_out):
@@ -128,7 +136,9 @@ def _why(path: str, found: Project | None, left_out: Collection[Path]) -> str:
         reason = "its name is one that secrets have"
     elif any(is_in(path, each) or is_in(each, path) for each in found.earlier):
         reason = "an earlier run wrote it there"
-    elif (line := _ignoring(path, found.roots)) is not None:
+    elif (
+        line := _ignoring(path, found.roots) or stays(os.path.realpath(path), os.path.isdir(path))
+    ) is not None:
         reason = f"{line} ignores it"
     whole = os.path.dirname(path) + "/" if os.path.basename(path).startswith("__init__.") else path
     return f"{path} ({reason}). {_cure(whole, found.roots)}"

@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +23,9 @@ from . import roots as rooting
 from .hydra_outputs import HYDRAS_FOLDERS
 from .imports import Imported, imported
 from .include import Include
+from .limits import Limits
 from .roots import Roots, is_in
-from .walk import Limits, Walk
+from .walk import Walk
 
 if TYPE_CHECKING:
     from ..environment.installed import Local
@@ -43,7 +44,8 @@ class Project:
     Paths in the tree have forward slashes. ``sys_path``, ``packages`` and ``cwd`` are as in `model.Code`;
     what they name need not hold a file. ``roots`` are the folders ``0``, ``1``, … ``size`` is in bytes.
     ``secrets`` are absolute paths of files that are kept back for their names, ``unused`` the lines of
-    ``code_include`` that match no file, ``earlier`` what is left out since earlier runs wrote it.
+    ``code_include`` that match no file, ``earlier`` what is left out since earlier runs wrote it, ``missed`` what
+    this process has imported and stays at home.
     """
 
     files: tuple[tuple[str, str], ...]
@@ -55,6 +57,7 @@ class Project:
     secrets: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     earlier: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
 
 
 def collect(
@@ -66,6 +69,7 @@ def collect(
     local: Sequence[Local],
     include: Sequence[str] = (),
     earlier: Collection[str] = (),
+    stays: Callable[[str, bool], bool] | None = None,
     quiet: bool = False,
 ) -> Project:
     """The code of the driver's script ``main``, of the user's own entries of sys.path, and of ``local``.
@@ -73,8 +77,9 @@ def collect(
     ``left_out``: files and folders that do not travel (deps, outs, job directories); one that a whole
     project is in does not count. ``earlier``: real paths that earlier runs wrote, which do not travel either, unless
     git tracks them or this process imports from them. ``include``: lines that name files which travel in any case
-    (include.py). ``quiet``: it is not to travel, so nothing is said of how much it is. Raises InputError naming every
-    file that cannot be read.
+    (include.py). ``stays``: whether a path, and whether it is a folder, stays at home though no line of a .gitignore
+    names it; what git tracks, what is included, and the script itself travel all the same. ``quiet``: it is not to
+    travel, so nothing is said of how much it is. Raises InputError naming every file that cannot be read.
     """
     script, here = rooting.script_folder(main), os.path.realpath(cwd)
     entries = rooting.user_folders(sys_path)
@@ -89,9 +94,10 @@ def collect(
         never_whole=rooting.never_whole(),
         in_use=in_use,
         earlier=frozenset(earlier) - in_use - set(roots.folders),
+        stays=_but_for(main, stays),
     )
     wanted = Include(include)
-    sizes, secrets, left = _walk(roots, starts, loaded, limits, wanted)
+    sizes, secrets, left, missed = _walk(roots, starts, loaded, limits, wanted)
     files = {in_tree: path for path in sizes if (in_tree := roots.tree_path(path))}
     files.update(_local_files(local))
     packages = _packages(roots, files)
@@ -106,6 +112,7 @@ def collect(
         secrets=tuple(sorted(secrets)),
         unused=wanted.unused,
         earlier=tuple(sorted(left)),
+        missed=tuple(sorted(missed)),
     )
     if not quiet:
         _warn_if_large(project)
@@ -131,12 +138,13 @@ def describe(project: Project, n: int = 10) -> list[tuple[str, int]]:
 
 def _walk(
     roots: Roots, starts: Sequence[str], loaded: Imported, limits: Limits, include: Include
-) -> tuple[dict[str, int], set[str], set[str]]:
-    """Absolute path -> size of all that travels of the roots; `Project.secrets`; `Project.earlier`."""
+) -> tuple[dict[str, int], set[str], set[str], set[str]]:
+    """Absolute path -> size of all that travels of the roots; `Project.secrets`, `earlier` and `missed`."""
     problems: list[str] = []
     sizes: dict[str, int] = {}
     secrets: set[str] = set()
     earlier: set[str] = set()
+    missed: set[str] = set()
     elsewhere = [*roots.folders, *([roots.skipped] if roots.skipped else [])]
     for root in roots.folders:
         walk = Walk(root, limits, problems)
@@ -148,9 +156,15 @@ def _walk(
         sizes.update(walk.files)
         secrets |= walk.secrets
         earlier |= walk.earlier
+        missed |= walk.missed
     if problems:
         raise InputError(tuple(sorted(problems)))
-    return sizes, secrets, earlier
+    return sizes, secrets, earlier, missed
+
+
+def _but_for(main: Path | None, stays: Callable[[str, bool], bool] | None) -> Callable[[str, bool], bool]:
+    script = None if main is None else os.path.realpath(main)
+    return lambda path, is_folder: path != script and stays is not None and stays(path, is_folder)
 
 
 def _closed(started: Iterable[str], loaded: Imported) -> frozenset[str]:

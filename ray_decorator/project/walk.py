@@ -1,7 +1,7 @@
 """The files of a project that are its code, and not data, secrets, environments or what tools leave behind.
 
     what git would not ignore (git.py, or gitignore.py without git) - what Hydra's jobs have left
-      + what git tracks + what this process has imported - what never travels
+      + what this process has imported - what stays at home + what git tracks - what never travels
 
 Links to files are read through. Links to folders are left out, wherever they lead, as git and the store's
 manifests do; but a package that was imported from behind one travels under the link's name. Sockets, FIFOs,
@@ -11,68 +11,34 @@ devices and links that lead nowhere are passed over, as git does.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 
-from ..content.temporary import is_temporary
 from .git import Listing, listing, repository
 from .gitignore import IgnoreFiles, above
 from .hydra_outputs import HYDRAS_FOLDERS, holds_runs, is_job, is_sweep
 from .imports import Imported
 from .include import Include
+from .limits import Limits
 from .roots import is_in
 from .secrets import is_secret, lies_in_secret
 
-_NEVER = frozenset(
-    {
-        *(".git", ".hg", ".svn", ".dvc", ".tox", ".nox", "__pycache__", "node_modules"),
-        *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints"),
-    }
-)
-_BESIDE = re.compile(r"\.(ray_s3(-\d+)?|failed)\Z")
 _SMALL = 1024 * 1024  # bytes; of a file beside a script in a home directory
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What no walk takes: absolute real paths. ``never_whole`` are folders that are nobody's project.
-
-    ``left_out`` are files and folders that travel otherwise, or not at all (deps, outs), ``closed`` folders
-    that hold no code of the user's: installed packages, Hydra's outputs. ``in_use`` are folders that hold, at
-    any depth, what this process imports from or works in: they travel also where jobs have run in them.
-    ``earlier`` is what earlier runs wrote.
-    """
-
-    left_out: frozenset[str]
-    closed: frozenset[str]
-    never_whole: frozenset[str]
-    in_use: frozenset[str]
-    earlier: frozenset[str] = frozenset()
-
-    def forbid(self, path: str, name: str, folder: bool) -> bool:
-        """Whether ``path``, of which ``name`` is the last part, never travels, whatever git says of it."""
-        if name in _NEVER or path in self.left_out:
-            return True
-        return path in self.closed if folder else name.endswith(".pyc") or is_temporary(name)
-
-    def is_earlier(self, path: str) -> bool:
-        """Whether an earlier run wrote it, or what it could not put there beside it."""
-        return path in self.earlier or _BESIDE.sub("", path) in self.earlier
 
 
 class Walk:
     """Gathers the files of one root. ``files``: absolute path -> size in bytes; ``problems`` adds up.
 
     ``secrets`` are those that would be there but for their names, ``earlier`` files and folders that would but for
-    earlier runs. Paths are real ones, but for what is behind a link that a package was imported through.
+    earlier runs, ``missed`` what was imported and stays at home. Paths are real ones, but for what is behind a link
+    that a package was imported through.
     """
 
     def __init__(self, root: str, limits: Limits, problems: list[str]) -> None:
         self.files: dict[str, int] = {}
         self.secrets: set[str] = set()
         self.earlier: set[str] = set()
+        self.missed: set[str] = set()
         self._root = root
         self._limits = limits
         self._problems = problems
@@ -84,7 +50,9 @@ class Walk:
         """All code of the root. ``starts`` are folders in it that are code even where git ignores them."""
         for start in [self._root, *starts]:
             if start not in self._folders and not self._is_left_out(start):
-                self._below(start, self._rules(start))
+                rules = self._rules(start)
+                if not self._limits.stays(start, True):
+                    self._below(start, rules)
         for each in self._listings:
             self._also(each.tracked, tracked=True)
         self._also(imported.files)
@@ -96,8 +64,8 @@ class Walk:
         for entry in _scan(self._root, []):
             if entry.path in others or self._limits.forbid(entry.path, entry.name, entry.is_dir()):
                 continue
-            if is_secret(entry.path, entry.is_dir()):
-                continue  # a home directory is full of them
+            if is_secret(entry.path, entry.is_dir()) or self._limits.stays(entry.path, entry.is_dir()):
+                continue  # a home directory is full of secrets
             if entry.is_dir(follow_symlinks=False):
                 if os.path.isfile(os.path.join(entry.path, "__init__.py")):
                     self._below(entry.path, IgnoreFiles())
@@ -116,8 +84,8 @@ class Walk:
         for path in include.find(self._root, self._is_no_code, deep=deep):
             if not self._limits.forbid(path, os.path.basename(path), False) and not self._is_left_out(path):
                 self._add(path, link=os.path.islink(path), wanted=True)
-                self.secrets.discard(path)
-                self.earlier.discard(path)
+                for kept in (self.secrets, self.earlier, self.missed):
+                    kept.discard(path)
 
     def _is_no_code(self, folder: str) -> bool:
         """Whether nobody's code can be in the folder; what Hydra's jobs have left may be."""
@@ -157,6 +125,8 @@ class Walk:
                     continue
                 if rules.ignores(entry.path, is_folder):
                     continue
+                if not rules.tracks(entry.path) and self._limits.stays(entry.path, is_folder):
+                    continue  # what git tracks of a folder comes later
                 if self._limits.is_earlier(entry.path) and not rules.tracks(entry.path):
                     self.earlier.add(entry.path)
                 elif is_secret(entry.path, is_folder) and not rules.tracks(entry.path):
@@ -173,7 +143,9 @@ class Walk:
             folder, name = os.path.split(path)
             if self._limits.forbid(path, name, False) or self._is_closed(folder):
                 continue
-            if not tracked and lies_in_secret(path, self._root):
+            if not tracked and self._limits.stays(path, False):
+                self.missed.add(path)
+            elif not tracked and lies_in_secret(path, self._root):
                 self.secrets.add(path)
             else:
                 self._add(path, link=os.path.islink(path))
@@ -199,6 +171,8 @@ class Walk:
             return
         if target in self._limits.never_whole or target in self._limits.closed:
             return
+        if self._limits.stays(link, True) and not self._tracks(link):
+            return
         walk = Walk(target, self._limits, self._problems)
         # links may lead round, so each is followed once
         rest = Imported(imported.files, imported.links - {link})
@@ -208,6 +182,7 @@ class Walk:
             walk.whole(rest, ())
         self.files.update((link + path[len(target) :], size) for path, size in walk.files.items())
         self.secrets.update(link + path[len(target) :] for path in walk.secrets)
+        self.missed |= walk.missed
 
     def _inside(self, paths: Iterable[str]) -> list[str]:
         inside = os.path.join(self._root, "")
@@ -240,17 +215,18 @@ class Walk:
                 return
             if not wanted and self._is_earlier(target):
                 return self.earlier.add(path)
-            if not wanted and self._is_secret_elsewhere(target):
-                return self.secrets.add(path)
+            if not wanted and not self._tracks(target):
+                if self._limits.stays(target, False):
+                    return
+                if lies_in_secret(target, self._root if is_in(target, self._root) else "/"):
+                    return self.secrets.add(path)
         if os.access(path, os.R_OK):
             self.files[path] = status.st_size
         else:
             self._problems.append(unreadable(path))
 
-    def _is_secret_elsewhere(self, target: str) -> bool:
-        """Whether a link leads to a secret: git tracks where it leads, and not what is in there."""
-        tracked = any(each.tracks(target) for each in self._listings)
-        return not tracked and lies_in_secret(target, self._root if is_in(target, self._root) else "/")
+    def _tracks(self, path: str) -> bool:
+        return any(each.tracks(path) for each in self._listings)
 
     def _is_left_out(self, path: str) -> bool:
         return any(at in self._limits.left_out for at in self._and_above(path))

@@ -13,16 +13,18 @@ from ..core.progress import Progress
 from ..core.settings import Settings
 from ..core.units import human_size
 from ..dvc.code import config_for
+from ..dvc.ignore import Ignores
 from ..environment.installed import Installed, installed_distributions
 from ..environment.needed import Needed, needed
 from ..project import at_home, driver
-from ..project.collect import Project, collect
+from ..project.collect import Project, collect, shown
 from ..project.roots import never_whole
 from .staging import Staging
 
 log = logging.getLogger(__name__)
 
 _SECRETS = ""  # no line of code_include
+_MOST_NAMED = 3
 
 
 class Bundler:
@@ -71,7 +73,7 @@ class Bundler:
             at_home.explain_packages(error, self._packages.left_out, self._packages.why)
         if self._last is not None:
             found, left_out = self._last
-            at_home.explain(error, found, driver.project_paths(), left_out)
+            at_home.explain(error, found, driver.project_paths(), left_out, Ignores().line)
 
     def _tell(self, found: Project) -> None:
         for line in found.unused:
@@ -84,13 +86,26 @@ class Bundler:
                 "sends those that are none",
                 "1 file" if len(found.secrets) == 1 else f"{len(found.secrets)} files",
             )
-        self._told.update(found.unused)
+        if missed := [path for path in found.missed if path not in self._told]:
+            log.warning("%s", _missed(missed, found))
+        self._told.update((*found.unused, *found.missed))
 
 
 def nothing_matches(line: str, found: Project) -> str:
     """What to say of a line of ``code_include`` that names no file."""
     roots = " or ".join(map(str, found.roots))
     return f"code_include: {line!r} matches no file below {roots}; write it as in a .gitignore there"
+
+
+def _missed(paths: Sequence[str], found: Project) -> str:
+    """What to say of modules that were imported here, and stay here."""
+    names = [shown(path, found.roots) for path in paths]
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return (
+        f"Imported here, but not sent with the project's code: {', '.join(names[:_MOST_NAMED])}{more}. A .dvcignore "
+        "names them, and git does not track them. A job that imports them needs `git add`, or code_include: ['/…'] "
+        "with their paths"
+    )
 
 
 def find_code(
@@ -121,7 +136,8 @@ def collected(
     *,
     quiet: bool = False,
 ) -> Project:
-    """As `find_code`, whether any is to travel or not."""
+    """As `find_code`, whether any is to travel or not. ``quiet``: none does, and what DVC ignores counts, too."""
+    ignores = Ignores()
     return collect(
         main=main,
         cwd=driver.started_at(),
@@ -130,6 +146,7 @@ def collected(
         local=packages.local,
         include=settings.code_include,
         earlier=earlier,
+        stays=None if quiet else lambda path, is_folder: ignores.line(path, is_folder) is not None,
         quiet=quiet,
     )
 

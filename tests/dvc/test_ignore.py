@@ -208,3 +208,26 @@ def test_dvc_is_not_imported() -> None:
 
     code = "import sys, ray_decorator.dvc.ignore as i; print([m for m in sys.modules if m.split('.')[0] == 'dvc'])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_the_line_that_names_a_path_or_a_folder_above_it(tmp_path: Path) -> None:
+    root = dvc_repositories.init(tmp_path / "repository")
+    tree(root, {"a.py": b"", "big/a": b"", "big/keep/b": b"", "sub/x.tmp": b"", "sub/y.tmp": b""})
+    inner = dvc_repositories.init(tree(root / "inner", {"a.py": b"", "own.py": b""}))
+    dvc_repositories.init(tree(root / "hidden", {"a.py": b""}))
+    (root / ".dvcignore").write_text("/big/\n*.tmp\n/a.py\n!/big/keep/\nhidden\n")
+    (root / "sub" / ".dvcignore").write_text("!y.tmp\n")
+    (inner / ".dvcignore").write_text("own.py\n")
+    ignores, file = Ignores(), root / ".dvcignore"
+
+    def line(path: str, is_folder: bool = False) -> str | None:
+        return ignores.line(str(tmp_path / path), is_folder)
+
+    assert line("repository/big", True) == line("repository/big/keep/b") == f"{file}:1: /big/"
+    assert line("repository/sub/x.tmp") == f"{file}:2: *.tmp"
+    assert line("repository/a.py") == f"{file}:3: /a.py"
+    assert line("repository/hidden/a.py") == f"{file}:5: hidden"
+    assert line("repository/inner/own.py") == f"{inner}/.dvcignore:1: own.py"
+    for none in ("repository/sub/y.tmp", "repository/inner/a.py", "elsewhere/a.py"):
+        assert line(none) is None
+    assert line("repository/inner", True) is None and line("repository", True) is None

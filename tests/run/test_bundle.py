@@ -9,13 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from projects import git, importing
 from trees import QUIET, read, tree
 
 from ray_decorator.core.model import Bundle
 from ray_decorator.core.paths import Folder
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.core.settings import Settings
-from ray_decorator.run.bundle import Bundler, needed_packages
+from ray_decorator.environment.installed import installed_distributions
+from ray_decorator.run.bundle import Bundler, collected, needed_packages
 from ray_decorator.run.staging import Staging
 
 SETTINGS = Settings("auto", "", False)
@@ -98,6 +100,53 @@ def test_code_include_sends_what_is_ignored_and_says_once_what_it_does_not_find(
     assert told(caplog) == [
         f"code_include: '/gne/' matches no file below {project}; write it as in a .gitignore there"
     ]
+
+
+@pytest.mark.parametrize("with_git", [True, False])
+def test_what_dvcignore_names_stays_at_home_unless_git_tracks_it(
+    project: Path, staging: Staging, tmp_path: Path, caplog: pytest.LogCaptureFixture, with_git: bool
+) -> None:
+    tree(project, {".dvcignore": b"train.py\n*.env\n/helpers/\n/raw/\n", ".dvc/config": b"", "a.env": b"1"})
+    tree(project, {"helpers/tb_new.py": b"", "helpers/tb_old.py": b"", "raw/rows.csv": b"1", "new.py": b""})
+    (project / "linked.csv").symlink_to("raw/rows.csv")
+    if with_git:
+        git(project, "init", "-q")
+        git(project, "add", "helpers/tb_old.py")
+    bundler = Bundler(WITHOUT_PACKAGES, staging)
+    with importing(project / "helpers", "tb_new", "tb_old"):
+        bundle = bundler.make([project / "out"], QUIET)
+        bundler.make([project / "out"], QUIET)
+    assert bundle.code is not None
+    staging.pull_all([(bundle.code.content, tmp_path / "there")], NoProgress())
+    there = set(read(tmp_path / "there" / (bundle.code.cwd or "")))
+    tracked = {"helpers/tb_old.py"} if with_git else set()
+    assert there == {".dvc/config", ".dvcignore", "new.py", "pyproject.toml", "train.py"} | tracked
+    missed = "helpers/tb_new.py" if with_git else "helpers/tb_new.py, helpers/tb_old.py"
+    assert told(caplog) == [
+        f"Imported here, but not sent with the project's code: {missed}. A .dvcignore names them, and git does not "
+        "track them. A job that imports them needs `git add`, or code_include: ['/…'] with their paths"
+    ]
+    error = ModuleNotFoundError("No module named 'helpers.tb_new'", name="helpers.tb_new")
+    bundler.explain(error)
+    assert error.__notes__ == [
+        f"Module 'helpers.tb_new' is at home, and did not travel: {project}/helpers/tb_new.py "
+        f"({project}/.dvcignore:3: /helpers/ ignores it). Send it with code_include: ['/helpers/tb_new.py']"
+    ]
+    with importing(project / "helpers", "tb_new"):  # what a job here reads makes it another job
+        looked = collected(
+            WITHOUT_PACKAGES, None, [str(project)], [], [], installed_distributions(), quiet=True
+        )
+    assert str(project / "helpers/tb_new.py") in dict(looked.files).values()
+    sent = Bundler(replace(WITHOUT_PACKAGES, code_include=("/helpers/", "/linked.csv")), staging)
+    bundle = sent.make([project / "out"], QUIET)
+    assert bundle.code is not None
+    staging.pull_all([(bundle.code.content, tmp_path / "included")], NoProgress())
+    included = set(read(tmp_path / "included" / (bundle.code.cwd or "")))
+    assert {
+        "helpers/tb_new.py",
+        "helpers/tb_old.py",
+        "linked.csv",
+    } < included and "raw/rows.csv" not in included
 
 
 def test_nothing_travels_where_the_settings_say_so(project: Path, staging: Staging, tmp_path: Path) -> None:
