@@ -7,7 +7,9 @@ tree, to something that counts, is one. A path that is itself a link is followed
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import marshal
 import os
 import stat
 from collections.abc import Collection, Mapping
@@ -62,7 +64,7 @@ class Found:
     def fingerprint(self) -> str:
         """A digest of all that must stay for the content to be the same. Where the directory is does not count."""
         state = manifest.md5("\0".join(name for name, _ in self.files).encode(errors="surrogateescape"))
-        state.update(",".join(map(str, chain.from_iterable(self.stamps.values()))).encode())
+        state.update(marshal.dumps(list(chain.from_iterable(self.stamps.values())), 2))  # the fastest
         state.update("\0".join(sorted(self.executables)).encode(errors="surrogateescape"))
         state.update(repr(self.extras).encode())
         return state.hexdigest()
@@ -72,16 +74,28 @@ class Found:
 class Look:
     """What was found, and what was not taken.
 
-    ``led_out``: relative path of a link to a file -> where it leads out of the tree; the file counts in its place.
-    ``not_followed``: the same of links to directories. ``skipped`` are paths of version control's own, and ``bad``:
-    path -> why it cannot be taken.
+    ``outward`` are relative paths of links to files that are none of the tree's; these count in their place.
+    ``not_followed``: relative path of a link to a directory -> what is written in it. ``skipped`` are paths of
+    version control's own, and ``bad``: path -> why it cannot be taken.
     """
 
+    root: str
     found: Found = field(default_factory=Found)
-    led_out: dict[str, str] = field(default_factory=dict)
+    outward: list[str] = field(default_factory=list)
     not_followed: dict[str, str] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     bad: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def led_out(self) -> dict[str, str]:
+        """Those of the links to files that lead out of the tree, with what is written in them."""
+        ends, inside, found = _Ends(self.root), os.path.join(self.root, ""), dict[str, str]()
+        for link in self.outward:
+            with contextlib.suppress(OSError):  # it is gone meanwhile
+                leads_to, real = ends.of(link)
+                if not (real.startswith(inside) and os.path.realpath(real).startswith(inside)):
+                    found[link] = leads_to
+        return found
 
 
 def look(root: str, named: Path, selection: Selection | None = None) -> Look:
@@ -95,7 +109,7 @@ def look(root: str, named: Path, selection: Selection | None = None) -> Look:
         raise InputError.of([Missing(f"{named}: {_missing(root, named)}", str(named))]) from exc
     except OSError as exc:
         raise InputError(f"{named}: {cannot_be_read(exc)}") from exc
-    seen = Look()
+    seen = Look(root)
     if stat.S_ISREG(status.st_mode):
         seen.found.add("", root, status)
         return seen
@@ -110,9 +124,8 @@ class _Walk:
         self._root, self._seen = root, seen
         self._pending: list[tuple[str, Selection | None]] = []
         self._folders: set[str] = {""}
-        self._links: dict[
-            str, tuple[str, bool]
-        ] = {}  # relative path -> where it leads; whether to a directory
+        # relative path -> device and inode of the file that the link leads to; None where it is a directory
+        self._links: dict[str, tuple[int, int] | None] = {}
 
     def walk(self, status: os.stat_result, selection: Selection | None) -> None:
         self._close("/", status)
@@ -133,35 +146,43 @@ class _Walk:
 
     def _see(self, entry: os.DirEntry[str], folder: str, selection: Selection | None) -> bool:
         """Take the entry; whether it counts."""
-        if selection is not None and _is_left_out(entry, selection):
+        name, is_link = entry.name, entry.is_symlink()
+        if selection is not None and selection.leaves_out(name, _is_folder(entry)):
             return False
-        name, seen, is_link = entry.name, self._seen, entry.is_symlink()
         try:
             status = entry.stat()
         except OSError as exc:
             why = "a symlink that leads nowhere" if is_link else cannot_be_read(exc)
-            seen.bad[entry.path] = Missing(why, entry.path) if isinstance(exc, FileNotFoundError) else why
+            gone = isinstance(exc, FileNotFoundError)
+            self._seen.bad[entry.path] = Missing(why, entry.path) if gone else why
             return False
-        is_folder = stat.S_ISDIR(status.st_mode)
-        if name in _SKIPPED if is_folder else name == ".git":
-            seen.skipped.append(folder + name)
+        if stat.S_ISDIR(status.st_mode):
+            return self._see_folder(name, is_link, status, folder, selection)
+        if name == ".git":
+            self._seen.skipped.append(folder + name)
             return False
-        if not is_folder and is_temporary(name):
+        if is_temporary(name):
+            return False
+        if not stat.S_ISREG(status.st_mode):
+            self._seen.bad[entry.path] = _is_no_file(status)
             return False
         if is_link:
-            self._links[folder + name] = (os.readlink(entry.path), is_folder)
-            if is_folder:
-                return False  # as long as it is not known to lead inside
-        if stat.S_ISREG(status.st_mode):
-            seen.found.add(folder + name, entry.path, status)
-        elif not is_folder:
-            seen.bad[entry.path] = _is_no_file(status)
-            self._links.pop(folder + name, None)
+            self._links[folder + name] = status.st_dev, status.st_ino
+        self._seen.found.add(folder + name, entry.path, status)
+        return True
+
+    def _see_folder(
+        self, name: str, is_link: bool, status: os.stat_result, above: str, selection: Selection | None
+    ) -> bool:
+        if name in _SKIPPED:
+            self._seen.skipped.append(above + name)
             return False
-        else:
-            self._folders.add(folder + name)
-            self._close(f"{folder}{name}/", status)
-            self._pending.append((f"{folder}{name}/", selection.within(name) if selection else None))
+        if is_link:
+            self._links[above + name] = None
+            return False  # as long as it is not known to lead inside
+        self._folders.add(above + name)
+        self._close(f"{above}{name}/", status)
+        self._pending.append((f"{above}{name}/", selection.within(name) if selection else None))
         return True
 
     def _close(self, key: str, status: os.stat_result) -> None:
@@ -170,27 +191,24 @@ class _Walk:
 
     def _settle_links(self) -> None:
         """Part the links into those that lead to what counts, and others: known when all has been seen."""
-        found, inside = self._seen.found, os.path.join(self._root, "")
+        found, links, inside = self._seen.found, self._links, os.path.join(self._root, "")
+        here = {found.stamps[path][:2] for relpath, path in found.files if relpath not in links}
         counts = self._folders.union(relpath for relpath, _ in found.files)
-        stamps = {relpath: found.stamps[path] for relpath, path in found.files}
-        here = {(stamps[name].device, stamps[name].inode) for name in stamps.keys() - self._links.keys()}
-        real_folder = functools.cache(os.path.realpath)
-        for link, (leads_to, is_folder) in self._links.items():
-            to = leads_to if leads_to.startswith("/") else f"{inside}{os.path.dirname(link)}/{leads_to}"
-            folder, _, name = to.rpartition("/")
-            real = f"{real_folder(folder or '/')}/{name}"
-            # a link that leads out, to a file that is none of those here, stays out by however many links
-            ends_here = not is_folder and (stamps[link].device, stamps[link].inode) in here
-            if is_folder or ((ends_here or real.startswith(inside)) and os.path.islink(real)):
+        ends = _Ends(self._root)
+        for link, file in links.items():
+            if file is not None and file not in here:  # by however many links
+                self._seen.outward.append(link)
+                continue
+            leads_to, real = ends.of(link)
+            if file is None or os.path.islink(real):
                 real = os.path.realpath(real)
-            within = real == self._root or real.startswith(inside)
-            if within and real[len(inside) :] in counts:
+            if (real == self._root or real.startswith(inside)) and real[len(inside) :] in counts:
                 found.links[link] = self._target(link, leads_to, real, counts)
                 found.folders.discard(os.path.dirname(link))
-            elif is_folder:
+            elif file is None:
                 self._seen.not_followed[link] = leads_to
-            elif not within:
-                self._seen.led_out[link] = leads_to
+            else:
+                self._seen.outward.append(link)
 
     def _target(self, link: str, leads_to: str, real: str, counts: Collection[str]) -> str:
         """As it is written, where that is relative and all on the way there is known; else straight to ``real``."""
@@ -203,11 +221,29 @@ class _Walk:
         return os.path.relpath(real, os.path.join(self._root, os.path.dirname(link)))
 
 
-def _is_left_out(entry: os.DirEntry[str], selection: Selection) -> bool:
+class _Ends:
+    """Where the links of a tree lead; each folder is resolved once."""
+
+    def __init__(self, root: str) -> None:
+        self._inside = os.path.join(root, "")
+        self._real_folder = functools.cache(os.path.realpath)
+
+    def of(self, link: str) -> tuple[str, str]:
+        """What is written in the link at this relative path, and where that leads by links of folders.
+
+        Raises OSError.
+        """
+        leads_to = os.readlink(self._inside + link)
+        to = leads_to if leads_to.startswith("/") else f"{self._inside}{os.path.dirname(link)}/{leads_to}"
+        folder, _, name = to.rpartition("/")
+        return leads_to, f"{self._real_folder(folder or '/')}/{name}"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        return selection.leaves_out(entry.name, entry.is_dir())
+        return entry.is_dir()
     except OSError:  # a link that leads in circles
-        return selection.leaves_out(entry.name, False)
+        return False
 
 
 def _missing(root: str, named: Path) -> str:

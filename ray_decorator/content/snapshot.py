@@ -232,11 +232,11 @@ def _warn(named: Path, root: str, seen: Look, lenient: bool) -> None:
             named,
             _some(sorted(seen.skipped), _MOST_LEFT_OUT),
         )
-    if seen.led_out and lenient:
+    if lenient and (led_out := seen.led_out):
         log.warning(
             "%s: links that lead out of it are replaced by the files that they lead to (%s)",
             named,
-            _some(_arrows(seen.led_out), _MOST_LINKS),
+            _some(_arrows(led_out), _MOST_LINKS),
         )
     if seen.not_followed and (lenient or root not in _spoken_of):
         _spoken_of.add(root)

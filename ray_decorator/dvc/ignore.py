@@ -79,14 +79,14 @@ class IgnoreFolder:
     outer: Rules
 
     def leaves_out(self, name: str, is_folder: bool) -> bool:
+        if not (self._rules.rules or is_folder):
+            return False  # as of most files
         if self.names(name, is_folder):
             return True
         return is_folder and os.path.exists(os.path.join(self.root, self.relpath, name, DVC_DIR))
 
     def names(self, name: str, is_folder: bool) -> bool:
         """As `leaves_out`, but a repository of its own is no reason."""
-        if not self._rules.rules:
-            return False  # as of most files
         return self._is_out or self._rules.ignores(_joined(self.relpath, name), is_folder)
 
     def within(self, name: str) -> IgnoreFolder:

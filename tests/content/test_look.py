@@ -62,13 +62,17 @@ def test_a_link_counts_only_where_what_it_leads_to_does(tmp_path: Path) -> None:
             "odd": "jump/../w",
             "deep/er/w": b"w",
             "jump": "deep/er",
+            "round": "../file",
+            "gone": str(tmp_path / "elsewhere/f"),
         },
     )
+    (tmp_path / "file").symlink_to("t/w")
     (tmp_path / "back").symlink_to("t/step")
     (root / "deep/w").write_bytes(b"another")
     (root / "w").write_bytes(b"not this one")
     looked = seen(root)
-    assert looked.found.links == {"hop": "step", "jump": "deep/er", "odd": "deep/w"}
+    (root / "gone").unlink()
+    assert looked.found.links == {"hop": "step", "jump": "deep/er", "odd": "deep/w", "round": "w"}
     assert looked.led_out == {"out": str(tmp_path / "elsewhere/f"), "through": "out"}
     assert looked.not_followed == {"git": ".git"}
     assert {"head", "out", "through"} < {relpath for relpath, _ in looked.found.files}
