@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from hydra.core.utils import JobReturn, configure_log, setup_globals
 
+from ray_decorator.core.errors import JobDiedError
+
 from . import _tracebacks
 from ._core import Batch, Sweep, as_hydra_reports_it
 from ._task import Exited
@@ -34,6 +36,10 @@ def run(sweep: Sweep, arguments: Sequence[str]) -> JobReturn:
         raise SystemExit(0)
     if error is not None and not isinstance(error, Exception):
         raise error.with_traceback(None)  # as at home, on_run_end is not called then
+    if isinstance(error, JobDiedError) and error.exit_code is not None:
+        raise SystemExit(
+            error.exit_code if error.exit_code >= 0 else 128 - error.exit_code
+        )  # as a shell tells it
     callbacks.on_run_end(config=config, config_name=name, job_return=returned)
     if error is not None:
         _tracebacks.end_as_hydra(error, returned.overrides)

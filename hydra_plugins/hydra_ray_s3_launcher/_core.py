@@ -16,7 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from ray_decorator.core import pickling
-from ray_decorator.core.errors import JobCancelledError, JobError, RayS3Error, text_of
+from ray_decorator.core.errors import JobCancelledError, JobDiedError, JobError, RayS3Error, text_of
 from ray_decorator.core.model import Call, Outcome
 from ray_decorator.core.problems import Problems
 from ray_decorator.core.settings import OptionArguments
@@ -171,10 +171,12 @@ class Batch:
 
     def _done(self, index: int, outcome: Outcome) -> None:
         job = self._jobs[index]
-        cancelled = isinstance(outcome.error, JobCancelledError)
+        quiet = isinstance(outcome.error, JobCancelledError)
+        if job.bare and isinstance(outcome.error, JobDiedError):
+            quiet = outcome.error.exit_code == 0  # os._exit(0), which is no error at home
         if outcome.error is not None:
             self.errors[index] = outcome.error
-        if outcome.error is not None and not cancelled:
+        if outcome.error is not None and not quiet:
             log.error("%s. %s", _what_happened(job, outcome.error), _where_to_look(job))
             # Hydra shows no notes of its own exceptions, nor of any job's but the first; a bare run's come with its
             # traceback, if it shows one

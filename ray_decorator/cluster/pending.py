@@ -10,7 +10,7 @@ import contextlib
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-from ..core.errors import ClusterError, JobCancelledError, JobDiedError, JobError, text_of
+from ..core.errors import UNKNOWN_END, ClusterError, JobCancelledError, JobDiedError, JobError, text_of
 from ..core.failures import failure_of
 from ..core.model import Job, Receipt
 from ..node import entry
@@ -81,9 +81,8 @@ def _job_error(error: BaseException, job: Job, is_final: bool) -> BaseException:
         cure = ". Set ray_remote_kwargs.max_retries to run it again elsewhere" if is_final else ""
         made = JobDiedError(f"{job.name} lost its node{cure}")
     elif isinstance(error, faults.WorkerCrashedError):
-        how = "its process died without reporting an error (killed, os._exit or a segmentation fault)"
         cure = ". Set ray_remote_kwargs.max_retries to run it again" if is_final else ""
-        made = JobDiedError(f"{job.name} crashed: {how}{cure}")
+        made = JobDiedError(f"{job.name} crashed: {UNKNOWN_END}{cure}")
     else:
         made = JobError(f"{job.name} failed on Ray: {error}")
     made.__cause__ = error

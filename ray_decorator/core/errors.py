@@ -28,6 +28,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 from collections.abc import Sequence
 
 _PASSWORD = re.compile(r"://[^/\s]*@")
@@ -175,7 +176,18 @@ class JobError(RayS3Error, RuntimeError):
 
 
 class JobDiedError(JobError):
-    """A job's process crashed, was killed (for its memory, say), or went with its node."""
+    """A job's process crashed, was killed (for its memory, say), or went with its node.
+
+    ``exit_code`` is that of its process, -n where signal n ended it; None where it is not known.
+    """
+
+    exit_code: int | None = None
+
+    def with_code(self, code: int) -> JobDiedError:
+        """The same error, once it is known how the process ended."""
+        made = JobDiedError(str(self).replace(UNKNOWN_END, f"its process {ending(code)}"))
+        made.exit_code, made.__cause__ = code, self.__cause__
+        return made
 
 
 class JobCancelledError(JobError):
@@ -191,6 +203,19 @@ class RemoteTraceback(Exception):
 
     def __str__(self) -> str:
         return f"\n{self.text.rstrip()}\n"
+
+
+UNKNOWN_END = "its process died without reporting an error (killed, os._exit or a segmentation fault)"
+
+
+def ending(code: int) -> str:
+    """How a process with this exit code (-n: signal n) ended, in words."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # one of the real-time signals that have no name
+        return f"was killed by signal {-code}"
 
 
 def text_of(error: BaseException) -> str:

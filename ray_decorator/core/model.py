@@ -335,7 +335,7 @@ class Receipt:
     Of a job that failed: ``failed`` are the keys of outs that are not in their places, or not whole there. What there
     is of them is in the workspace's folder `FAILED`; without a workspace ``aside`` has it, by index, where it is not
     beside its place already. ``notes`` say what is kept on the node. ``left``: it was interrupted, and is to be
-    rescued.
+    rescued. ``exit_code`` is that of a process that died (-n: signal n), None where it is not known.
     """
 
     value: bytes | None = field(repr=False, default=None)
@@ -356,6 +356,7 @@ class Receipt:
     aside: Mapping[int, Content] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     left: bool = False
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from ..core.errors import HomeError, RayS3Error
 from ..core.model import FAILED, Job
 from .checkpoints import versions_before
 from .looks import Seen, stamps_at
-from .outs import Leaving, Sent, Stuck, bring
+from .outs import Leaving, Sent, Stuck, bring, bring_out
 from .side import Side
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,16 @@ def bring_failed(job: Job, paths: Sequence[Path], root: Path, side: Side, seen: 
         error = HomeError.of([problem for problem, _, _ in (*parts.stuck, *sent.stuck)])
         sent = replace(sent, error=error, kept=True, stuck=(*parts.stuck, *sent.stuck))
     return Left(sent, tuple(job.outs[index].key for index in came))
+
+
+def bring_done(job: Job, paths: Sequence[Path], root: Path, side: Side, seen: Seen | None) -> Left:
+    """The same of a job that has ended well, though nobody heard of it: all goes to its place."""
+    unchanged = {
+        file: stamp
+        for file, stamp in stamps_at(*paths)
+        if seen is not None and not seen.is_changed(stamp.ctime)
+    }
+    return Left(bring_out(job, paths, side, unchanged))
 
 
 def bring_logs(job: Job, paths: Sequence[Path], root: Path, side: Side) -> Sent:

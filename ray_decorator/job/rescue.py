@@ -16,7 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core.model import Job, Receipt
-from .failed import Left, bring_failed, bring_logs
+from .ending import code_of
+from .failed import Left, bring_done, bring_failed, bring_logs
 from .looks import Seen, recorded
 from .outs import kept_back, out_paths
 from .scratch import Scratch, dead_attempt, job_root, keep
@@ -31,16 +32,18 @@ def rescue(job: Job, side: Side) -> Receipt | None:
     with dead_attempt(job.id) as root:
         if root is None:
             return None
-        outs = out_paths(job, root, side)
+        outs, ended = out_paths(job, root, side), Receipt(exit_code=code_of(root))
         if job.replaced:
-            receipt = logs_home(Receipt(), job, outs, root, side, lambda: keep(root))
+            receipt = logs_home(ended, job, outs, root, side, lambda: keep(root))
             if receipt.notes:  # it is kept, there or where it was
                 return receipt
         else:
-            left = bring_failed(job, outs, root, side, recorded(root))
+            # a program may call os._exit(0) when its work is done
+            bring = bring_done if ended.exit_code == 0 else bring_failed
+            left = bring(job, outs, root, side, recorded(root))
             if left.sent.kept:
-                return _told(Receipt(), left, root, keep(root))
-            receipt = _told(Receipt(), left, root, root)
+                return _told(ended, left, root, keep(root))
+            receipt = _told(ended, left, root, root)
         shutil.rmtree(job_root(job.id), ignore_errors=True)
         return receipt
 

@@ -33,6 +33,7 @@ from ..core.returned import Value, value_of
 from ..store.renewal import Renew
 from .checkpoints import Checkpoints, begin_with_newest
 from .deps import NoContent, stage_deps
+from .ending import noted
 from .fresh_credentials import ask
 from .inheritance import take_over
 from .leftovers import alone
@@ -119,7 +120,13 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
         looks = Looks(scratch.path, both, resumed=bool(begin.whose))
         checkpoints = Checkpoints(job, outs, side, looks, begin)
         try:
-            with restored(job.cwd, job.sys_path, scratch.path), side.aws_identity(), looks, checkpoints:
+            with (
+                restored(job.cwd, job.sys_path, scratch.path),
+                side.aws_identity(),
+                looks,
+                checkpoints,
+                noted(scratch.path),
+            ):
                 take_over(job.inherited, at_home=side.at_home)
                 os.environ["RAY_S3_ATTEMPT"] = str(job.attempt)
                 output = Output()

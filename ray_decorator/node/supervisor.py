@@ -28,10 +28,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core.directories import node_directory
-from ..core.errors import ClusterError, InputError, JobError, PackagesError, RayS3Error, text_of
+from ..core.errors import ClusterError, InputError, JobError, PackagesError, RayS3Error, ending, text_of
 from ..core.model import Bundle, Failure, Receipt
 from ..environment import build
 from ..job import fresh_credentials
+from ..job.ending import note
 from ..job.leftovers import kill_descendants
 from .lending import lend_cpus
 from .messages import AskCredentials, Finished, NestedRay, NewCredentials, Request
@@ -148,7 +149,7 @@ class Runner:
             self._kill()
             return _failed(JobError(exchange.problem), request.node)
         if exchange.receipt is None:
-            self._crashed()
+            self._crashed(pickle.loads(request.job).id)
         if exchange.last:
             self._worn = True
             self.stop()
@@ -167,15 +168,14 @@ class Runner:
         except subprocess.TimeoutExpired:
             return None
 
-    def _crashed(self) -> None:
+    def _crashed(self, job_id: str) -> None:
         code = self._code()
         killed = self._kill()  # also what a dead runner's job has started
         if code is None:
             how = "has closed its pipe to the Ray worker, and was killed by it"
-        elif code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
         else:
-            how = f"ended with exit code {code}"
+            how = ending(code)
+            note(job_id, code)
         if killed is None:
             how += f"; process {self._process.pid} does not end even so"
         print(f"ray-s3: the job's process {how}", file=sys.stderr, flush=True)

@@ -249,6 +249,8 @@ class Engine:
                     receipt = self._home.last_checkpoint(self._job(flight))
             except Exception as exc:
                 log.warning("%s: could not look for what it left: %s", flight.name, exc)
+        if receipt is not None and receipt.exit_code is not None and isinstance(error, JobDiedError):
+            error = error.with_code(receipt.exit_code)
         end = partial(self._again if again else self._finish, flight, receipt or Receipt(), error)
         self._landing.submit(lambda: flight.do(end))
 

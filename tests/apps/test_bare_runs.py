@@ -50,6 +50,9 @@ def main(cfg):
         def deep():
             raise ValueError("a reason")
         deep()
+    if cfg.fate in ("left", "killed"):
+        Path(h.runtime.output_dir, "left").write_text("so far")
+        os._exit(7) if cfg.fate == "left" else os.kill(os.getpid(), 15)
     if cfg.fate not in ("ok", "changed"):
         sys.exit({"three": 3, "zero": 0, "text": "a last word"}[cfg.fate])
     return cfg.x
@@ -136,6 +139,17 @@ def test_its_exit_code_is_the_jobs(tmp_path: Path, fate: str) -> None:
     assert ("a last word" in ours.err) == (fate == "text")
     assert ours.files["notes"] == basic.files["notes"] == b"run_start\njob_start\n"
     assert ("failed: SystemExit" in ours.out + ours.err) == (fate != "zero")
+
+
+@pytest.mark.parametrize("fate", ["left", "killed"])
+def test_its_exit_code_is_that_of_a_process_that_ended_without_python(tmp_path: Path, fate: str) -> None:
+    basic, ours = both(tmp_path, f"fate={fate}", "hydra.run.dir=here")
+    assert (basic.code, ours.code) == {"left": (7, 7), "killed": (-15, 128 + 15)}[fate]
+    how = {"left": "ended with exit code 7", "killed": "was killed by SIGTERM"}[fate]
+    assert f"#0 fate={fate} crashed: its process {how}. Set" in ours.out + ours.err
+    assert "Traceback" not in ours.err
+    assert ours.files["here/left"] == basic.files["here/left"] == b"so far"
+    assert ours.files["notes"] == basic.files["notes"] == b"run_start\njob_start\n"
 
 
 def test_what_it_has_written_comes_home_when_it_ends_well(tmp_path: Path) -> None:

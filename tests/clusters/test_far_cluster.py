@@ -144,7 +144,7 @@ def test_what_a_crashed_job_left_comes_home_and_the_others_go_on(
     )  # fmt: skip
     assert done.returncode == 1
     assert "the job's process was killed by SIGKILL" in done.stdout
-    assert "#1 +fate=killed crashed" in done.stdout
+    assert "#1 +fate=killed crashed: its process was killed by SIGKILL" in done.stdout
     assert "ValueError: no good" in (driver.project / "swept/2/fates.log").read_text()
     for number in range(3):
         assert (driver.project / f"swept/{number}/left.txt").read_text() == "was here"

@@ -60,6 +60,18 @@ def test_the_family(error: type[Exception], parents: tuple[type[Exception], ...]
     assert f"── {error.__name__} " in str(errors.__doc__)
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(5, "ended with exit code 5"), (-11, "was killed by SIGSEGV"), (-40, "was killed by signal 40")],
+)
+def test_a_job_that_died_says_how_once_that_is_known(code: int, words: str) -> None:
+    error = JobDiedError(f"#0 crashed: {errors.UNKNOWN_END}. Do this")
+    error.__cause__ = cause = ValueError()
+    known = error.with_code(code)
+    assert str(known) == f"#0 crashed: its process {words}. Do this"
+    assert (error.exit_code, known.exit_code, known.__cause__) == (None, code, cause)
+
+
 def test_a_remote_traceback_is_no_error_of_its_own() -> None:
     assert not issubclass(RemoteTraceback, RayS3Error)
     assert str(RemoteTraceback("Traceback\n  ValueError: x\n\n")) == "\nTraceback\n  ValueError: x\n"

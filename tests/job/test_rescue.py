@@ -49,11 +49,13 @@ def one(tmp_path: Path, where: Location, hashes: HashCache) -> Job:
     return Job("j", "#0", b"", deps, outs, True, "/", (), os.getuid())
 
 
-def crashed(work: Callable[[bytes, Paths], Any], one: Job, where: Location, directory: Path) -> None:
+def crashed(
+    work: Callable[[bytes, Paths], Any], one: Job, where: Location, directory: Path, code: int = 9
+) -> None:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     request = directory / "request"
     request.write_bytes(pickle.dumps((cloudpickle.dumps(work), pickle.dumps(one), where)))
-    assert subprocess.run([sys.executable, "-c", CRASH, str(request)], timeout=120).returncode == 9
+    assert subprocess.run([sys.executable, "-c", CRASH, str(request)], timeout=120).returncode == code
 
 
 def waits_until_a_is_whole_and_dies(payload: bytes, paths: Paths) -> None:
@@ -102,13 +104,34 @@ def dies(payload: bytes, paths: Paths) -> None:
     os._exit(9)
 
 
+def is_done(payload: bytes, paths: Paths) -> None:
+    (Path(paths.workspace or "") / "train.log").write_text("all of it")
+    Path(paths.outs[0], "a").write_bytes(b"a1")
+    Path(paths.outs[1]).write_bytes(b"a model")
+    os._exit(0)
+
+
+def test_one_that_has_ended_with_exit_code_0_has_done_its_work(
+    where: Location, one: Job, hashes: HashCache, tmp_path: Path
+) -> None:
+    crashed(is_done, one, where, tmp_path, code=0)
+    side = Side(where, None, False)
+    receipt = rescue(one, side)
+    assert receipt is not None and (receipt.exit_code, receipt.failed, receipt.notes) == (0, (), ())
+    for index, name in ((0, "state"), (1, "model"), (2, "run")):
+        pull(receipt.outs[index], tmp_path / name, side.store, hashes, NoProgress())
+    assert read(tmp_path / "state") == {"a": b"a1", "b": b"b0"}
+    assert (tmp_path / "model").read_bytes() == b"a model"
+    assert read(tmp_path / "run") == {"train.log": b"all of it"}
+
+
 def test_of_one_that_is_replaced_its_log_alone(
     where: Location, one: Job, hashes: HashCache, tmp_path: Path
 ) -> None:
     crashed(dies, replace(one, attempt=3), where, tmp_path)
     side = Side(where, None, False)
     receipt = rescue(replace(one, attempt=3, replaced=True), side)
-    assert receipt is not None and (list(receipt.outs), receipt.failed) == ([2], ())
+    assert receipt is not None and (list(receipt.outs), receipt.failed, receipt.exit_code) == ([2], (), 9)
     pull(receipt.outs[2], tmp_path / "run", side.store, hashes, NoProgress())
     assert read(tmp_path / "run") == {"train.3.log": b"so far"} and not job_root("j").exists()
 

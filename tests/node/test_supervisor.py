@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 from runner_process import Runs
 
-from ray_decorator.core.errors import ClusterError, JobError
+from ray_decorator.core.errors import ClusterError, JobError, ending
 from ray_decorator.core.inherited import Inherited
 from ray_decorator.core.model import Bundle, Location, Receipt
 from ray_decorator.core.private import Private
+from ray_decorator.job.ending import code_of
 from ray_decorator.node import supervisor
 from ray_decorator.node.messages import Request
 
@@ -165,6 +166,7 @@ supervisor.Runner(sys.argv[1], b"a bundle", "").call(request, None)
     [
         ("os._exit(7)", "ended with exit code 7"),
         ("os.kill(os.getpid(), 9)", "was killed by SIGKILL"),
+        ("os.kill(os.getpid(), 40)", "was killed by signal 40"),
         (f"line.close()\n{_PATIENTLY}", "has closed its pipe to the Ray worker, and was killed by it"),
         # what a job has started may hold the pipe open after it
         (
@@ -176,10 +178,15 @@ supervisor.Runner(sys.argv[1], b"a bundle", "").call(request, None)
 )
 def test_a_runner_that_is_lost_ends_the_ray_worker(behaves: str, said: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", _SUPERVISOR, program(tmp_path, behaves)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    attempt = tmp_path / "node" / "jobs" / "an-id" / "attempt-a"
+    attempt.mkdir(parents=True)
+    environ = {**os.environ, "RAY_S3_NODE_DIR": str(tmp_path / "node")}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr == f"ray-s3: the job's process {said}\n"
     assert is_gone(tmp_path)
+    code = code_of(attempt)
+    assert code is None if "closed" in said else code is not None and ending(code) == said
 
 
 def test_an_interrupt_kills_the_runner_and_what_its_job_wrote_stays_for_a_rescue(
