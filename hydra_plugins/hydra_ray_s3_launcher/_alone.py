@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import sys
 from collections.abc import Sequence
 
 from hydra.core.utils import JobReturn, configure_log, setup_globals
@@ -34,15 +36,23 @@ def run(sweep: Sweep, arguments: Sequence[str]) -> JobReturn:
     error = batch.errors.get(0)
     if error is None and isinstance(returned.return_value, Exited):
         raise SystemExit(0)
-    if error is not None and not isinstance(error, Exception):
-        raise error.with_traceback(None)  # as at home, on_run_end is not called then
-    if isinstance(error, JobDiedError) and error.exit_code is not None:
-        raise SystemExit(
-            error.exit_code if error.exit_code >= 0 else 128 - error.exit_code
-        )  # as a shell tells it
+    _end_as_python(error)  # as at home, on_run_end is not called then
     callbacks.on_run_end(config=config, config_name=name, job_return=returned)
     if error is not None:
         _tracebacks.end_as_hydra(error, returned.overrides)
     with as_hydra_reports_it():
         _ = returned.return_value  # raises what the job raised
     return returned
+
+
+def _end_as_python(error: BaseException | None) -> None:
+    """End the program where Hydra has no part in that; signal n gives 128 + n, as in a shell."""
+    if isinstance(error, SystemExit):
+        raise error.with_traceback(None)
+    if isinstance(error, JobDiedError) and error.exit_code is not None:
+        raise SystemExit(error.exit_code if error.exit_code >= 0 else 128 - error.exit_code)
+    if error is not None and not isinstance(error, Exception):
+        if _tracebacks.wanted_in_full():
+            raise error.with_traceback(None)
+        print(_tracebacks.of_the_user(error), file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1)

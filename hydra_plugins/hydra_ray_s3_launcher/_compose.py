@@ -143,7 +143,7 @@ class Composer:
         """Compose one job of a sweep, as Hydra's own launchers do. HydraConfig is the job's afterwards."""
         config = self.loader.load_sweep_config(self.config, list(overrides))
         with read_write(config.hydra), open_dict(config):
-            config.hydra.job.id = f"{config.hydra.job.name}_{num}"
+            config.hydra.job.id = num
             config.hydra.job.num = num
             config.hydra.mode = config.hydra.mode  # saved as a word, not as what it was asked from
         return self._job(config, num)

@@ -30,6 +30,7 @@ class Output:
 
     def __init__(self) -> None:
         _let_c_write_lines()
+        _let_stderr_take_any_text()
         self._sizes = {stream: size for stream in _STREAMS if (size := _size(stream)) is not None}
 
     def end(self, job_id: str | None) -> int:
@@ -85,6 +86,13 @@ def _let_c_write_lines() -> None:
         with contextlib.suppress(ValueError, OSError, AttributeError):
             stdout = ctypes.c_void_p.in_dll(_libc(), name)
             _libc().setvbuf(stdout, None, _LINE_BUFFERED, ctypes.c_size_t(0))
+
+
+def _let_stderr_take_any_text() -> None:
+    """A file's name that is no UTF-8, say: as Python has it at home. Ray's workers raise an error."""
+    # Ray puts a wrapper of its own around the stream
+    if getattr(sys.stderr, "errors", "") == "strict" and hasattr(sys.stderr, "reconfigure"):
+        sys.stderr.reconfigure(errors="backslashreplace")
 
 
 @functools.cache

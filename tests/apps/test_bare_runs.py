@@ -53,6 +53,9 @@ def main(cfg):
     if cfg.fate in ("left", "killed"):
         Path(h.runtime.output_dir, "left").write_text("so far")
         os._exit(7) if cfg.fate == "left" else os.kill(os.getpid(), 15)
+    if cfg.fate == "interrupt":
+        print("caf\\udce9", file=sys.stderr)
+        raise KeyboardInterrupt
     if cfg.fate not in ("ok", "changed"):
         sys.exit({"three": 3, "zero": 0, "text": "a last word"}[cfg.fate])
     return cfg.x
@@ -149,6 +152,15 @@ def test_its_exit_code_is_that_of_a_process_that_ended_without_python(tmp_path: 
     assert f"#0 fate={fate} crashed: its process {how}. Set" in ours.out + ours.err
     assert "Traceback" not in ours.err
     assert ours.files["here/left"] == basic.files["here/left"] == b"so far"
+    assert ours.files["notes"] == basic.files["notes"] == b"run_start\njob_start\n"
+
+
+def test_one_that_interrupts_itself_ends_as_in_a_shell_and_any_text_goes_to_stderr(tmp_path: Path) -> None:
+    basic, ours = both(tmp_path, "fate=interrupt", "hydra.run.dir=here")
+    assert (basic.code, ours.code) == (-2, 128 + 2)
+    assert ours.err.count("Traceback") == 1 and ours.err.strip().endswith("KeyboardInterrupt")
+    assert not any(part in ours.err for part in ("site-packages", "ray_decorator/", "hydra_plugins/"))
+    assert "caf\\udce9" in basic.err and "caf\\udce9" in ours.out + ours.err
     assert ours.files["notes"] == basic.files["notes"] == b"run_start\njob_start\n"
 
 

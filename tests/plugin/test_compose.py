@@ -59,7 +59,7 @@ def test_its_configs_are_as_run_job_returns_them(composer: Composer, tmp_path: P
     assert config.x == 3 and "hydra" not in config
     assert list(hydra_config) == ["hydra"]
     assert hydra_config.hydra.runtime.output_dir == str(tmp_path / "sweep" / "7")
-    assert hydra_config.hydra.job.id == "app_7"
+    assert hydra_config.hydra.job.id == "7"  # as the basic launcher has it
 
 
 def test_its_call_carries_config_and_slots_and_makes_its_directory(
