@@ -1,13 +1,14 @@
 """What a job registers with ``atexit`` is called at its end: its process may serve further jobs, and Ray kills it.
 
-The job's are the functions that are registered while it runs, by code of its own or of a library that it uses
-(``wandb.init``). Not the job's are those
-
-* that are registered while a module is imported. The module stays imported, so they are the process's;
-* of Python's own library, Ray, Hydra, this package, and tqdm: their helpers serve all jobs of a process.
+    registered while the job runs, by its own code           the job's: called once
+                                   by a library (wandb.init)   the same, and the process takes no further job
+    registered by an import,       by the user's module        the same
+                                   by mlflow's                 called at the end of each job: it ends a run
+                                   by another library's        the process's, as the module is
+    by Python's own library, Ray, Hydra, this package, tqdm    the process's: their helpers serve all jobs
 
 A library whose function was called has ended in this process (wandb's next ``init`` would use a connection that is
-closed). So the process takes no further job: see `libraries_ended`.
+closed), and so has a module that stays imported: see `libraries_ended`.
 
 Standard library only: leftovers.py imports it.
 """
@@ -30,10 +31,12 @@ from typing import Any
 _builtin_register, _builtin_unregister = atexit.register, atexit.unregister
 
 _ENDS = re.compile(r"[/-]packages/(?!joblib/|torch/utils/)")  # these begin anew by themselves (data loaders)
+_LIBRARY = re.compile(r"[/-]packages/")
 _OF_THE_PROCESS = re.compile(
     rf"^<frozen |^{re.escape(os.path.dirname(os.__file__))}/(?!(site|dist)-packages/)"
     r"|[/-]packages/(ray|hydra|tqdm|ray_decorator)/|/ray_decorator/[a-z]+/\w+\.py$"
 )
+_OF_EACH_JOB = re.compile(r"[/-]packages/mlflow/tracking/")  # may be called again and again
 _IMPORTING = "<frozen importlib."
 
 
@@ -65,6 +68,11 @@ class Registered:
         """As ``atexit.register``."""
         self._children_begun = self._children_begun or self._has_children()
         self._functions.append(_Function(call, given, of_library, not self._children_begun))
+
+    def add_imported(self) -> None:
+        """Take over what imports have registered, for this job or before: it is called after all else."""
+        self._functions[:0] = [*_of_each_job, *_once]
+        _once.clear()
 
     def remove(self, given: Callable[..., object]) -> None:
         """As ``atexit.unregister``."""
@@ -107,6 +115,9 @@ class Registered:
 
 _ended = 0
 _noting: Registered | None = None
+_process = 0  # the one that serves jobs
+_once: list[_Function] = []  # what imports have registered
+_of_each_job: list[_Function] = []
 
 
 def libraries_ended() -> int:
@@ -114,12 +125,19 @@ def libraries_ended() -> int:
     return _ended
 
 
+def begin() -> None:
+    """From now on, what imports register in this process is looked at: unpickling a job imports what it uses."""
+    global _process
+    _process = os.getpid()
+    # for good: modules that the job imports may keep these functions
+    atexit.register, atexit.unregister = _register, _unregister
+
+
 @contextlib.contextmanager
 def noted(has_children: Callable[[], bool]) -> Iterator[Registered]:
     """Meanwhile, what the job registers is not the process's, but comes into what this gives."""
     global _noting
-    # for good: modules that the job imports may keep these functions
-    atexit.register, atexit.unregister = _register, _unregister
+    begin()
     before, _noting = _noting, Registered(has_children)
     try:
         yield _noting
@@ -129,25 +147,38 @@ def noted(has_children: Callable[[], bool]) -> Iterator[Registered]:
 
 def _register(func: Any, /, *args: Any, **kwargs: Any) -> Any:
     caller, job = sys._getframe(1), _noting
-    if job is None or not job.is_here() or not callable(func) or not _is_the_jobs(caller):
+    file, call = (
+        caller.f_code.co_filename,
+        functools.partial(func, *args, **kwargs) if callable(func) else None,
+    )
+    if call is None or os.getpid() != _process or _OF_THE_PROCESS.search(file):
         return _builtin_register(func, *args, **kwargs)
-    of_library = _ENDS.search(caller.f_code.co_filename) is not None
-    job.add(func, functools.partial(func, *args, **kwargs), of_library=of_library)
+    if not _is_importing(caller):
+        if job is None:
+            return _builtin_register(func, *args, **kwargs)
+        job.add(func, call, of_library=_ENDS.search(file) is not None)
+    elif _OF_EACH_JOB.search(file):
+        _of_each_job.append(_Function(call, func, of_library=False, after_children=True))
+    elif _LIBRARY.search(file):
+        return _builtin_register(func, *args, **kwargs)
+    else:
+        _once.append(_Function(call, func, of_library=True, after_children=True))
     return func
 
 
 def _unregister(func: Any, /) -> None:
-    if _noting is not None and _noting.is_here():
-        _noting.remove(func)
+    if os.getpid() == _process:
+        if _noting is not None:
+            _noting.remove(func)
+        for imported in (_once, _of_each_job):
+            imported[:] = [each for each in imported if each.given != func]
     _builtin_unregister(func)
 
 
-def _is_the_jobs(caller: FrameType) -> bool:
-    if _OF_THE_PROCESS.search(caller.f_code.co_filename):
-        return False
+def _is_importing(caller: FrameType) -> bool:
     frame: FrameType | None = caller
     while frame is not None:
         if frame.f_code.co_filename.startswith(_IMPORTING):
-            return False
+            return True
         frame = frame.f_back
-    return True
+    return False

@@ -85,6 +85,7 @@ def alone(name: str) -> Iterator[None]:
 def _end_as_python(
     name: str, registered: exits.Registered, threads: set[threading.Thread], before: set[int], wait: bool
 ) -> None:
+    registered.add_imported()
     try:
         if wait:
             _wait_for(name, "threads", lambda: _busy_threads(threads))

@@ -31,6 +31,7 @@ from ..core.model import Failure, Job, Location, Paths, Receipt
 from ..core.private import Private
 from ..core.returned import Value, value_of
 from ..store.renewal import Renew
+from . import exits
 from .checkpoints import Checkpoints, begin_with_newest
 from .deps import NoContent, stage_deps
 from .ending import noted
@@ -189,6 +190,7 @@ def _call(
 ) -> tuple[bytes | None, Value, Failure | None, float]:
     """The pickled value, what a receipt holds of it, what went wrong, and the seconds that it took."""
     started, process = time.monotonic(), os.getpid()
+    exits.begin()
     try:
         function: Callable[[bytes, Paths], Any] = pickle.loads(func)
         paths = _paths(job, deps, outs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -78,25 +79,41 @@ def test_pythons_own_and_those_of_a_process_s_helpers_are_left_to_it(
     assert called == [1] * is_the_jobs
 
 
-def test_what_a_module_registers_when_it_is_imported_is_the_process_s(
-    called: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("folder", "module", "expected"),
+    [
+        (".", "a_users", [[3, 2, 1], [2], [2]]),
+        ("site-packages", "a_library", [[3, 2], [2], [2]]),
+        ("site-packages", "mlflow.tracking.fluent", [[3, 2, 1], [2, 1], [2, 1]]),
+    ],
+)
+def test_what_a_module_registers_when_it_is_imported(
+    folder: str, module: str, expected: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "registers_at_import.py").write_text(
-        "from atexit import register\ncalled = []\nregister(called.append, 1)\n"
+    monkeypatch.syspath_prepend(str(tmp_path / folder))
+    file = tmp_path / folder / f"{module.replace('.', '/')}.py"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(
+        "from atexit import register, unregister\ncalled = []\n"
+        "register(called.append, 1)\nregister(called.clear)\nunregister(called.clear)\n"
         "def begin():\n    register(called.append, 2)\n"
     )
-    with exits.noted(bool) as registered:
-        import registers_at_import as module  # type: ignore[import-not-found]
-
-        registered.call_all()
-        assert module.called == []
-    for _ in range(2):  # the module stays, and holds what register was then
+    before = exits.libraries_ended()
+    exits.begin()  # the task's pickle imports it
+    imported = importlib.import_module(module)
+    told = []
+    for job in range(3):  # the module stays, and holds what register was then
         with exits.noted(bool) as registered:
-            module.begin()
+            imported.begin()
+            if not job:
+                atexit.register(imported.called.append, 3)
+            registered.add_imported()
             registered.call_all()
-    assert module.called == [2, 2]
-    atexit.unregister(module.called.append)
+        told.append(imported.called[:])
+        imported.called.clear()
+    atexit.unregister(imported.called.append)
+    assert told == expected
+    assert exits.libraries_ended() - before == (1 if folder == "." else 3)
 
 
 def test_a_library_that_asks_for_the_exit_code_learns_of_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
