@@ -29,6 +29,9 @@ AWS_IDENTITY = frozenset(
 )
 """The variables that say who one is to AWS: who chooses one of them has chosen for all."""
 
+AWS_PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+"""Those that name a profile, and hold no secret."""
+
 
 @dataclass(frozen=True, slots=True)
 class Variable:
@@ -57,6 +60,12 @@ class Inherited:
     aws: Mapping[str, Variable] | None = field(repr=False, default=None)
     aws_everywhere: frozenset[str] = frozenset()
 
+    @property
+    def profiles(self) -> frozenset[str]:
+        """The names by which a job of an S3 store knows the driver's profile."""
+        found = (self.environ.get(name) for name in AWS_PROFILES)
+        return frozenset(each.value for each in found if each is not None and each.value)
+
     def without_aws(self) -> Inherited:
         """The same for a job whose AWS variables are its node's."""
         return replace(self, aws=None, aws_everywhere=frozenset())
@@ -64,8 +73,10 @@ class Inherited:
     def without_aws_identity(self) -> Inherited:
         """The same for a job to which an S3 store says who the driver is, and whose certificates it trusts.
 
-        What else the app has set itself or the config names (``AWS_ENDPOINT_URL``, ``AWS_REGION``) it can read.
+        What else the app has set itself or the config names (``AWS_ENDPOINT_URL``, ``AWS_REGION``) it can read. A
+        profile that they name is the driver there, too: see `profiles`. Keys, roles and files stay at home, even
+        where the config names them: ``hydra.job.env_copy`` takes them along.
         """
-        names = self.aws_everywhere - AWS_IDENTITY - {"AWS_CA_BUNDLE"}
+        names = self.aws_everywhere - (AWS_IDENTITY - {*AWS_PROFILES}) - {"AWS_CA_BUNDLE"}
         readable = {name: variable for name, variable in (self.aws or {}).items() if name in names}
         return replace(self.without_aws(), environ={**self.environ, **readable})

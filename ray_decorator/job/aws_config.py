@@ -13,7 +13,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..core.model import Location
@@ -26,10 +26,17 @@ _SERVICES = "ray-s3"
 _KEYS = {"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_security_token"}
 
 
-def aws_config(place: Location, bundle: Path | None, socket: Path | None, environ: Mapping[str, str]) -> str:
+def aws_config(
+    place: Location,
+    bundle: Path | None,
+    socket: Path | None,
+    environ: Mapping[str, str],
+    profiles: Iterable[str] = (),
+) -> str:
     """The file's text. ``socket`` is where the job's process gives credentials, ``bundle`` a file of CA certificates.
 
-    ``environ`` says where the node's own files are. The endpoint is that of S3 alone: other services are AWS's.
+    ``profiles`` are names that the driver has, too. ``environ`` says where the node's own files are. The endpoint
+    is that of S3 alone: other services are AWS's.
     """
     file = _parser()
     file["default"] = {"region": place.region or "us-east-1", **dict(place.clients.profile)}
@@ -45,6 +52,8 @@ def aws_config(place: Location, bundle: Path | None, socket: Path | None, enviro
     if s3:
         file["default"]["s3"] = "".join(f"\n{key} = {value}" for key, value in s3.items())
     _add_the_nodes(file, environ)
+    for name in sorted({*profiles} - {"default"}):
+        file[f"profile {shlex.quote(name)}"] = dict(file["default"])
     text = io.StringIO()
     file.write(text)
     return text.getvalue()

@@ -64,13 +64,15 @@ _ENDPOINT = "AWS_ENDPOINT_URL"  # and AWS_ENDPOINT_URL_S3, …
 
 
 @contextlib.contextmanager
-def in_force(place: Location, renew: Renew | None, *, at_home: bool) -> Iterator[None]:
+def in_force(
+    place: Location, renew: Renew | None, profiles: frozenset[str] = frozenset(), *, at_home: bool
+) -> Iterator[None]:
     """AWS libraries act as the driver does towards the store ``place``, for as long as the block lasts.
 
     Nothing changes for a store that is no S3 (the driver's variables travel then: `inheritance.take_over`), where
     each worker has credentials of its own, where this process has the very settings of the driver (a private Ray),
     and where the ``runtime_env`` has chosen others.
-    ``renew`` gives newer credentials.
+    ``renew`` gives newer credentials. ``profiles`` are names that the driver has as a profile.
     """
     chosen = chosen_variables()
     same = at_home and place.settings == aws_settings()
@@ -78,7 +80,7 @@ def in_force(place: Location, renew: Renew | None, *, at_home: bool) -> Iterator
         yield
         return
     try:
-        server = _server(place)
+        server = _server(place, profiles)
     except (OSError, InputError) as exc:  # a job that uses no S3 by itself does not need it
         log.warning("boto3 in this job does not have the driver's AWS settings: %s", exc)
         yield
@@ -100,17 +102,17 @@ def _is_the_nodes(name: str) -> bool:
     return name in AWS_IDENTITY or name in _WAY or name.startswith(_ENDPOINT)
 
 
-_servers: dict[tuple[Location, str, str], _Server] = {}
+_servers: dict[tuple[Location, frozenset[str], str, str], _Server] = {}
 _lock = threading.Lock()
 
 
-def _server(place: Location) -> _Server:
+def _server(place: Location, profiles: frozenset[str]) -> _Server:
     plain = dataclasses.replace(place, credentials=None)
     nodes_own = [os.environ.get(name, "") for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")]
-    key = (plain, nodes_own[0], nodes_own[1])
+    key = (plain, profiles, nodes_own[0], nodes_own[1])
     with _lock:
         if key not in _servers or not _servers[key].intact():  # somebody has cleaned up a /tmp
-            _servers[key] = _Server(plain, signed=place.credentials is not None)
+            _servers[key] = _Server(plain, profiles, signed=place.credentials is not None)
         return _servers[key]
 
 
@@ -125,7 +127,7 @@ def _until_exit(process: int) -> contextlib.ExitStack:
 class _Server:
     """The config file for one store, and the thread that gives credentials to who runs what it names."""
 
-    def __init__(self, place: Location, *, signed: bool) -> None:
+    def __init__(self, place: Location, profiles: frozenset[str], *, signed: bool) -> None:
         stack = _until_exit(os.getpid())
         directory = stack.enter_context(open_scratch(f"code-aws-{uuid.uuid4().hex}")).path
         self._held: Credentials | None = None
@@ -148,7 +150,7 @@ class _Server:
         if bundle is not None:
             bundle.write_text(place.ca_bundle or "")
         self._config.touch(0o600)
-        self._config.write_text(aws_config(place, bundle, self._socket, os.environ))
+        self._config.write_text(aws_config(place, bundle, self._socket, os.environ, profiles))
 
     def intact(self) -> bool:
         """Whether what it has put down is still there."""

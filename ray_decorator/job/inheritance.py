@@ -20,6 +20,8 @@ def take_over(inherited: Inherited, *, at_home: bool) -> None:
     ``at_home``: it runs on the driver's machine, where ``~/.aws`` is the driver's.
     """
     chosen = chosen_variables()
+    if chosen & AWS_IDENTITY:  # who chooses one of them has chosen for all
+        chosen |= AWS_IDENTITY
     for name, variable in {**inherited.environ, **_of_aws(inherited, chosen, at_home)}.items():
         if name not in chosen:
             _set(name, value_here(variable))
@@ -43,8 +45,6 @@ def _of_aws(inherited: Inherited, chosen: set[str], at_home: bool) -> Mapping[st
         names |= inherited.aws.keys() | {name for name in os.environ if name.startswith("AWS_")}
     elif names & AWS_IDENTITY:
         names |= AWS_IDENTITY
-    if chosen & AWS_IDENTITY:
-        names -= AWS_IDENTITY
     return {name: inherited.aws.get(name, Variable(None)) for name in names}
 
 

@@ -123,7 +123,7 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
         try:
             with (
                 restored(job.cwd, job.sys_path, scratch.path),
-                side.aws_identity(),
+                side.aws_identity(job.inherited.profiles),
                 looks,
                 checkpoints,
                 noted(scratch.path),

@@ -31,9 +31,9 @@ class Side:
     def cache(self) -> NodeCache:
         return NodeCache(node_directory("cache"))
 
-    def aws_identity(self) -> contextlib.AbstractContextManager[None]:
+    def aws_identity(self, profiles: frozenset[str]) -> contextlib.AbstractContextManager[None]:
         """What boto3 finds in the job: see aws_identity.py."""
-        return aws_identity.in_force(self._location, self._renew, at_home=self.at_home)
+        return aws_identity.in_force(self._location, self._renew, profiles, at_home=self.at_home)
 
     def sees(self, dep: Dep) -> bool:
         """Whether the dep can be read where it lies at home."""

@@ -219,7 +219,10 @@ def test_which_aws_variables_jobs_are_given(url: str | None, credentials: str, w
         {name: Variable("x") for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "AWS_REGION")},
         frozenset({"AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE"}),
     )
-    readable = {"OTHER": Variable("1"), "AWS_ENDPOINT_URL": Variable("x")}
+    readable = {
+        name: Variable("1" if name == "OTHER" else "x")
+        for name in ("OTHER", "AWS_PROFILE", "AWS_ENDPOINT_URL")
+    }
     assert (
         settings.given(inherited)
         == {

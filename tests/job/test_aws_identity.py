@@ -23,6 +23,7 @@ from issuing import Issuer, issuer, issuing_server
 from store_fixtures import use
 from uv import find_uv_bin
 
+from ray_decorator.core.inherited import Inherited, Variable
 from ray_decorator.core.model import Credentials, Job, Location, Paths, Receipt
 from ray_decorator.job import aws_identity
 from ray_decorator.job.run import serve_job
@@ -75,7 +76,12 @@ def on_another_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str
 
 
 def run(
-    func: Callable[[], Any], where: Location, renew: Renew | None = None, *, at_home: bool = False
+    func: Callable[[], Any],
+    where: Location,
+    renew: Renew | None = None,
+    inherited: Inherited | None = None,
+    *,
+    at_home: bool = False,
 ) -> Any:
     """What a job that calls it gives."""
 
@@ -83,7 +89,9 @@ def run(
         return func()
 
     job = Job("j", "#0", b"", (), (), False, "/", (), os.getuid())
-    receipt = serve_job("run", cloudpickle.dumps(work), pickle.dumps(job), where, renew, "n", at_home=at_home)
+    task = cloudpickle.dumps(work)
+    given = inherited or Inherited()
+    receipt = serve_job("run", task, pickle.dumps(job), where, renew, "n", given, at_home=at_home)
     assert isinstance(receipt, Receipt) and receipt.failure is None, receipt
     return pickle.loads(receipt.value or b"")
 
@@ -111,6 +119,27 @@ def test_a_jobs_child_is_the_driver(
     for secret in (servers.SECRET_KEY, servers.ACCESS_KEY, "nodekey", "nodesecret"):
         assert secret not in told["environ"]
     assert dict(os.environ) == before
+
+
+def test_a_profile_that_the_driver_has_named_is_the_driver(
+    rclone: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(rclone, monkeypatch)
+    where = locate("s3://bucket/x")
+    before = on_another_node(monkeypatch, tmp_path)
+    with open(os.environ["AWS_CONFIG_FILE"], "a") as file:
+        file.write("[profile lab x]\nregion = mars-2\nrole_arn = the node's\n")
+    name = "AWS_PROFILE"
+    given = Inherited(aws={name: Variable("lab x")}, aws_everywhere=frozenset({name})).without_aws_identity()
+
+    def sees() -> Any:
+        session = boto3.session.Session(profile_name=os.environ[name])
+        return key(), session.get_credentials().access_key, session.client("s3").meta.endpoint_url
+
+    assert run(sees, where, inherited=given) == (*[servers.ACCESS_KEY] * 2, rclone.endpoint)
+    assert dict(os.environ) == before
+    monkeypatch.setenv("RAY_S3_CHOSEN", "AWS_ACCESS_KEY_ID")
+    assert run(lambda: os.environ.get(name), where, inherited=given) is None
 
 
 def test_the_file_is_private_and_holds_no_secret(
