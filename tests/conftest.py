@@ -1,6 +1,8 @@
 """Fixtures of the whole suite; what they start is in the modules named here."""
 
 import logging
+import os
+import sys
 from collections.abc import Iterator
 
 import lasting
@@ -11,6 +13,11 @@ from hydra.version import VersionBase
 from marking import mark
 from ray_fixtures import ray_session, ray_session_address, session_caches
 from store_fixtures import hashes, moto, rclone, store
+
+# Bytecode is kept: pytest's rewritten tests for the next run (without them, as in many containers, each of its
+# processes needs 8 s, not 3 s, before its first test), and our modules for the processes that tests start.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 __all__ = [
     "bare_venv_fixture",

@@ -72,7 +72,8 @@ APP = """
 
     @hydra.main(version_base={version_base!r}, config_path="conf", config_name="config")
     def main(cfg):
-        print("TASK", HydraConfig.get().launcher._target_.rsplit(".", 1)[-1], "x =", cfg.x, flush=True)
+        launcher = HydraConfig.get().launcher._target_.rsplit(".", 1)[-1]
+        print(f"TASK {{launcher}} x = {{cfg.x}}\\n", end="", flush=True)  # whole, beside that of another process
 
     if __name__ == "__main__":
         main()

@@ -34,8 +34,6 @@ def session_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name, value in LESS_WORK.items():
             patch.setenv(name, value)
         patch.delenv("RAY_ADDRESS", raising=False)
-        # else each of a thousand processes compiles our modules anew
-        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         patch.delenv("RAY_S3_BASE_PATH", raising=False)
         # else each of a thousand sessions of botocore reads its descriptions of S3 anew
         patch.setattr(botocore.session, "create_loader", functools.cache(create_loader))
