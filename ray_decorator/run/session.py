@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from dataclasses import replace
 from pathlib import Path
 
 from ..cluster.connection import Connection
@@ -29,14 +27,11 @@ from ..cluster.credential_broker import Broker
 from ..cluster.ray_api import connection_mark
 from ..cluster.ray_cluster import RayCluster, check_options
 from ..cluster.watch import Watch
-from ..core.errors import ClusterError, InputError, RayS3Error, StoreDeniedError, reworded
-from ..core.model import Call, Outcome, PathSlot
-from ..core.problems import Problems
+from ..core.errors import ClusterError, InputError, RayS3Error, StoreDeniedError
+from ..core.model import Call, Outcome
 from ..core.progress import Progress
 from ..core.settings import Settings
-from ..core.work import Entry
 from ..project import driver
-from ..store.transfer import Snapshot
 from . import interrupts
 from .batch import Batch
 from .beside import Beside
@@ -44,9 +39,8 @@ from .bundle import Bundler
 from .claims import Claims
 from .engine import Engine
 from .flights import Resumed, Staged, settled
-from .jobs import JobMaker
-from .known_jobs import KnownJobs
 from .ledger import Ledger
+from .preparing import Preparing
 from .reads import Reads
 from .shared_progress import SharedProgress
 from .staging import Staging
@@ -83,8 +77,8 @@ class Session:
         self._ledger = Ledger(settings, self._staging)
         self._beside = Beside(self._ledger, self._staging, settings.retries.bound)
         self._reads = Reads(self._beside)
-        self._known = KnownJobs(settings, self._staging, self._ledger, self.progress)
         self._start = driver.working_directory()
+        self._preparing = Preparing(settings, self._staging, self._ledger, self.progress, self._start)
         self._left_out: set[Path] = set()
         self._bundle_made: float | None = None
         self._lock, self._making = threading.RLock(), threading.RLock()
@@ -169,43 +163,15 @@ class Session:
         ``first``: a batch begins, and the code that goes with its jobs is that of now.
         """
         try:
-            return self._staged(calls, isolate, first)
+            self._staging.record_outs(calls)  # first, since what calls write is no code
+            self._left_out.update(path.value for call in calls for path in (*call.targets, *call.deps))
+            self._ledger.look(calls, self._left_out, first=first)
+            if first and self._bundle_made is not None:
+                self._prepare()
+            return self._preparing.jobs(calls, self._ready, isolate=isolate)
         except StoreDeniedError as exc:
             self._error = exc  # the next session asks anew who we are
             raise
-
-    def _staged(
-        self, calls: Sequence[Call], isolate: bool, first: bool
-    ) -> list[Staged | Resumed | InputError]:
-        targets = [target for call in calls for target in call.targets]
-        self._staging.record_outs(calls)
-        self._left_out.update(
-            path.value for path in (*targets, *(dep for call in calls for dep in call.deps))
-        )
-        self._ledger.look(calls, self._left_out, first=first)
-        if first and self._bundle_made is not None:
-            self._prepare()
-        if not self.settings.store_is_default:
-            self._staging.open()
-        travelling = [dep for call in calls for dep in call.deps if self._travels(dep)]
-        found = self._staging.hash(travelling, self.progress)
-        problems = [_problems(call.deps, found) for call in calls]
-        if not isolate:
-            _raise(calls, problems)
-        good = [call for call, wrong in zip(calls, problems, strict=True) if not wrong]
-        snapshots = {k: v for k, v in found.items() if isinstance(v, Snapshot)}
-        contents = {real: one.content for real, one in snapshots.items()}
-        done, entries = self._known.part(good, contents)
-        if len(done) < len(good):
-            self._ready()
-        left = [index for index in range(len(good)) if index not in done]
-        pushed = iter(self._pushed([good[i] for i in left], snapshots, [entries[i] for i in left]))
-        staged = iter([done.get(index) or next(pushed) for index in range(len(good))])
-        return [InputError.of(wrong) if wrong else next(staged) for wrong in problems]
-
-    def _travels(self, dep: PathSlot) -> bool:
-        """Whether the dep goes through the store: not where jobs read it in its place, if it is there."""
-        return not self.settings.store_is_default or not os.path.exists(dep.value)
 
     def start(self, staged: Staged | Resumed) -> Future[Outcome]:
         """Submit a job. Waits for room on the cluster; raises ClusterError where that is lost."""
@@ -291,50 +257,4 @@ class Session:
         if lacks == "bundle":
             self._prepare()
             return staged
-        found = self._staging.hash(staged.call.deps, self.progress)
-        _raise([staged.call], [_problems(staged.call.deps, found)])
-        snapshots = {k: v for k, v in found.items() if isinstance(v, Snapshot)}
-        return self._pushed([staged.call], snapshots, [staged.job.entry])[0]
-
-    def _maker(self) -> JobMaker:
-        # a second attempt must not find the first one's files: no directory of the driver's then
-        in_place = self.settings.retries.most == 0
-        embedded, interval = self.settings.store_is_default, self.settings.checkpoint_interval
-        paths, resumes = driver.project_paths(), bool(self.settings.resume)
-        return JobMaker(self._start, paths, embedded, in_place, interval, resumes)
-
-    def _pushed(
-        self, calls: Sequence[Call], found: dict[str, Snapshot], entries: Sequence[Entry | None]
-    ) -> list[Staged]:
-        wanted = {dep.real: found[dep.real] for call in calls for dep in call.deps if dep.real in found}
-        pushed = self._staging.push(list(wanted.values()), self.progress) if wanted else []
-        sent = dict(zip(wanted, pushed, strict=True))
-        contents = {real: one.content for real, one in wanted.items()}
-        make = self._maker().make
-        return [
-            Staged(
-                call,
-                replace(make(call, contents), entry=entry),
-                tuple(
-                    {one.content.digest: one for dep in call.deps if (one := wanted.get(dep.real))}.values()
-                ),
-                sum(sent.pop(dep.real, 0) for dep in call.deps),
-            )
-            for call, entry in zip(calls, entries, strict=True)
-        ]
-
-
-def _problems(deps: Iterable[PathSlot], found: dict[str, Snapshot | InputError]) -> list[str]:
-    return [
-        reworded(problem, f"deps key {dep.key!r}: {problem}")
-        for dep in deps
-        if isinstance(wrong := found.get(dep.real), InputError)
-        for problem in wrong.problems
-    ]
-
-
-def _raise(calls: Sequence[Call], problems: Sequence[list[str]]) -> None:
-    collected = Problems()
-    for call, wrong in zip(calls, problems, strict=True):
-        collected.add(call.name, wrong)
-    collected.raise_if_any()
+        return self._preparing.again(staged)
