@@ -14,7 +14,9 @@ from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
+from ..content import gitignore
 from ..core.errors import InputError
+from . import config
 from .repository import DVC_DIR, root_of
 
 try:
@@ -170,6 +172,18 @@ class Ignores:
                 f"key's value, or let a line that starts with ! in that {FILE} take it in again"
             )
         return outer.within(name)
+
+
+def gits_rules(root: str) -> gitignore.IgnoreFiles | None:
+    """What git ignores in the repository ``root`` from further up; None where DVC does without git."""
+    at = root
+    while not os.path.lexists(os.path.join(at, ".git")):
+        if at == os.path.dirname(at):
+            return None
+        at = os.path.dirname(at)
+    if str(config.load(root)["core"].get("no_scm")).lower() == "true":
+        return None
+    return gitignore.above(root, at)
 
 
 def _joined(folder: str, name: str) -> str:

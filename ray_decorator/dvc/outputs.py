@@ -1,7 +1,7 @@
 """What DVC tracks in a repository: the outs of its ``.dvc`` files, and those that its ``dvc.lock`` files record.
 
-DVC reads none of these files that it ignores or that is inside an output (dvc: ``repo/index.py``). It leaves the lock
-entries of stages and outs that are no longer in ``dvc.yaml``: such entries do not count.
+DVC reads none of these files that it or git ignores, or that is inside an output (dvc: ``repo/index.py``). It leaves
+the lock entries of stages and outs that are no longer in ``dvc.yaml``: such entries do not count.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 
+from ..content.gitignore import IgnoreFiles
 from ..core.errors import InputError
 from ..core.model import PathSlot
 from . import stages
-from .ignore import IgnoreFolder, Ignores
+from .ignore import IgnoreFolder, Ignores, gits_rules
 from .repository import root_of
 
 LOCK = "dvc.lock"
@@ -53,10 +54,14 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A folder that DVC looks into. ``data`` are the paths of the outputs of its files and of the folders above."""
+    """A folder that DVC looks into. ``data`` are the paths of the outputs of its files and of the folders above.
+
+    ``selection`` and ``git`` say what does not count in it, to DVC and to git.
+    """
 
     path: str
     selection: IgnoreFolder
+    git: IgnoreFiles | None
     outputs: tuple[Output, ...]
     data: frozenset[str]
 
@@ -152,26 +157,34 @@ class Outputs:
         if path == root:
             selection = Ignores().selection(root)
             assert selection is not None
-            return _opened(path, selection, frozenset())
+            return _opened(path, selection, gits_rules(root), frozenset())
         above, name = self._folder(os.path.dirname(path), root), os.path.basename(path)
         if above is None or name in _NEVER or path in above.data or above.selection.leaves_out(name, True):
             return None
-        return _opened(path, above.selection.within(name), above.data)
+        if above.git is not None and above.git.ignores(path, True):
+            return None
+        return _opened(path, above.selection.within(name), above.git, above.data)
 
 
-def _opened(path: str, selection: IgnoreFolder, data: frozenset[str]) -> _Folder:
-    here = {entry.name for entry in _entries(path) if entry.is_file()}
-    names = [name for name in sorted(here) if _is_read(name, here, selection)]
-    outputs = tuple(output for name in names for output in _read(os.path.join(path, name)))
-    return _Folder(path, selection, outputs, data | {one.path for one in outputs})
-
-
-def _is_read(name: str, here: set[str], selection: IgnoreFolder) -> bool:
-    if name == LOCK:  # DVC comes to it by the file that it belongs to
-        return stages.FILE in here and not any(
-            selection.leaves_out(each, False) for each in (stages.FILE, LOCK)
+def _opened(path: str, selection: IgnoreFolder, outer: IgnoreFiles | None, data: frozenset[str]) -> _Folder:
+    git = None if outer is None else outer.within(path)
+    here = {
+        entry.name
+        for entry in _entries(path)
+        if _is_dvcs(entry.name)
+        and entry.is_file()
+        and not (
+            selection.leaves_out(entry.name, False) or (git is not None and git.ignores(entry.path, False))
         )
-    return name.endswith(".dvc") and name != ".dvc" and not selection.leaves_out(name, False)
+    }
+    # DVC comes to a lock by the file that it belongs to
+    names = [name for name in sorted(here) if name != stages.FILE and (name != LOCK or stages.FILE in here)]
+    outputs = tuple(output for name in names for output in _read(os.path.join(path, name)))
+    return _Folder(path, selection, git, outputs, data | {one.path for one in outputs})
+
+
+def _is_dvcs(name: str) -> bool:
+    return name in (LOCK, stages.FILE) or (name.endswith(".dvc") and name != ".dvc")
 
 
 def _is_below(path: str, folder: str) -> bool:

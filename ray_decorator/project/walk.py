@@ -14,8 +14,8 @@ import os
 import stat
 from collections.abc import Collection, Iterable, Iterator
 
+from ..content.gitignore import IgnoreFiles, above
 from .git import Listing, listing, repository
-from .gitignore import IgnoreFiles, above
 from .hydra_outputs import HYDRAS_FOLDERS, holds_runs, is_job, is_sweep
 from .imports import Imported
 from .include import Include

@@ -37,10 +37,11 @@ log = logging.getLogger(__name__)
 
 
 class DvcOuts:
-    """Makes outs ready. DVC's configuration is read once."""
+    """Makes the outs of a batch ready. DVC's files are read once, its configuration too."""
 
     def __init__(self) -> None:
         self._caches: dict[str, Cache] = {}
+        self._ignores, self._outputs = Ignores(), Outputs()
 
     def make_ready(
         self, content: Content, rows: Sequence[Row], home: Path, store: Store, hashes: HashCache
@@ -50,8 +51,8 @@ class DvcOuts:
         if content.area or not rows or (root := root_of(path)) is None:
             return
         try:
-            selection = Ignores().selection(path) if content.is_tree else None
-            is_ours = self._cache(root).links_by_symlink and _is_cached(path)
+            selection = self._ignores.selection(path) if content.is_tree else None
+            is_ours = self._cache(root).links_by_symlink and self._is_cached(path)
         except (
             InputError
         ) as exc:  # a file that DVC does not take either, or an out that it ignores as a whole
@@ -68,14 +69,13 @@ class DvcOuts:
             self._caches[root] = Cache(root)
         return self._caches[root]
 
-
-def _is_cached(path: str) -> bool:
-    """Whether it is an out that DVC keeps in its cache, or lies in one."""
-    if (stage := told(str(started_at()))) is not None:
-        holders = [out for out in stage.outs if path == out or path.startswith(f"{out}/")]
-        return bool(holders) and stage.uncached.isdisjoint(holders)
-    tracked = Outputs().nearby(path)
-    return tracked is not None and tracked.is_cached
+    def _is_cached(self, path: str) -> bool:
+        """Whether it is an out that DVC keeps in its cache, or lies in one."""
+        if (stage := told(str(started_at()))) is not None:
+            holders = [out for out in stage.outs if path == out or path.startswith(f"{out}/")]
+            return bool(holders) and stage.uncached.isdisjoint(holders)
+        tracked = self._outputs.nearby(path)
+        return tracked is not None and tracked.is_cached
 
 
 def _counting(rows: Sequence[Row], selection: Selection) -> list[Row]:

@@ -132,6 +132,7 @@ class Staging:
         What a ``.dvcignore`` names is not part of it. Of a path that is not there, it is what DVC tracks.
         """
         found: dict[str, Snapshot | InputError] = {}
+        self._dvc_outs = DvcOuts()  # a new batch: DVC's files may be others than before
         # of several names of one directory, one in a DVC repository says what counts in it
         in_order = sorted(deps, key=lambda dep: root_of(dep.value) is None)
         if not in_order:  # no data travels, so a cache that cannot be used is no problem

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -14,8 +16,9 @@ import pytest
 import servers
 from dvc_repositories import digest_of, dvc, dvc_process
 from store_fixtures import use
-from trees import tree
+from trees import read, tree
 
+from ray_decorator import ray_decorator
 from ray_decorator.content.manifest import object_key
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import open_store
@@ -76,29 +79,72 @@ def test_a_stage_runs_on_ray_and_shares_the_remote(repository: Path, tmp_path: P
     assert (repository / "model.pkl").read_text() == "ALPHA GAMMA"
 
 
-@pytest.mark.usefixtures("ray_session_address")
-def test_gc_clears_the_remote_of_dvcs_objects_alone_and_what_a_job_misses_is_uploaded_again(
-    repository: Path, tmp_path: Path, session_caches: Path
+def copies(data: str, same: str, begun: str, go: str) -> str:
+    """The out is the dep, byte for byte. Of "retried", the first attempt fails."""
+    Path(begun).touch()
+    for _ in range(600):
+        if Path(go).exists():
+            break
+        time.sleep(0.1)
+    Path(same).mkdir()
+    shutil.copy(Path(data, "a.txt"), same)
+    Path(same, "own.txt").write_text(f"made of {Path(data).name}")
+    if data.endswith("retried") and os.environ["RAY_S3_ATTEMPT"] == "1":
+        raise ConnectionError("once more")
+    return Path(data, "a.txt").read_text()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_gc_while_jobs_run(
+    repository: Path,
+    tmp_path: Path,
+    session_caches: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    (repository / "free").mkdir()  # a dep that DVC does not track, so that no commit names it
-    (repository / "free/a.txt").write_text("free")
-    untracked = "data.path=free", "hydra.launcher.deps=[data.path]", "hydra.launcher.outs=[model.path]"
-    assert train(repository, *untracked).returncode == 0
-    dvc(repository, "repro")
-    store = tmp_path / "store"
+    """What no commit names is DVC's to delete. Outs come home, and a retry's deps are uploaded again."""
+    store, go, names = tmp_path / "store", tmp_path / "go", ("once", "retried")
+    monkeypatch.setenv("RAY_S3_BASE_PATH", store.as_uri())
+    monkeypatch.chdir(repository)
+    tree(repository, {f"{name}/a.txt": name.encode() for name in names})
+    dvc(repository, "add", "data")
+    dvc(repository, "push")
     tree(store, {"ray_s3/code/files/md5/ab/cdef": b"ours", "ray_s3/jobs/f.json": b"ours too"})
+    run = ray_decorator(["data"], ["same"], ray_remote_kwargs={"max_retries": 1, "retry_exceptions": True})
+    submit = run(copies).submit
+    jobs = [submit(name, f"{name}.out", str(tmp_path / f"{name}.begun"), str(go)) for name in names]
+    wait_for(*(tmp_path / f"{name}.begun" for name in names))
+    deps = {
+        object_key(digest_of(repository, repository / name / file))
+        for name in names
+        for file in ("", "a.txt")
+    }
     before = set(keys(store))
-    free = {object_key(digest_of(repository, repository / "free" / name)) for name in ("", "a.txt")}
-    model = object_key(digest_of(repository, repository / "model.pkl"))
-    data = {key for key in before if not key.startswith("ray_s3/")}
-    assert free | {model} < data
+    assert deps < before
     dvc(repository, "gc", "--workspace", "--cloud", "--force")
-    assert set(keys(store)) == before - data | {model}
+    assert set(keys(store)) == before - deps
     shutil.rmtree(session_caches / "node" / "cache")
-    done = train(repository, *untracked)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (repository / "model.pkl").read_text() == "FREE"
-    assert "no longer holds" in done.stdout + done.stderr and free <= set(keys(store))
+    go.touch()
+    assert [job.result(120) for job in jobs] == list(names)
+    for name in names:
+        assert read(repository / f"{name}.out") == {
+            "a.txt": name.encode(),
+            "own.txt": f"made of {name}".encode(),
+        }
+        out = {object_key(digest_of(repository, repository / f"{name}.out" / file)) for file in ("", "a.txt")}
+        assert out < set(keys(store))
+    assert object_key(digest_of(repository, repository / "retried")) in keys(store)
+    [said] = [line for line in caplog.messages if "no longer holds" in line]
+    assert "/retried (deps key 'data', files/md5/" in said
+    assert {key for key in before if key.startswith("ray_s3/")} <= set(keys(store))
+
+
+def wait_for(*paths: Path) -> None:
+    for _ in range(600):
+        if all(path.exists() for path in paths):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"not there within a minute: {paths}")
 
 
 @pytest.mark.usefixtures("ray_session_address")

@@ -9,6 +9,7 @@ import dvc_repositories
 import pytest
 from dvc.repo import Repo
 from dvc_repositories import dvc
+from projects import git
 from trees import tree
 
 from ray_decorator.core.errors import InputError
@@ -243,3 +244,41 @@ def test_files_that_dvc_does_not_read_do_not_count(tmp_path: Path, lines: str, c
     absent = outputs.absent_from(str(root), ["sub/deep/x.dvc"])
     assert [one.path for one in below] == [one.path for one in absent]
     assert [one.path for one in absent] == [path for path in real if path.endswith("/x")]
+
+
+@pytest.mark.parametrize("no_scm", ["false", "TRUE"])
+@pytest.mark.parametrize(
+    ("lines", "count"),
+    [
+        ("", 4),
+        ("*.dvc", 1),
+        ("*.dvc\n!data.dvc", 2),
+        ("sub/", 3),
+        ("/inner/sub", 3),
+        ("dvc.yaml", 3),
+        ("/data", 4),
+    ],
+)
+def test_files_that_git_ignores_do_not_count_either(
+    tmp_path: Path, lines: str, count: int, no_scm: str
+) -> None:
+    """The repository of DVC is in one of git; with ``core.no_scm``, DVC does not ask git."""
+    git(tmp_path, "init", "-q")
+    root = dvc_repositories.init(tmp_path / "inner")
+    tree(
+        root,
+        {
+            ".dvc/config": f"[core]\n    no_scm = {no_scm}\n".encode(),
+            "data.dvc": tracker("data"),
+            "sub/deep/x.dvc": tracker("x"),
+            "more/y.dvc": tracker("y"),
+            "more/.gitignore": b"*.log\n",
+            "../.gitignore": lines.encode(),
+        },
+    )
+    written(root, yaml="stages: {a: {cmd: x, outs: [b]}}", lock=locked(a="b=3"))
+    real = theirs(root)
+    assert len(real) == (count if no_scm == "false" else 4)
+    assert ours(Outputs().all_of(str(root))) == real
+    for path in ("data", "sub/deep/x", "more/y", "b"):
+        assert (Outputs().nearby(root / path) is not None) == (str(root / path) in real), path

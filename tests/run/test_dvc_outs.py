@@ -149,3 +149,23 @@ def test_what_a_dvcignore_names_comes_home_and_dvc_has_nothing_to_push(
     commit(root)
     with contextlib.chdir(root), Repo() as repo:
         assert repo.push() == 0
+
+
+def test_dvcs_files_are_read_once_a_batch(root: Path, staging: Staging, tmp_path: Path) -> None:
+    configure(root, "copy")
+    (root / ".dvcignore").write_text("*.tmp\n")
+    slot = PathSlot.at((0,), "out", tree(tmp_path / "node", FILES))
+    taken = staging.hash([slot], QUIET)[slot.real]
+    assert isinstance(taken, Snapshot)
+    staging.push([taken], QUIET)
+
+    def manifests_after(home: str) -> int:
+        [pulled] = staging.pull_all([(taken.content, root / home)], QUIET)
+        assert pulled.error is None
+        return len(list((tmp_path / "store").rglob("*.dir")))
+
+    assert manifests_after("first") == 2  # with *.tmp, and without
+    (root / ".dvcignore").write_text(".env\n")
+    assert manifests_after("second") == 2
+    staging.hash([slot], QUIET)  # a new batch
+    assert manifests_after("third") == 3

@@ -1,4 +1,4 @@
-"""What .gitignore files leave out, where git itself cannot be asked: without a repository, or without git.
+"""What .gitignore files leave out, where git itself cannot be asked: without a repository, without git, or too often.
 
 Not read: the user's core.excludesFile, and info/exclude of a linked worktree.
 """
