@@ -99,6 +99,10 @@ def download(
         progress.expect("downloading", len(wanted))
 
     def one(want: Wanted) -> None:
+        with noted(want):
+            fetch(want)
+
+    def fetch(want: Wanted) -> None:
         incoming = store.get(object_key(want.md5))
         if incoming is None:
             missing.add(want.md5)
@@ -109,25 +113,24 @@ def download(
             return
         with budget.hold(min(incoming.size, _WINDOW * _PART)):
             if incoming.size <= _WHOLE:
-                keep(want, incoming.read())
+                done.append(_keep(want, incoming.read(), store, unseen))
                 progress.advance("downloading", 0, incoming.size)
             else:
-                with noted(want):
-                    done.append(_keep_large(want, incoming, store, unseen, progress))
+                done.append(_keep_large(want, incoming, store, unseen, progress))
         progress.advance("downloading", 1)
 
-    def keep(want: Wanted, data: Bytes) -> None:
+    def keep_small(small: tuple[Wanted, Bytes]) -> None:
+        want, data = small
         with noted(want):
             done.append(_keep(want, data, store, unseen))
-
-    def keep_small(small: tuple[Wanted, Bytes]) -> None:
-        keep(*small)
-        progress.advance("downloading", 1, len(small[1]))
+        progress.advance("downloading", 1, len(data))
 
     @contextlib.contextmanager
     def noted(want: Wanted) -> Iterator[None]:
         try:
             yield
+        except MissingObjectError:
+            missing.add(want.md5)
         except CorruptObjectError as exc:
             spoilt[want.md5] = exc
 
@@ -221,6 +224,8 @@ def _parts(incoming: Incoming, want: Wanted, store: Store) -> Iterator[Buffer]:
     if incoming.size > _RANGED and store.ranges:
         try:
             first = store.get_range(key, 0, _PART)
+        except (MissingObjectError, CorruptObjectError):
+            raise
         except StoreError as exc:
             log.debug("%s does not answer ranged reads (%s): reading as one stream", store.url, exc)
             store.ranges = False

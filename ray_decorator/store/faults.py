@@ -8,9 +8,18 @@ from collections.abc import Callable, Iterator
 
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-from ..core.errors import BucketNotFoundError, StoreDeniedError, StoreError, StoreUnreachableError
+from ..content.manifest import digest_of_key
+from ..core.errors import (
+    BucketNotFoundError,
+    CorruptObjectError,
+    MissingObjectError,
+    StoreDeniedError,
+    StoreError,
+    StoreUnreachableError,
+)
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_REPLACED = re.compile(r"InvalidRange|status: 41[26]\b|Wanted range starting at|Precondition")
 _UNKNOWN_IDENTITY = {
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
@@ -42,6 +51,28 @@ class Faults:
             raise StoreDeniedError(self._denied(key, exc)) from exc
         except (BaseError, OSError) as exc:
             raise self._failed(key, exc) from exc
+
+    @contextlib.contextmanager
+    def reading(self, key: str) -> Iterator[None]:
+        """As `translated`, for an object that was there just now.
+
+        Raises MissingObjectError where it is gone, CorruptObjectError where another one, which is shorter, has its
+        place.
+        """
+        with self.translated(key):
+            try:
+                yield
+            except (BaseError, OSError) as exc:
+                if code_of(exc) == "NoSuchBucket":
+                    raise
+                digests = (digest_of_key(key),)
+                # obstore itself asks for the rest of what was cut, and wraps the answer
+                if isinstance(exc, FileNotFoundError) or "source: NotFound {" in str(exc):
+                    raise MissingObjectError(digests, self._place) from exc
+                if _REPLACED.search(str(exc)):
+                    text = f"the object {key} of {self._place} was replaced while it was read."
+                    raise CorruptObjectError(f"{text} Run again to upload it anew.", digests) from exc
+                raise
 
     def _denied(self, key: str, exc: Exception) -> str:
         if self._place.startswith("file://"):

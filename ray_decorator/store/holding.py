@@ -2,7 +2,7 @@
 
 size differs                    no
 ETag is the md5                 yes: the server computed it of what was put there (one PUT)
-ETag is <md5 of md5s>-<parts>   yes, if it is that of our own multipart upload of this file
+ETag is <md5 of md5s>-<parts>   yes, if it is that of our own multipart upload of this file, over a slow line or not
 any other ETag                  no: the server encrypts (SSE-KMS), or another program chose other parts
 a directory's file              its bytes are read
 """
@@ -14,6 +14,7 @@ import contextlib
 from ..content.manifest import md5, md5_of_file
 from ..content.snapshot import Entry
 from .store import Seen, Store, part_size
+from .uplink import LEAST
 
 _CHUNK = 1024 * 1024
 
@@ -32,8 +33,13 @@ def holds(store: Store, seen: Seen | None, entry: Entry, part: int) -> bool:
     if "-" not in seen.etag:
         return seen.etag == entry.md5
     with contextlib.suppress(OSError):  # of the file: whoever sends it says so
-        return seen.etag == _etag_of_parts(entry, part_size(entry.size, part))
+        sizes = {part_size(entry.size, part), part_size(entry.size, min(part, LEAST))}
+        return any(seen.etag == _etag_of_parts(entry, size) for size in sizes if _has_parts(seen, size))
     return False
+
+
+def _has_parts(seen: Seen, part: int) -> bool:
+    return seen.etag.endswith(f"-{-(-seen.size // part)}")
 
 
 def _etag_of_parts(entry: Entry, part: int) -> str:

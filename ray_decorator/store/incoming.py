@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Incoming:
-    """An answer whose body is not read yet. What is cut off is asked for again."""
+    """An answer whose body is not read yet. What is cut off is asked for again.
+
+    All that reads raises MissingObjectError where the object is gone by then.
+    """
 
     def __init__(
         self, key: str, result: GetResult, ask: Callable[[], GetResult], faults: Faults, patience: Patience
@@ -29,7 +32,7 @@ class Incoming:
 
         def attempt() -> Bytes:
             result = self._asked()
-            with self._faults.translated(self._key):
+            with self._faults.reading(self._key):
                 return result.bytes()
 
         return self._patience.keep(attempt)
@@ -59,12 +62,12 @@ class Incoming:
 
     def _stream(self, size: int) -> Iterator[Bytes]:
         result = self._asked()
-        with self._faults.translated(self._key):
+        with self._faults.reading(self._key):
             yield from result.stream(min_chunk_size=size)
 
     def _asked(self) -> GetResult:
         if (result := self._result) is None:
-            with self._faults.translated(self._key):
+            with self._faults.reading(self._key):
                 return self._ask()
         self._result = None
         return result

@@ -1,7 +1,9 @@
 """How long a store may stay away: requests are sent again until then, and one line says that a run waits for it.
 
-What is waited for: no connection, a connection that is cut, an answer 5xx or 429. It is measured in time, not in
-tries: a server that was down for half a minute has cost a run half a minute.
+What is waited for: no connection, a connection that is cut, no answer, an answer 5xx or 429. It is measured in time,
+not in tries: a server that was down for half a minute has cost a run half a minute. The time counts from the last
+progress: a request that is not answered is given up after half of the patience at most (`request_timeout`), so that
+the second one in a row is an error within it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from ..core.errors import InputError, StoreError, StoreUnreachableError, text_of
@@ -25,7 +27,8 @@ T = TypeVar("T")
 SECONDS = 180.0
 _PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _SILENT = 30.0  # seconds for which a request may have gone without an answer before it failed
-_STILL, _TICK = 20.0, 0.5  # seconds; a slow line takes a part in less
+_STILL = 20.0  # seconds; most lines take a part in less
+_SHORTEST = 2.0  # seconds; a server that is busy, but well, needs that
 _QUIET = 2.0  # seconds of trouble that nobody needs to hear of
 _PASSING = re.compile(
     r"kind: |[Ss]erver error|status(: | code )(5\d\d|429)|SlowDown|InternalError|ServiceUnavailable|error decoding"
@@ -52,6 +55,11 @@ def patience() -> float:
     return seconds
 
 
+def request_timeout(patience: float, most: float = math.inf) -> float:
+    """For how many seconds a request may go without an answer: half of the patience, at least 2, at most ``most``."""
+    return min(most, max(_SHORTEST, patience / 2))
+
+
 def is_passing(error: StoreError) -> bool:
     """Whether the same request may succeed when it is sent again."""
     if isinstance(error, StoreUnreachableError):
@@ -68,9 +76,20 @@ class Patience:
         self._lock = threading.Lock()
         self._since: float | None = None
         self._told = False
+        self._gone: float | None = None  # when it was given up last
 
-    def keep(self, attempt: Callable[[], T], passing: Callable[[StoreError], bool] = is_passing) -> T:
-        """What ``attempt`` returns in the end. Raises its error where that stays, or was no passing one."""
+    def keep(
+        self,
+        attempt: Callable[[], T],
+        passing: Callable[[StoreError], bool] = is_passing,
+        progress: Callable[[], float] = lambda: 0.0,
+    ) -> T:
+        """What ``attempt`` returns in the end. Raises its error where that stays, or was no passing one.
+
+        The patience is counted from when the first attempt that failed was begun, or from the last ``progress``
+        within one (by time.monotonic). Where it was over for another request, and nothing was answered since, a
+        first failure is enough.
+        """
         began: float | None = None
         pause = _PAUSE
         while True:
@@ -79,44 +98,46 @@ class Patience:
                 result = attempt()
             except StoreError as exc:
                 now = time.monotonic()
-                began = now if began is None else began
-                if not passing(exc) or now - began >= self.seconds:
+                began = max(started if began is None else began, progress())
+                if not passing(exc):
+                    raise
+                if now - began >= self.seconds or self._is_gone(now):
+                    self._gone = now
                     raise
                 self._trouble(exc, max(started, now - _SILENT), now)
                 time.sleep(min(pause, max(0.0, began + self.seconds - now)))
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
+            self._gone = None
             if began is not None:
                 self._over()
             return result
 
+    def _is_gone(self, now: float) -> bool:
+        return self._gone is not None and now - self._gone < self.seconds
+
     @contextlib.contextmanager
-    def watched(self) -> Iterator[Callable[[Iterable[bytes]], Iterator[bytes]]]:
-        """Tell of an upload that obstore sends again and again by itself, and that takes no piece for a while.
+    def still(self) -> Iterator[Callable[[float], None]]:
+        """Tell of an upload that obstore sends again and again by itself, and that takes no part for a while.
 
-        Yields what its pieces are to go through.
+        Yields what is called, now and then, with the seconds since the last part was taken.
         """
-        last, done = [time.monotonic()], threading.Event()
+        told = False
 
-        def moved(pieces: Iterable[bytes]) -> Iterator[bytes]:
-            for piece in pieces:
-                last[0] = time.monotonic()
-                yield piece
-            last[0] = time.monotonic()
+        def heard(silent: float) -> None:
+            nonlocal told
+            if silent > min(_STILL, self.seconds / 4):
+                told, now = True, time.monotonic()
+                self._trouble(
+                    StoreError(f"no part of an upload was taken for {silent:.0f} s"), now - silent, now
+                )
+            elif told:
+                told = False
+                self._over()
 
-        def watch() -> None:
-            while not done.wait(_TICK):
-                if (now := time.monotonic()) - last[0] > _STILL:
-                    silent = StoreError(f"no piece of an upload was taken for {now - last[0]:.0f} s")
-                    self._trouble(silent, last[0], now)
-                    done.wait()
-                    self._over()
-
-        threading.Thread(target=watch, name="ray-s3-upload-watch", daemon=True).start()
-        try:
-            yield moved
-        finally:
-            done.set()
+        yield heard
+        if told:
+            self._over()
 
     def _trouble(self, error: StoreError, began: float, now: float) -> None:
         with self._lock:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -26,9 +28,11 @@ from ..core.model import Content, Location
 from .faults import Faults, code_of, first_line
 from .identity import own
 from .incoming import Incoming
-from .patience import Patience, is_passing
+from .parts import Faster, PartsUpload
+from .patience import Patience, is_passing, request_timeout
 from .renewal import Provider, Renew
 from .s3_clients import s3_config
+from .uplink import FIRST, LEAST, Uplink
 
 if TYPE_CHECKING:
     from obstore import Bytes, GetResult, ObjectMeta
@@ -44,13 +48,13 @@ _THREADS = 32  # a request takes a real S3 some 20 to 50 ms, and takes us well u
 _LOCAL_THREADS = min(8, 2 * (os.cpu_count() or 1))
 
 # `timeout` would cut a long transfer, however well it goes. `read_timeout` starts when a request does, and again with
-# each piece of the answer that comes: without progress for so long, a request is given up, and sent again. It has to
-# cover the sending of what a request holds over a slow line, while others are sent beside it.
-_STALLED = timedelta(seconds=30)  # nothing to send: HEAD, GET, LIST, DELETE
-_STALLED_SMALL, _SMALL = timedelta(seconds=60), 128 * 1024
-_STALLED_PARTS = timedelta(minutes=15)
+# each piece of the answer that comes: without progress for so long, a request is given up, and sent again. No request
+# has more than half of the patience, which `Uplink` sees to that a slow line can meet.
+_STALLED = 30.0  # seconds; nothing to send: HEAD, GET, LIST, DELETE
+_STALLED_SMALL, _SMALL = 60.0, 128 * 1024
+_LARGE = 512 * 1024 * 1024  # worth beginning anew with more parts at once, and each part worth many tries
 _QUICK: ClientConfig = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=4)}
-_RETRY: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=10)}  # then it is patience.py's
+_RETRIES, _RETRY_SECONDS = 4, 10.0  # then it is patience.py's
 _QUICK_RETRY: RetryConfig = {"max_retries": 1, "retry_timeout": timedelta(seconds=4)}
 
 
@@ -96,9 +100,11 @@ class Store:
         self.ranges = True
         """Whether the server answers ranged reads as it should; set to False by who finds out (rclone)."""
         self.patience = Patience(self.place, location.patience)
+        self._timeout = request_timeout(location.patience)
+        self.uplink = Uplink(self.place, location.patience, sys.maxsize if self.local else FIRST)
         self._faults = Faults(self.place, location.region, self._lapsed)
         with self._faults.translated(""):
-            self._backend = self._open(_client(_STALLED), _RETRY)
+            self._backend = self._with_timeout(_STALLED)
 
     def of(self, content: Content) -> Store:
         """The part of the store that keeps the content: the store itself, or an area below ``ray_s3/`` like it."""
@@ -108,7 +114,7 @@ class Store:
         """The store at ``ray_s3/<name>``, which is ours alone."""
         if name not in self._areas:
             part = Store(replace(self._location, url=f"{self.url}/{OURS}/{name}"), self._renew)
-            part.patience = self.patience
+            part.patience, part.uplink = self.patience, self.uplink
             self._areas.setdefault(name, part)
         return self._areas[name]
 
@@ -185,10 +191,13 @@ class Store:
         return self.patience.keep(attempt)
 
     def get_range(self, key: str, start: int, length: int) -> Bytes:
-        """So many bytes of an object that is there, from ``start`` on."""
+        """So many bytes of an object that is there, from ``start`` on.
+
+        Raises MissingObjectError where it is gone meanwhile, CorruptObjectError where it is shorter now.
+        """
 
         def attempt() -> Bytes:
-            with self._faults.translated(key):
+            with self._faults.reading(key):
                 return obstore.get_range(self._backend, key, start=start, length=length)
 
         return self.patience.keep(attempt)
@@ -197,11 +206,16 @@ class Store:
         """Write an object in one request."""
 
         def attempt() -> None:
-            with self._faults.translated(key):
-                backend = self._small_backend if len(data) <= _SMALL else self._parts_backend
-                obstore.put(backend, key, data, use_multipart=False)
+            with self.uplink.hold(len(data)) as granted, self.uplink.watched():
+                if granted < len(data):
+                    return self._send_parts(key, [data], len(data), LEAST, 1, None)
+                backend = self._small_backend if len(data) <= _SMALL else self._whole_backend
+                began = time.monotonic()
+                with self._faults.translated(key):
+                    obstore.put(backend, key, data, use_multipart=False)
+                self.uplink.took(len(data), time.monotonic() - began)
 
-        self.patience.keep(attempt)
+        self.patience.keep(attempt, progress=lambda: self.uplink.progress)
 
     def put_parts(
         self, key: str, chunks: Callable[[], Iterable[bytes]], size: int, part: int, window: int
@@ -209,23 +223,14 @@ class Store:
         """Write an object of ``size`` bytes from its chunks, in parts of ``part`` bytes, ``window`` at once.
 
         ``chunks`` makes them, anew for each attempt. An exception that they raise aborts the upload: the object
-        does not come to be.
+        does not come to be. Over a slow line (`Uplink`) parts are smaller, and fewer at once.
         """
-        part = part_size(size, part)
         before = self.look(key)
 
         def attempt() -> None:
             try:
-                with self._faults.translated(key), self.patience.watched() as moved:
-                    obstore.put(
-                        self._parts_backend,
-                        key,
-                        moved(chunks()),
-                        use_multipart=True,
-                        chunk_size=part,
-                        max_concurrency=window,
-                    )
-            except StoreDeniedError:
+                self._put_parts(key, chunks, size, part, window)
+            except (StoreDeniedError, StoreUnreachableError):
                 raise
             except StoreError:
                 # where the answer to the last request is lost, obstore repeats it, and finds the upload gone
@@ -233,7 +238,38 @@ class Store:
                 if now is None or now.size != size or now == before:
                     raise
 
-        self.patience.keep(attempt)
+        self.patience.keep(attempt, progress=lambda: self.uplink.progress)
+
+    def _put_parts(
+        self, key: str, chunks: Callable[[], Iterable[bytes]], size: int, part: int, wanted: int
+    ) -> None:
+        try:
+            with (
+                self.uplink.hold(min(size, wanted * part_size(size, part))) as granted,
+                self.uplink.watched(),
+            ):
+                part = part_size(size, min(part, LEAST) if self.uplink.slow else part)
+                window = max(1, min(wanted, granted // part))
+                self._send_parts(key, chunks(), size, part, window, wanted)
+        except Faster:
+            self._put_parts(key, chunks, size, part, wanted)
+
+    def _send_parts(
+        self, key: str, chunks: Iterable[bytes], size: int, part: int, window: int, wanted: int | None
+    ) -> None:
+        large = wanted is not None and size >= _LARGE
+        patient = self.local or (large and window == wanted)
+        backend = self._patient_backend if patient else self._whole_backend
+        upload = PartsUpload(
+            self.place, self.patience, self.uplink, part, window, wanted if large and not patient else None
+        )
+
+        def put(pieces: Iterator[bytes]) -> None:
+            with self._faults.translated(key):
+                obstore.put(backend, key, pieces, use_multipart=True, chunk_size=part, max_concurrency=window)
+
+        first = max(self.patience.seconds if patient else 0.0, self._timeout + min(10.0, self._timeout / 4))
+        upload.run(put, chunks, first)
 
     def delete(self, key: str) -> None:
         """Remove an object; that it was not there is no error."""
@@ -269,12 +305,22 @@ class Store:
 
     @functools.cached_property
     def _small_backend(self) -> LocalStore | S3Store:
-        return self._open(_client(_STALLED_SMALL), _RETRY)
+        return self._with_timeout(_STALLED_SMALL)
 
     @functools.cached_property
-    def _parts_backend(self) -> LocalStore | S3Store:
+    def _whole_backend(self) -> LocalStore | S3Store:
+        # no second try for what was not answered in time: the line may be slow, and bear less
+        return self._open(_client(self._timeout), _lasting(0.9 * self._timeout))
+
+    @functools.cached_property
+    def _patient_backend(self) -> LocalStore | S3Store:
         # a part is sent again for as long as it takes: else the whole file would be
-        return self._open(_client(_STALLED_PARTS), _parts_retry(self._location.patience))
+        return self._open(_client(self._timeout), _lasting(self.patience.seconds))
+
+    def _with_timeout(self, most: float) -> LocalStore | S3Store:
+        seconds = request_timeout(self.patience.seconds, most)
+        retry_timeout = timedelta(seconds=min(_RETRY_SECONDS, seconds))
+        return self._open(_client(seconds), {"max_retries": _RETRIES, "retry_timeout": retry_timeout})
 
     def _pages(self, prefix: str, after: str | None) -> Iterator[SeenPage]:
         with self._faults.translated(prefix):
@@ -329,8 +375,12 @@ class Store:
         return f"{self.url} at {self._location.endpoint}" if self._location.endpoint else self.url
 
 
-def _client(stalled: timedelta) -> ClientConfig:
-    return {"connect_timeout": timedelta(seconds=5), "read_timeout": stalled, "timeout": timedelta(days=30)}
+def _client(stalled: float) -> ClientConfig:
+    return {
+        "connect_timeout": timedelta(seconds=5),
+        "read_timeout": timedelta(seconds=stalled),
+        "timeout": timedelta(days=30),
+    }
 
 
 def part_size(size: int, part: int) -> int:
@@ -360,11 +410,12 @@ def _client_options(place: Location, usual: ClientConfig) -> ClientConfig:
         if usual is _QUICK:
             options["timeout"] = timedelta(seconds=requests.connect_timeout + 1)
     if requests.read_timeout and "read_timeout" in usual:  # never less than it takes to send what it holds
-        options["read_timeout"] = max(usual["read_timeout"], timedelta(seconds=requests.read_timeout))
+        wished = timedelta(seconds=min(requests.read_timeout, request_timeout(place.patience)))
+        options["read_timeout"] = max(usual["read_timeout"], wished)
     return options
 
 
-def _parts_retry(seconds: float) -> RetryConfig:
+def _lasting(seconds: float) -> RetryConfig:
     backoff: BackoffConfig = {
         "init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 2
     }  # fmt: skip

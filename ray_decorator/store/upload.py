@@ -23,6 +23,7 @@ from ..content.threads import Budget, each
 from ..core.errors import InputError, StoreError
 from ..core.progress import Progress
 from .holding import holds
+from .patience import is_passing
 from .store import Seen, Store
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,9 @@ def _list(store: Store, listed: dict[str, Seen], pages: float) -> bool:
             listed.update((digest_of_key(seen.key), seen) for seen in page)
             if number + _pages_left(page[-1].key) > pages:
                 return False
-    except StoreError as exc:  # not allowed, or cut short
+    except StoreError as exc:  # not allowed, or not as S3 does it
+        if is_passing(exc):
+            raise
         log.debug("%s cannot be listed (%s): asking for each object", store.url, exc)
         return False
     return True

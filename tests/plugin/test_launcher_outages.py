@@ -47,16 +47,16 @@ def key_of(data: bytes) -> str:
 class Outage:
     """The store is down for so long from the first request of a stage on."""
 
-    def __init__(self, home: Path, stage: str, seconds: float = OUTAGE) -> None:
+    def __init__(self, home: Path, stage: str, seconds: float = OUTAGE, fault: servers.Fault = "503") -> None:
         data = (home / "data").read_bytes()
         self._key = key_of(b"made " + data) if "outs" in stage else key_of(data)
         self._verbs = ("GET",) if "down" in stage else ("PUT", "POST")
-        self._seconds, self.began = seconds, 0.0
+        self._seconds, self._fault, self.began = seconds, fault, 0.0
 
     def __call__(self, verb: str, path: str) -> servers.Fault | None:
         if not self.began and verb in self._verbs and self._key in path:
             self.began = time.monotonic()
-        return "503" if self.began and time.monotonic() - self.began < self._seconds else None
+        return self._fault if self.began and time.monotonic() - self.began < self._seconds else None
 
 
 @pytest.mark.parametrize("stage", ["deps up", "deps down", "outs up", "outs down"])
@@ -107,18 +107,21 @@ def test_a_third_of_all_requests_fails_or_stalls_and_the_sweep_goes_on(
     assert befell == set(kinds)
 
 
-@pytest.mark.parametrize("stage", ["deps up", "deps down", "outs up", "outs down"])
+@pytest.mark.parametrize(
+    ("stage", "fault"),
+    [("deps up", "503"), ("deps down", "stall"), ("outs up", "stall"), ("outs down", "503")],
+)
 def test_one_that_stays_down_is_an_error_within_the_patience(
-    home: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch, stage: str
+    home: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch, stage: str, fault: servers.Fault
 ) -> None:
     monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "4")
-    outage = Outage(home, stage, 3600)
+    outage = Outage(home, stage, 3600, fault)
     with servers.counting(rclone, fault=outage) as (proxy, _):
         use(proxy, monkeypatch)
         url = f"s3://{servers.BUCKET}/good-{stage.replace(' ', '-')}-{home.name}"
         with pytest.raises(HomeError if stage == "outs down" else StoreError) as info:
             sweep(CONFIG, work, [], deps=["data"], outs=["out"], s3_base_path=url)
-    assert outage.began and "503" in str(info.value)
+    assert outage.began and ("503" if fault == "503" else "nobody answers for s3://") in str(info.value)
     if stage == "outs down":
         assert f"outs key 'out': {home}/outs/1 did not come home" in str(info.value)
         assert f"bring it later with: ray-s3 fetch {url}/" in str(info.value)

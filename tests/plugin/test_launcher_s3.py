@@ -115,6 +115,31 @@ def test_a_store_that_lost_objects_is_healed_with_one_warning(
     assert set(gone) <= {key for page in store.list("files/md5/") for key, _ in page}
 
 
+def test_objects_that_are_lost_while_a_job_reads_them_are_healed(
+    home: Path, moto: servers.Server, monkeypatch: pytest.MonkeyPatch, session_caches: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The answer is cut, and when it is asked for again, the object is gone."""
+    use(moto, monkeypatch)
+    url, digest = base(), hashlib.md5((home / "data" / "0" / "0 ü.bin").read_bytes()).hexdigest()
+    store, asked = open_store(locate(url)), list[str]()
+
+    def lost(verb: str, path: str) -> servers.Fault | None:
+        if verb != "GET" or digest[2:] not in path:
+            return None
+        asked.append(path)
+        if len(asked) == 2:
+            store.delete(f"files/md5/{digest[:2]}/{digest[2:]}")
+        return "cut" if len(asked) == 1 else None
+
+    with servers.counting(moto, fault=lost) as (proxy, _):
+        use(proxy, monkeypatch)
+        [job] = sweep(CONFIG, count, [], deps=["data.path"], s3_base_path=url)
+    assert job.return_value == 30 and len(asked) == 3
+    shown = "".join(capfd.readouterr())
+    assert shown.count("no longer holds") == 1 and "0/0 ü.bin (deps key 'data.path', files/md5/" in shown
+
+
 def spoil(store: Store, how: str) -> None:
     """Lose all objects, or give them other bytes."""
     for key, size in [row for page in store.list("files/md5/") for row in page]:

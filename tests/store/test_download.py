@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+import servers
+from store_fixtures import s3_store
 from trees import QUIET, killed_process_leaves, read, sent, tree
 
 from ray_decorator.content.hash_cache import HashCache, Stamp
@@ -67,6 +69,35 @@ def test_all_that_is_missing_is_named_and_the_rest_comes(store: Store, tmp_path:
 def ranged_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read in ranges what is larger than 16 MiB."""
     monkeypatch.setattr("ray_decorator.store.download._RANGED", 16 * MIB)
+
+
+@pytest.mark.usefixtures("ranged_soon")
+@pytest.mark.parametrize("how", ["gone", "shorter"])
+@pytest.mark.parametrize("size", [1000, 2 * MIB, 9 * MIB, 25 * MIB])
+def test_one_that_is_lost_while_it_is_read_is_noted_and_the_rest_comes(
+    size: int, how: str, moto: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its second request: a range, or what is sent again since the first answer was cut."""
+    home, data = tree(tmp_path / "home", {}), os.urandom(size)
+    key, asked = object_key(md5(data)), list[str]()
+
+    def lost(verb: str, path: str) -> servers.Fault | None:
+        if verb != "GET" or key not in path:
+            return None
+        asked.append(path)
+        if len(asked) == 2:
+            direct.put(key, b"x") if how == "shorter" else direct.delete(key)
+        return "cut" if len(asked) == 1 and size <= 16 * MIB else None
+
+    direct = s3_store(moto, monkeypatch)
+    direct.put(key, data)
+    direct.put(object_key(md5(b"there")), b"there")
+    with servers.counting(moto, fault=lost) as (proxy, _):
+        store = s3_store(proxy, monkeypatch, direct.url)
+        with pytest.raises(CorruptObjectError if how == "shorter" else MissingObjectError) as info:
+            download([Wanted(md5(d), str(home / md5(d)), 0o666) for d in (data, b"there")], store, QUIET)
+    assert len(asked) > 1 and isinstance(info.value, CorruptObjectError | MissingObjectError)
+    assert info.value.digests == (md5(data),) and read(home) == {md5(b"there"): b"there"}
 
 
 class TestVerified:

@@ -7,7 +7,6 @@ import os
 import random
 import threading
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -98,7 +97,8 @@ def moved(store: Store, source: Path, target: Path, hashes: HashCache) -> None:
     taken = snapshot(source, hashes, NoProgress())
     push(taken, store, hashes, NoProgress())
     (pulled,) = pull_all([(taken.content, target)], store, hashes, NoProgress())
-    assert pulled.error is None, pulled.error
+    if pulled.error is not None:
+        raise pulled.error
 
 
 @pytest.mark.parametrize("fault", ["503", "reset", "lost", "cut"])
@@ -121,8 +121,7 @@ def test_a_request_that_nobody_answers_is_sent_again(
     fault: servers.Fault, stage: str, rclone: servers.Server, tmp_path: Path, hashes: HashCache,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    for name in ("_STALLED", "_STALLED_SMALL"):
-        monkeypatch.setattr(f"ray_decorator.store.store.{name}", timedelta(seconds=3))
+    monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "6")  # a request has half of it
     stalled: list[str] = []
 
     def once(verb: str, path: str) -> servers.Fault | None:
@@ -171,11 +170,68 @@ def test_an_upload_in_parts_that_stands_still_is_told(
     with servers.counting(server, fault=down) as (proxy, _), caplog.at_level(logging.INFO):
         moved(s3_store(proxy, monkeypatch), large, tmp_path / "home", hashes)
     told = [record.getMessage() for record in caplog.records if record.name.endswith("patience")]
-    assert (
-        "waiting for it, up to 180 s (RAY_S3_STORE_PATIENCE). It says: no piece of an upload was" in told[0]
-    )
+    assert "waiting for it, up to 180 s (RAY_S3_STORE_PATIENCE). It says: no part of an upload was" in told[0]
     assert "answers again, after " in told[1] and len(told) == 2
     assert first and read(large) == read(tmp_path / "home")
+
+
+HOLES = ["LIST", "HEAD", "GET", "small PUT", "whole PUT", "create", "part", "part 3", "complete"]
+
+
+def is_in_hole(stage: str, verb: str, path: str) -> bool:
+    """Whether a store whose ``stage`` is a black hole never answers this request."""
+    match stage:
+        case "whole PUT" | "small PUT":
+            return verb == "PUT" or "uploadId=" in path
+        case "create":
+            return verb == "POST" and "uploads" in path
+        case "part":  # and obstore would first have the upload forgotten
+            return "partNumber=" in path or verb == "DELETE"
+        case "part 3":
+            return "partNumber=3" in path or verb == "DELETE"
+        case "complete":
+            return verb in ("POST", "DELETE") and "uploadId=" in path
+    return verb == stage
+
+
+@pytest.mark.parametrize("stage", HOLES)
+def test_what_is_never_answered_is_an_error_within_the_patience(
+    stage: str, moto: servers.Server, tmp_path: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store takes a request, and says nothing for good: by the clock of the proxy, from the first one on."""
+    monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "4")
+    asked: list[float] = []
+
+    def hole(verb: str, path: str) -> servers.Fault | None:
+        if is_in_hole(stage, verb, path):
+            asked.append(time.monotonic())
+            return "stall"
+        return None
+
+    files = {"LIST": numbered(20), "small PUT": {"a": b"1"}, "whole PUT": {"a": os.urandom(6 << 20)}}
+    there = tree(tmp_path / "there", files.get(stage, {"parts": os.urandom(BIG)}))
+    with servers.counting(moto, fault=hole) as (proxy, _):
+        with pytest.raises(StoreUnreachableError, match="nobody answers for s3://"):
+            moved(s3_store(proxy, monkeypatch), there, tmp_path / "home", hashes)
+        assert time.monotonic() - asked[0] < 2 * 4, "patience, and as much again for a busy machine"
+
+
+def test_a_slow_line_is_no_black_hole(moto: servers.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More under way at once than it brings within a time-out: then little by little, as 5 MiB at a time are."""
+    monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "8")
+    data = os.urandom(17 << 20)
+    whole, parts = (
+        data[: 14 << 20],
+        [data[start : start + (8 << 20)] for start in range(0, 17 << 20, 8 << 20)],
+    )
+    with servers.counting(moto, uplink=3 * (1 << 20)) as (proxy, requests):
+        store = s3_store(proxy, monkeypatch)
+        store.put("whole", whole)
+        assert store.uplink.slow
+        store.put_parts("parts", lambda: parts, len(data), 8 << 20, 8)
+        assert any("parts?partNumber=4" in path for path in requests.paths("PUT"))
+        for key, expected in {"whole": whole, "parts": data}.items():
+            assert (incoming := store.get(key)) is not None and bytes(incoming.read()) == expected
 
 
 def test_one_that_is_down_for_good_is_an_error_within_the_patience(

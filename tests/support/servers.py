@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import re
 import socket
@@ -90,6 +91,7 @@ class Requests:
 Fault = Literal["500", "503", "lost", "cut", "reset", "stall", "stall in the body", "slow"]
 _STALL_SECONDS = 60.0  # then it hangs up
 _SLOW_SECONDS = 10.0
+_PIECE = 64 * 1024
 _SAID = {"500": b"<Error><Code>InternalError</Code></Error>", "503": b"<Error><Code>SlowDown</Code></Error>"}
 
 
@@ -98,14 +100,16 @@ def counting(
     server: Server,
     refuse: Callable[[str, str], bool] = lambda verb, path: False,
     fault: Callable[[str, str], Fault | None] = lambda verb, path: None,
+    uplink: float = math.inf,
 ) -> Iterator[tuple[Server, Requests]]:
     """The same server behind a proxy that counts the requests, and answers AccessDenied to some.
 
     ``fault``: what befalls a request: the answer 500 or 503 and nothing done; a ``reset`` of the connection
     before it is read; done, and the answer ``lost``; done, and the answer ``cut`` in the middle of its body; nothing
     is done, and nobody answers (``stall``), or no more of an answer comes (``stall in the body``); all is well, but
-    ``slow``.
+    ``slow``. ``uplink``: so many bytes of all bodies come through in a second, in turns.
     """
+    free = [0.0]  # from when on the line carries what comes next
     requests, lock, closing = Requests(), threading.Lock(), threading.Event()
     upstream = re.sub("^https?://", "", server.endpoint)
 
@@ -113,7 +117,7 @@ def counting(
         protocol_version = "HTTP/1.1"
 
         def _forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = b"".join(self._arriving(int(self.headers.get("Content-Length") or 0)))
             verb = _verb(self.command, self.path)
             with lock:
                 if verb != "PUT" or (verb, self.path) not in requests.seen:
@@ -143,6 +147,15 @@ def counting(
             if befalls == "stall in the body":
                 self.wfile.flush()
                 closing.wait(_STALL_SECONDS)
+
+        def _arriving(self, size: int) -> Iterator[bytes]:
+            for left in range(size, 0, -_PIECE):
+                piece = self.rfile.read(min(left, _PIECE))
+                if uplink < math.inf:
+                    with lock:
+                        free[0] = max(free[0], time.monotonic()) + len(piece) / uplink
+                    closing.wait(free[0] - time.monotonic())
+                yield piece
 
         def _ask(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
             # a connection for each: one kept open may be closed by the server just when it is used again
@@ -191,6 +204,8 @@ def counting(
             pass  # clients hang up
 
     proxy = Proxy(("127.0.0.1", 0), Handler)
+    if uplink < math.inf:  # what a client that hung up had in it would keep the line busy
+        proxy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE)
     thread = threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
