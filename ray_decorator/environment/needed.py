@@ -88,6 +88,9 @@ def asked_for(project: Path) -> list[Wanted] | None:
 
     These are its dependencies, and what its groups and extras name beside DVC: it is not known what that is for. The
     tables are PEP 621's, PEP 735's, uv's and Poetry's.
+
+    uv.lock is not read for it: which groups and extras there are, and what a package requires here, pyproject.toml
+    and installed metadata say as well. What a job is given is what `uv export` lists without the group of DVC.
     """
     try:
         data = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from package_index import Index, make_wheel, python_path, serve
 
 from ray_decorator.core.errors import InputError
 from ray_decorator.environment import graph
@@ -142,3 +146,94 @@ def test_of_these_tests_own_packages_dvcs_stay(project: Path) -> None:
         "pathspec",
     } <= chosen.requirements.pins.keys()
     assert chosen.why == "only DVC needs it, and pyproject.toml does not ask for DVC"
+
+
+UV_PROJECT = """
+[project]
+name = 'app'
+version = '0'
+requires-python = '>=3.11'
+dependencies = ['alpha[fast]>=1', "gamma; sys_platform == 'win32'", "delta; python_version >= '3.11'"]
+[project.optional-dependencies]
+plot = ['plotty']
+[dependency-groups]
+dev = ['linter', {include-group = 'docs'}]
+docs = ['sphinks']
+pipeline = ['dvc']
+[tool.uv]
+package = false
+override-dependencies = ["omitted; sys_platform == 'win32'"]
+"""
+
+
+def test_the_packages_are_those_of_uvs_lock(tmp_path: Path) -> None:
+    """A real project of uv's, with extras, markers, groups and an override, locked and installed from an index."""
+    wheels = tmp_path / "wheels"
+    for name, *requires in (
+        ("alpha", "beta", "omitted", "epsilon; extra == 'fast'\nProvides-Extra: fast"),
+        ("dvc", "dvc_data", "beta", "gamma", "epsilon"),
+        ("dvc_data", "zeta", "alpha"),
+        *[
+            (name,)
+            for name in (
+                "beta",
+                "gamma",
+                "delta",
+                "epsilon",
+                "zeta",
+                "plotty",
+                "linter",
+                "sphinks",
+                "omitted",
+            )
+        ],
+    ):
+        make_wheel(wheels, name, "1.0", tuple(requires))
+    project = tmp_path / "app"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(UV_PROJECT)
+    with contextlib.contextmanager(serve)(Index(wheels)) as server:
+        keep = {
+            name: value for name, value in os.environ.items() if not name.startswith(("UV_", "VIRTUAL_ENV"))
+        }
+        environ = {**keep, "UV_DEFAULT_INDEX": server.url, "UV_CACHE_DIR": str(tmp_path / "uv")}
+
+        def run(*command: str | Path) -> str:
+            return subprocess.run(
+                command, cwd=project, env=environ, check=True, capture_output=True, text=True
+            ).stdout
+
+        run("uv", "sync", "--quiet", "--all-extras", "--all-groups", "--python", sys.executable)
+        export = (
+            "uv",
+            "export",
+            "--frozen",
+            "--no-hashes",
+            "--no-annotate",
+            "--no-header",
+            "--all-extras",
+            "--all-groups",
+        )
+        locked, all_locked = run(*export, "--no-group", "pipeline"), run(*export)
+    code = (
+        "from pathlib import Path\nfrom ray_decorator.environment import installed, needed\n"
+        "one = needed.needed(installed.installed_distributions(), Path())\n"
+        "print(sorted(one.requirements.pins), sorted(one.left_out), sep='\\n')"
+    )
+    environ["PYTHONPATH"] = python_path()
+    pins, left = run(project / ".venv/bin/python", "-c", code).splitlines()
+
+    def listed(export: str) -> list[str]:
+        here = [line for line in export.splitlines() if "win32" not in line]
+        return sorted(line.partition("==")[0] for line in here)
+
+    assert (
+        pins
+        == str(listed(locked))
+        == str(["alpha", "beta", "delta", "epsilon", "linter", "plotty", "sphinks"])
+    )
+    assert (
+        left
+        == str(sorted({*listed(all_locked)} - {*listed(locked)}))
+        == str(["dvc", "dvc-data", "gamma", "zeta"])
+    )
