@@ -98,6 +98,7 @@ def test_commit_copies_nothing_that_it_need_not(
     objects = {path.stat().st_ino for path in new if path.suffix != ".dir"}
     landed = {before[root / "model" / name] for name in FILES} | {before[root / "single"]}
     copied = kind == "copy" or (kind == "symlink" and tracked == "by nothing")
+    copied |= kind == "hardlink" and works_in(str(root))  # DVC clones into its cache then
     assert objects.isdisjoint(landed) if copied else objects < landed
     assert before[root / "metrics"] not in objects
     assert (root / "model" / "a").is_symlink() == (kind == "symlink" and not (copied and leaves_copies))
