@@ -93,6 +93,7 @@ class Location:
     that requests are not signed, or, with ``own_credentials``, that each process finds its own as boto3 does.
     ``patience`` is for how many seconds it may stay away, ``requests`` how they are sent,
     ``clients`` what else AWS's settings say of clients of S3.
+    ``endpoint_in_environ``: the driver's environment says the endpoint, so libraries that look there alone find it.
     ``settings`` is the mark of the AWS settings that all this was resolved from (`store.identity.aws_settings`).
     """
 
@@ -106,6 +107,7 @@ class Location:
     settings: str = field(compare=False, default="")
     requests: S3Requests = field(default_factory=S3Requests)
     clients: S3Clients = field(default_factory=S3Clients)
+    endpoint_in_environ: bool = False
 
 
 @dataclass(frozen=True, slots=True)

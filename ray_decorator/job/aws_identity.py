@@ -90,7 +90,7 @@ def in_force(
         try:
             for name in before.keys() - chosen:
                 del os.environ[name]
-            os.environ.update(server.environ)
+            os.environ.update({name: server.environ[name] for name in server.environ.keys() - chosen})
             yield
         finally:
             for name in [name for name in os.environ if _is_the_nodes(name)]:
@@ -142,6 +142,8 @@ class _Server:
             "AWS_CONFIG_FILE": str(self._config),
             "AWS_SHARED_CREDENTIALS_FILE": str(credentials),  # else that of the node would come first
         }
+        if place.endpoint_in_environ and place.endpoint:
+            self.environ[f"{_ENDPOINT}_S3"] = place.endpoint  # pyarrow, pandas and polars look here alone
         if self._socket is not None:
             listener = stack.enter_context(_Listener(str(self._socket), self))
             threading.Thread(target=listener.serve_forever, name="ray-s3-aws", daemon=True).start()

@@ -190,6 +190,11 @@ def _identify_s3(url: str, credentials: str, account: S3Account) -> Identity:
     return Identity(place, _Keys(found, problem), travels=credentials == "driver")
 
 
+def _is_in_environ(endpoint: str) -> bool:
+    told = [os.environ.get(name, "").rstrip("/") for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")]
+    return endpoint.rstrip("/") in told
+
+
 def _place(url: str, session: botocore.session.Session, account: S3Account) -> Location:
     import boto3  # here, since workers rarely need it
     from botocore import UNSIGNED
@@ -215,6 +220,7 @@ def _place(url: str, session: botocore.session.Session, account: S3Account) -> L
         ca_bundle,
         patience=patience(),
         settings=aws_settings(),
+        endpoint_in_environ=account.endpoint is None and _is_in_environ(reached.endpoint_url),
         requests=account.requests,
         clients=settings_of(reached.config),
     )

@@ -96,6 +96,10 @@ def run(
     return pickle.loads(receipt.value or b"")
 
 
+def endpoint_in_environ() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3")
+
+
 def key() -> str | None:
     found = botocore.session.get_session().get_credentials()
     return found.get_frozen_credentials().access_key if found else None
@@ -271,6 +275,11 @@ def test_what_the_runtime_env_has_chosen_wins(
     on_another_node(monkeypatch, tmp_path)
     monkeypatch.setenv("RAY_S3_CHOSEN", "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY")
     assert run(key, where) == "nodekey"
+    assert run(endpoint_in_environ, where) == "http://127.0.0.1:9"
+    monkeypatch.setenv("RAY_S3_CHOSEN", "AWS_ENDPOINT_URL_S3")
+    assert run(endpoint_in_environ, where) == "http://127.0.0.1:9"
+    monkeypatch.setenv("RAY_S3_CHOSEN", "")
+    assert run(endpoint_in_environ, where) == rclone.endpoint
     monkeypatch.setenv("RAY_S3_CHOSEN", "AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "venus-2")
 
@@ -326,6 +335,7 @@ def test_clients_are_set_as_the_drivers_are(tmp_path: Path, monkeypatch: pytest.
     }.items():
         monkeypatch.setenv(name, value)
     assert run(look, where) == at_home
+    assert run(endpoint_in_environ, where) is None  # at home, too, it is in the file alone
 
 
 def test_without_a_signature_there_is_the_way_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,6 +351,8 @@ def test_without_a_signature_there_is_the_way_alone(tmp_path: Path, monkeypatch:
 LIBRARIES = {
     "s3fs": "import s3fs; print(s3fs.S3FileSystem().cat('bucket/t.csv').decode())",
     "smart_open": "import smart_open; print(smart_open.open('s3://bucket/t.csv').read())",
+    "pyarrow": "from pyarrow.fs import FileSystem; there, path = FileSystem.from_uri('s3://bucket/t.csv')\n"
+    "print(there.open_input_stream(path).read().decode())",
     "pandas": "import pandas; print(pandas.read_csv('s3://bucket/t.csv').to_csv(index=False))",
 }
 
@@ -351,7 +363,9 @@ def their_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     python = str(tmp_path_factory.mktemp("libraries") / "bin" / "python")
     uv = find_uv_bin()
     subprocess.run([uv, "venv", "-q", "-p", sys.executable, str(Path(python).parents[1])], check=True)
-    subprocess.run([uv, "pip", "install", "-q", "-p", python, "s3fs", "pandas", "smart_open[s3]"], check=True)
+    subprocess.run(
+        [uv, "pip", "install", "-q", "-p", python, "s3fs", "pandas", "smart_open[s3]", "pyarrow"], check=True
+    )
     return python
 
 
