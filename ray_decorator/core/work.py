@@ -29,9 +29,9 @@ class Work:
 class Entry:
     """What a job is called in the ledger. It travels with the job, which leaves a receipt under this name.
 
-    ``id`` "": the driver writes the receipt, once it knows the id. ``run`` is the run's own id. ``before``: key ->
-    digest of what the job both reads and writes, as it was when it started. ``known``: the id of a job that resumes,
-    whose receipt the driver writes all the same.
+    ``id`` "": the driver writes the receipt, once it knows the id. ``run`` is the run's own id. ``before``: key in
+    outs -> digest of what the job both reads and writes, as it was when it started. ``known``: the id of a job that
+    resumes, whose receipt the driver writes all the same.
     """
 
     id: str

@@ -35,6 +35,7 @@ class Sent:
     error: Exception | None
     kept: bool = False  # one of them could not be sent, and is here still
     stuck: tuple[Stuck, ...] = ()  # of those, what belongs to a place on this machine
+    unsent: tuple[Path, ...] = ()  # of those, what could not go to the store
     aside: Mapping[int, Content] = field(
         default_factory=dict
     )  # of a failed job: what does not go to its place
@@ -101,16 +102,25 @@ def kept_back(sent: Sent, before: Path, kept: Path) -> Exception:
 
     The scratch directory was at ``before``, and is at ``kept`` now.
     """
-    told = []
+    node, told, commands = socket.gethostname(), [], []
+
+    def now(path: Path) -> Path:
+        return kept / path.relative_to(before) if path.is_relative_to(before) else path
+
     for problem, path, home in sent.stuck:
-        now = kept / path.relative_to(before) if path.is_relative_to(before) else path
-        how = f"{problem}. On node {socket.gethostname()}, bring it later with: {fetch_command(now, home)}"
-        told.append(_kind(problem)(how))
+        commands.append(fetch_command(now(path), home))
+        told.append(_kind(problem)(f"{problem}. On node {node}, bring it later with: {commands[-1]}"))
+    commands += [fetch_command(now(path), path.name) for path in sent.unsent]
     error = HomeError.of(told) or sent.error
     assert error is not None
     if sent.kept:
-        error.add_note(f"The job's outs are kept on node {socket.gethostname()} at {kept}")
+        error.add_note(kept_on(node, "The job's outs are", kept, commands))
     return error
+
+
+def kept_on(node: str, what: str, at: Path, commands: Sequence[str]) -> str:
+    """What a note says of something that stays on a node, ``at`` a path, with the commands that bring it."""
+    return f"{what} kept on node {node} at {at}. Bring them later, on that node, with: {'; '.join(commands)}"
 
 
 def _kind(error: Exception) -> type[InputError] | type[HomeError]:
@@ -176,12 +186,14 @@ def _push(job: Job, leaving: Sequence[Leaving], side: Side) -> Sent:
         return Sent({}, 0, None)
     hashes = HashCache.in_memory()
     taken: dict[Leaving, Snapshot] = {}
+    unsent: list[Path] = []
     error: Exception | None = None
     for one in leaving:
         try:
             found = snapshot(one.path, hashes, NoProgress(), lenient=True)
             taken[one] = found.within(DIRECTORIES) if job.is_workspace(one.index) else found
         except Exception as exc:
+            unsent.append(one.path)
             error = error or _of_out(exc, job, one.out)
     sent, pushed = 0, dict(taken)
     try:
@@ -195,10 +207,11 @@ def _push(job: Job, leaving: Sequence[Leaving], side: Side) -> Sent:
                 push_extras([each.content], side.store)
             except Exception as exc:
                 del pushed[one]
+                unsent.append(one.path)
                 error = error or _of_out(exc, job, one.out)
     outs = {one.index: each.content for one, each in pushed.items() if not one.aside}
     aside = {one.index: each.content for one, each in pushed.items() if one.aside}
-    return Sent(outs, sent, error, kept=error is not None, aside=aside)
+    return Sent(outs, sent, error, kept=error is not None, aside=aside, unsent=tuple(unsent))
 
 
 def _of_out(error: Exception, job: Job, out: Out) -> Exception:

@@ -15,11 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..core.commands import fetch_command
 from ..core.model import Job, Receipt
 from .ending import code_of
 from .failed import Left, bring_done, bring_failed, bring_logs
 from .looks import Seen, recorded
-from .outs import kept_back, out_paths
+from .outs import kept_back, kept_on, out_paths
 from .scratch import Scratch, dead_attempt, job_root, keep
 from .side import Side
 
@@ -70,7 +71,10 @@ def logs_home(
     notes: tuple[str, ...] = ()
     if sent.error is not None:
         node, kept = socket.gethostname(), stay()
-        notes = (f"The log of attempt {job.attempt} is kept on node {node} at {kept}: {sent.error}",)
+        commands = [fetch_command(kept / path.relative_to(root), path.name) for path in sent.unsent]
+        commands += [fetch_command(kept / path.relative_to(root), home) for _, path, home in sent.stuck]
+        what = f"The logs of attempt {job.attempt} are"
+        notes = (f"{kept_on(node, what, kept, commands)} ({sent.error})",)
     return replace(ran, outs=sent.outs, sent=sent.bytes, notes=notes)
 
 

@@ -88,9 +88,9 @@ class Ledger:
         shared = shared or self.shared
         if call.work is None or shared is None or (known := self._known(call, shared.around)) is None:
             return None
-        written = {out.real for out in call.outs}
+        written = {out.real: out.key for out in call.outs}
         both = {
-            dep.key: one.digest
+            written[dep.real]: one.digest
             for dep in call.deps
             if dep.real in written and (one := contents.get(dep.real))
         }

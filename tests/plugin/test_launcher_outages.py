@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from omegaconf import DictConfig
 from store_fixtures import use
 from sweeps import sweep
 
+from ray_decorator.__main__ import main
 from ray_decorator.core.errors import HomeError, StoreError
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -128,3 +130,6 @@ def test_one_that_stays_down_is_an_error_within_the_patience(
     if stage == "outs up":
         notes = "\n".join(info.value.__notes__)
         assert "this is of its out 'out'" in notes and "The job's outs are kept on node" in notes
+        commands = re.findall(r"ray-s3 (fetch /\S+ 1)$|ray-s3 (fetch /\S+ 1);", notes, re.MULTILINE)
+        assert commands and main([*"".join(commands[0]).split()[:-1], str(home / "later")]) == 0
+        assert (home / "later").read_bytes() == b"made " + (home / "data").read_bytes()

@@ -73,8 +73,11 @@ def test_a_batch_that_follows_at_once_shares_what_was_found(looked: list[Any], s
     assert entries[0] and entries[1] and entries[0].id == entries[1].id and entries[0].run != entries[1].run
 
 
-def test_what_a_job_also_writes_is_remembered_and_does_not_count(looked: list[Any], staging: Staging) -> None:
-    both = replace(CALL, deps=(slot("data", "/data"), slot("model", "/model")))
+@pytest.mark.parametrize("key", ["model", "the_same_path.under_another_key"])
+def test_what_a_job_also_writes_is_remembered_and_does_not_count(
+    looked: list[Any], staging: Staging, key: str
+) -> None:
+    both = replace(CALL, deps=(slot("data", "/data"), slot(key, "/model")))
     ledger = Ledger(Settings("local", "", False), staging)
     ledger.look([both], [], first=True)
     entries = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 import time
 from collections.abc import Iterator
@@ -216,7 +217,8 @@ class TestNothingTravels:
             write("g", "p")
         assert (home / "g").read_text() == "good"
         [note] = [note for note in met.value.__notes__ if "are kept on node" in note]
-        assert Path(note.rpartition(" at ")[2], "outs/1/p").is_fifo()
+        what, where = shlex.split(note.rpartition("with: ray-s3 fetch ")[2])
+        assert Path(what).is_fifo() and where == str(home / "p")
 
     def test_an_out_inside_of_another_one(self, home: Path) -> None:
         @ray_decorator(outs=["model", "folder"])
