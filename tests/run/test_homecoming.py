@@ -15,6 +15,7 @@ from disks import disk
 from fake_cluster import FakeStore, call
 from folding_disk import folding_disk
 from omegaconf import DictConfig
+from quota_disk import quota_disk
 from sweeps import sweep
 from trees import QUIET, read
 from whole_trees import described
@@ -82,6 +83,12 @@ def write_tree(cfg: DictConfig) -> int:
         (file.parent / "empty").mkdir()
         (file.parent / "latest").symlink_to("empty")
     return files
+
+
+def write_either(cfg: DictConfig) -> int:
+    if Path(cfg.out).name != "file":
+        return write_tree(cfg)
+    return Path(cfg.out).write_bytes(b"one")
 
 
 def kill_and_write(cfg: DictConfig) -> int:
@@ -154,6 +161,23 @@ class TestThroughTheLauncher:
             assert came["latest"] == ("link", "empty") and came["empty"][0] == "directory"
             assert came[f"{FILES - 1}.bin"][1] == oct(0o100)
             assert {**read(at.path / "2"), **written(1)} == {**written(FILES), "kept": b"mine too"}
+
+    def test_a_user_without_quota(self, home: Path, named: bool, capfd: pytest.CaptureFixture[str]) -> None:
+        """A directory cannot be made there (a tree), or a file not be written (a single one)."""
+        url: dict[str, Any] = {"s3_base_path": (home / "store").as_uri()} if named else {}
+        with quota_disk(home / "disk"):
+            with pytest.raises(HomeError, match=r"outs key 'out': .*Disk quota exceeded"):
+                sweep(CONFIG, write_either, ["out=other/1,disk/2,disk/file"], outs=["out"], **url)
+            said = told(capfd)
+            assert set(said) == {"1", "2"} and read(home / "other" / "1") == written(1)
+            for job, place in (("1", "disk/2"), ("2", "disk/file")):
+                assert f"{home}/{place}" in said[job] and "Disk quota exceeded" in said[job]
+        for line in said.values():
+            fetch_as_said(line)
+        assert read(home / "disk") == {
+            **{f"2/{name}": data for name, data in written(FILES).items()},
+            "file": b"one",
+        }
 
     def test_a_mount_that_is_gone(
         self, home: Path, named: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
