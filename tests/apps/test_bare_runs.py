@@ -6,12 +6,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm_python
 from omegaconf import OmegaConf
 
 pytestmark = pytest.mark.usefixtures("ray_session_address")
@@ -83,7 +83,7 @@ def run(directory: Path, launcher: str, *arguments: str, **environ: str) -> Ran:
     home.mkdir()
     (home / "app.py").write_text(APP)
     done = subprocess.run(
-        [sys.executable, "app.py", *arguments, f"hydra/launcher={launcher}"],
+        [*warm_python.starter(), "app.py", *arguments, f"hydra/launcher={launcher}"],
         cwd=home, env={**os.environ, **environ}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     files = {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import servers
+import warm_python
 from dvc_repositories import digest_of, dvc, dvc_process
 from store_fixtures import use
 from trees import read, tree
@@ -53,15 +54,21 @@ def keys(store: Path) -> list[str]:
     return [str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()]
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    root = tmp_path / "repository"
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template") / "repository"
     for name, text in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     dvc(root, "init", "--no-scm", "--quiet")
-    dvc(root, "remote", "add", "--default", "store", str(tmp_path / "store"))
+    dvc(root, "remote", "add", "--default", "store", "../store")
     return root
+
+
+@pytest.fixture
+def repository(tmp_path: Path, template: Path) -> Path:
+    shutil.copytree(template, tmp_path / "repository")
+    return tmp_path / "repository"
 
 
 @pytest.mark.usefixtures("ray_session_address")
@@ -194,7 +201,7 @@ def test_the_default_remote_is_the_store_with_keys_of_its_own(
 
 
 def train(repository: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "train.py", "hydra/launcher=cluster", "hydra.run.dir=run", *overrides]
+    command = [*warm_python.starter(), "train.py", "hydra/launcher=cluster", "hydra.run.dir=run", *overrides]
     return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=180, check=False)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -13,6 +12,7 @@ from urllib.request import Request, urlopen
 import pytest
 import servers
 import terminal
+import warm_python
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def my_bucket(moto: servers.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def run(home: Path, app: str, *arguments: str, code: int = 0) -> str:
     (home / "app.py").write_text(app)
     done = subprocess.run(
-        [sys.executable, "app.py", *arguments],
+        [*warm_python.starter(), "app.py", *arguments],
         cwd=home,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

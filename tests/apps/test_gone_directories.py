@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import warm_python
+
 PRIVATE = """
 import os, shutil, sys
 from pathlib import Path
@@ -110,13 +112,18 @@ main()
 """
 
 
-def run(directory: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    directory: Path, text: str, *arguments: str, address: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """On the Ray at ``address``, with a store; on one of its own, without."""
     (directory / "app.py").write_text(text)
     environ = {
         name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_S3_BASE_PATH")
     }
+    if address is not None:
+        environ |= {"RAY_ADDRESS": address, "RAY_S3_BASE_PATH": directory.as_uri()}
     return subprocess.run(
-        [sys.executable, str(directory / "app.py"), *arguments], cwd=directory / "here", env=environ,
+        [*warm_python.starter(), str(directory / "app.py"), *arguments], cwd=directory / "here", env=environ,
         capture_output=True, text=True, timeout=200,
     )  # fmt: skip
 
@@ -133,9 +140,9 @@ def test_a_private_ray_whose_start_directory_is_gone_serves_on(tmp_path: Path) -
     assert done.stdout.splitlines()[-1:] == ["all is well"], done.stderr
 
 
-def test_a_program_whose_own_directory_is_gone_is_told_so(tmp_path: Path) -> None:
+def test_a_program_whose_own_directory_is_gone_is_told_so(tmp_path: Path, ray_session: str) -> None:
     (tmp_path / "here").mkdir()
-    done = run(tmp_path, OWN)
+    done = run(tmp_path, OWN, address=ray_session)
     *refused, last = done.stdout.splitlines()
     assert len(refused) == 3 and last == "1", done.stderr
     assert all(line.startswith(gone(tmp_path / "here" / "start")) for line in refused)
@@ -150,14 +157,16 @@ def test_so_is_a_hydra_app(tmp_path: Path) -> None:
     assert gone(tmp_path / "here") in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
-def test_a_job_that_removes_its_own_directory_fails_of_its_own_exception(tmp_path: Path) -> None:
+def test_a_job_that_removes_its_own_directory_fails_of_its_own_exception(
+    tmp_path: Path, ray_session: str
+) -> None:
     (tmp_path / "here").mkdir()
-    done = run(tmp_path, RAISES)
+    done = run(tmp_path, RAISES, address=ray_session)
     assert done.stdout.splitlines() == ["of the job"] * 2, done.stderr
 
 
 def test_a_sweep_whose_start_directory_is_removed_by_its_job_ends_as_with_the_basic_launcher(
-    tmp_path: Path,
+    tmp_path: Path, ray_session: str
 ) -> None:
     for launcher in ("basic", "ray_s3"):
         (tmp_path / "here").mkdir()
@@ -168,6 +177,7 @@ def test_a_sweep_whose_start_directory_is_removed_by_its_job_ends_as_with_the_ba
             f"hydra/launcher={launcher}",
             "+x=1",
             f"hydra.sweep.dir={tmp_path}/{launcher}",
+            address=ray_session,
         )
         assert done.returncode == 0, done.stderr
         assert (tmp_path / launcher / "0" / ".hydra" / "config.yaml").read_text() == "x: 1\n"

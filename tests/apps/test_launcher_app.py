@@ -9,9 +9,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import warm_python
 import yaml
 from script_app import RAISES, SCRIPT, TOLD
 
@@ -43,9 +45,9 @@ def write_app(directory: Path, body: str) -> Path:
     return app
 
 
-def start(app: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(app: Path, *arguments: str, python: Sequence[str] = (sys.executable,)) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(app), *arguments, "hydra/launcher=ray_s3", "hydra.sweep.dir=sweep"],
+        [*python, str(app), *arguments, "hydra/launcher=ray_s3", "hydra.sweep.dir=sweep"],
         cwd=app.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -67,7 +69,7 @@ def ended(process: subprocess.Popen[str], seconds: float) -> str:
 
 
 def run(app: Path, *arguments: str, code: int = 0) -> str:
-    with start(app, *arguments) as process:
+    with start(app, *arguments, python=warm_python.starter()) as process:
         output = ended(process, 120)
     assert process.returncode == code, output
     return output

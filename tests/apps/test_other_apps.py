@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import warm_python
 
 PLUGIN = Path("hydra_plugins", "hydra_ray_s3_launcher")
 
@@ -117,7 +118,7 @@ def ran(directory: Path, source: str, line: str, environ: dict[str, str]) -> tup
         (directory / "conf" / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / "conf" / name).write_text(text)
     (directory / "app.py").write_text(source)
-    command = [sys.executable, "-W", "ignore", "app.py", *line.split()]
+    command = [*warm_python.starter(environ), "-W", "ignore", "app.py", *line.split()]
     if source.startswith("\nimport hydra") and "--" not in line:
         command += ["hydra.run.dir=run", "hydra.sweep.dir=swept"]
     done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=120)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm_python
 from printing import ALL_AT_ONCE, APP, WHILE_IT_RUNS, converse, seen_of
 
 pytestmark = pytest.mark.usefixtures("ray_session_address")
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("ray_session_address")
 def start(tmp_path: Path, port: int, *kinds: str) -> subprocess.Popen[str]:
     (tmp_path / "app.py").write_text(APP)
     return subprocess.Popen(
-        [sys.executable, "app.py", json.dumps({}), str(port), *kinds],
+        [*warm_python.starter(), "app.py", json.dumps({}), str(port), *kinds],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import warm_python
 
 APP = """
 import time
@@ -54,9 +56,9 @@ def app(tmp_path: Path) -> Path:
     return tmp_path / "app.py"
 
 
-def start(app: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(app: Path, *arguments: str, python: Sequence[str] = (sys.executable,)) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, app.name, *arguments],
+        [*python, app.name, *arguments],
         cwd=app.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -67,7 +69,7 @@ def start(app: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def run(app: Path, *arguments: str, code: int = 0) -> list[str]:
-    process = start(app, *arguments)
+    process = start(app, *arguments, python=warm_python.starter())
     output = process.communicate(timeout=120)[0]
     assert process.returncode == code, output
     return output.splitlines()

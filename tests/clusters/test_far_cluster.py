@@ -116,6 +116,7 @@ def test_code_is_handed_on_to_the_next_driver_and_nothing_is_left(
     assert {path.name for path in kept() - before} == {path.name for path in handed_on}
 
 
+@pytest.mark.parametrize("address", ["direct"], indirect=True)
 def test_a_task_that_uses_ray_itself_runs_on_the_same_cluster(
     driver: far_project.Driver, address: str
 ) -> None:

@@ -43,16 +43,17 @@ print("as under plain Ray")
 """
 
 
-@pytest.mark.parametrize("way", ["direct", pytest.param("client", marks=pytest.mark.client)])
+@pytest.mark.client
 def test_a_far_job_sees_its_group_and_its_tasks_join_it(
-    way: str, bed: cluster_bed.Bed, rclone: servers.Server, tmp_path: Path
+    bed: cluster_bed.Bed, rclone: servers.Server, tmp_path: Path
 ) -> None:
+    """By way of Ray Client; without it, apps/test_placement_groups.py has it."""
     environ = far_project.environment(bed, rclone, tmp_path / "home", uuid.uuid4().hex)
     (tmp_path / "app.py").write_text(APP)
     done = subprocess.run(
         [str(far_project.venv() / "bin" / "python"), "app.py"],
         cwd=tmp_path,
-        env={**environ, "RAY_ADDRESS": bed.address if way == "direct" else bed.client_address},
+        env={**environ, "RAY_ADDRESS": bed.client_address},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

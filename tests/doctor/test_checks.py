@@ -16,6 +16,7 @@ import cluster_bed
 import far_project
 import pytest
 import servers
+import warm_python
 
 from ray_decorator.content.hash_cache import HashCache, default_path
 from ray_decorator.core.errors import StoreDeniedError
@@ -60,14 +61,17 @@ def project(tmp_path: Path) -> Path:
 
 
 def doctor(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Said:
-    return _run([_SCRIPT, "doctor", *arguments], cwd, env or {})
+    return _run(["-m", "ray_decorator", "doctor", *arguments], cwd, env or {})
 
 
-def _run(command: list[str], cwd: Path, env: Mapping[str, str]) -> Said:
+def _run(command: list[str], cwd: Path, env: Mapping[str, str], *, script: str = "") -> Said:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RAY_AUTH_"))}
     nothing = {"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"}
     environ = {**clean, **nothing, "AWS_EC2_METADATA_DISABLED": "true", **env}
-    done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=90)
+    begin = [script] if script else warm_python.starter(environ)
+    done = subprocess.run(
+        [*begin, *command], cwd=cwd, env=environ, capture_output=True, text=True, timeout=90
+    )
     return Said(done.returncode, done.stdout, done.stderr)
 
 
@@ -81,7 +85,8 @@ def test_with_nothing_set_all_is_well_on_this_machine(project: Path) -> None:
     for name in (".env", "keys/deploy.pem", "kubeconfig"):
         (project / name).parent.mkdir(exist_ok=True)
         (project / name).write_text("secret\n")
-    said = doctor(project, "code_include=[kubeconfig]", env={"XDG_CACHE_HOME": str(store)})
+    asked = ["doctor", "code_include=[kubeconfig]"]
+    said = _run(asked, project, {"XDG_CACHE_HOME": str(store)}, script=_SCRIPT)
     assert said.code == 0, said.out + said.err
     assert said.err == ""
     assert said.statuses() == dict.fromkeys(CHECKS, "ok")
@@ -362,11 +367,10 @@ def test_settings_that_cannot_be(arguments: list[str], message: str, tmp_path: P
 
 
 def test_the_command_line(tmp_path: Path) -> None:
-    python = [sys.executable, "-m", "ray_decorator"]
-    shown = _run([*python, "doctor", "--help"], tmp_path, {})
+    shown = doctor(tmp_path, "--help")
     assert shown.code == 0
     assert "usage: ray-s3" in shown.out and "hydra/launcher=cluster" in shown.out and "exit code" in shown.out
-    assert _run([*python, "doctor", "packages=x"], tmp_path, {}).code == 1
-    unknown = _run([_SCRIPT, "nurse"], tmp_path, {})
+    assert doctor(tmp_path, "packages=x").code == 1
+    unknown = _run(["nurse"], tmp_path, {}, script=_SCRIPT)
     assert unknown.code == 2 and "'nurse'" in unknown.err
-    assert _run([_SCRIPT], tmp_path, {}).code == 2
+    assert _run([], tmp_path, {}, script=_SCRIPT).code == 2

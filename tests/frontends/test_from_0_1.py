@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm_python
 
 import ray_decorator as package
 from ray_decorator import InputError, RayZen, ray_decorator, ray_zen
@@ -190,7 +190,7 @@ def test_working_dir_and_the_two_variables(
     (home / "settings.txt").write_text("relative, ")
     (home / "app.py").write_text(IN_WORKING_DIR)
     done = subprocess.run(
-        [sys.executable, "app.py"], cwd=home, capture_output=True, text=True, timeout=120, check=False
+        [*warm_python.starter(), "app.py"], cwd=home, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stdout.splitlines() == ["done"], done.stderr
     assert (home / "result.txt").read_text() == "relative, alpha"
@@ -219,7 +219,7 @@ def test_a_ray_zen_below_hydra_main_finds_its_configs(
     (home / "conf/config.yaml").write_text("{x: 7, path: out.txt}\n")
     (home / "app.py").write_text(WITH_HYDRA)
     done = subprocess.run(
-        [sys.executable, "app.py"], cwd=home, capture_output=True, text=True, timeout=120, check=False
+        [*warm_python.starter(), "app.py"], cwd=home, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     assert (home / "out.txt").read_text() == "7"

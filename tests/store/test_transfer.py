@@ -347,8 +347,8 @@ transfer.pull(taken.content, Path(sys.argv[2]), there, hashes, quiet)
 print(rss() - before)
 """
     for number in range(24):
-        tree(tmp_path / "t", {f"medium{number}": os.urandom(15 * MIB)})
-    tree(tmp_path / "t", {"large": os.urandom(300 * MIB)})
+        tree(tmp_path / "t", {f"medium{number}": bytes([number]) * (15 * MIB)})
+    tree(tmp_path / "t", {"large": bytes(300 * MIB)})
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "t"), str(tmp_path / "home")],
         env={**os.environ, **rclone.environment()},

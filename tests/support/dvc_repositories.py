@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+import warm_python
 from dvc.repo import Repo
 from dvc_data.hashfile.build import build
+
+_IMPORTS = (
+    "dvc.cli.parser",
+    "dvc.repo",
+    "dvc.repo.fetch",
+    "dvc.fs",
+    "dvc.stage.cache",
+    "dvc_data.hashfile.build",
+)
 
 
 def dvc(repository: Path, *arguments: str) -> str:
@@ -19,10 +28,11 @@ def dvc(repository: Path, *arguments: str) -> str:
 
 
 def dvc_process(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "DVC_NO_ANALYTICS": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
+        [*warm_python.starter(environ, imports=_IMPORTS), "-m", "dvc", *arguments],
         cwd=repository,
-        env={**os.environ, "DVC_NO_ANALYTICS": "1"},
+        env=environ,
         capture_output=True,
         text=True,
         timeout=120,
