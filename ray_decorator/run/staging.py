@@ -151,7 +151,8 @@ class Staging:
     def _taken(
         self, dep: PathSlot, ignores: Ignores, outputs: Outputs, absent: AbsentDeps, progress: Progress
     ) -> Snapshot:
-        selection = ignores.selection(dep.value)
+        # by its name as DVC takes it; a name outside of all repositories may lead into one
+        selection = ignores.selection(dep.value) or ignores.selection(dep.real)
         if not os.path.exists(dep.value) and (tracked := absent.take(dep)) is not None:
             return tracked
         known = HashedFiles.at(dep.value, outputs)

@@ -93,6 +93,13 @@ def test_what_a_dvcignore_names_is_not_staged(staging: Staging, home: Path) -> N
     assert isinstance(taken, Snapshot) and [entry.relpath for entry in taken.entries] == ["b"]
     assert isinstance(refused, InputError) and ".dvcignore:1: *.env" in str(refused)
     staging.push([taken], QUIET)
+    # nor by a name that is in no repository
+    (home.parent / "link").symlink_to(home / "data")
+    (home.parent / "link.env").symlink_to(home / "x.env")
+    found = staging.hash(slots(home.parent / "link", home.parent / "link.env"), QUIET)
+    linked, refused = found[str(home / "data")], found[str(home / "x.env")]
+    assert isinstance(linked, Snapshot) and linked.content == taken.content
+    assert isinstance(refused, InputError) and ".dvcignore:1: *.env" in str(refused)
     assert not [p for p in (home / "store").rglob("*") if p.is_file() and b"SECRET" in p.read_bytes()]
 
 
