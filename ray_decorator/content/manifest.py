@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PREFIX = "files/md5"
 
+_NO_NAMES = frozenset({"", ".", ".."})
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
 _CHUNK = 1024 * 1024
 _LONGEST_SHOWN = 200  # characters of what somebody else has written
@@ -115,12 +116,13 @@ def _md5(value: Any) -> str:
 
 
 def _relpath(value: Any) -> str:
-    if not isinstance(value, str) or "\0" in value or {"", ".", ".."} & set(value.split("/")):
+    if not isinstance(value, str) or "\0" in value or not _NO_NAMES.isdisjoint(value.split("/")):
         raise ValueError(f"{_shown(value)} is not a path below the directory")
-    try:
-        os.fsencode(value)
-    except UnicodeEncodeError as exc:
-        raise ValueError(f"{_shown(value)} is no name that a file can have") from exc
+    if not value.isascii():
+        try:
+            os.fsencode(value)
+        except UnicodeEncodeError as exc:
+            raise ValueError(f"{_shown(value)} is no name that a file can have") from exc
     return value
 
 

@@ -45,28 +45,30 @@ class HashedFiles:
 
         Raises InputError for a file of DVC's that cannot be read.
         """
-        md5s: dict[str, str] = {}
-        linked: dict[str, os.stat_result] = {}
-        for path, stamp in files.items():
+        # most data sets are linked in one way: of hard links, the objects tell all, and the paths need no look
+        md5s = self._by_record(files) if _is_hard_link(next(iter(files), "")) else {}
+        linked: dict[str, Stamp] = {}
+        for path, stamp in files.items() if len(md5s) < len(files) else ():
             try:
                 is_link, status = _seen(path)
             except OSError:
                 continue
-            if status.st_mode & _WRITABLE or Stamp.of(status) != stamp:
+            if path in md5s or status.st_mode & _WRITABLE or Stamp.of(status) != stamp:
                 continue
             # of a path that is a link itself, the file is where that leads
             if (is_link or path == self._real) and (md5 := self._by_name(path, is_link)) is not None:
                 md5s[path] = md5
             elif status.st_nlink > 1:
-                linked[path] = status
-        if linked:
-            recorded = self._recorded(linked)
-            md5s.update(
-                (path, md5)
-                for path, status in linked.items()
-                if (md5 := recorded.get(self._as_named(path))) and self._is_object(status, md5)
-            )
-        return md5s
+                linked[path] = stamp
+        return {**md5s, **self._by_record(linked)} if linked else md5s
+
+    def _by_record(self, files: Mapping[str, Stamp]) -> dict[str, str]:
+        recorded = self._recorded(files)
+        return {
+            path: md5
+            for path, stamp in files.items()
+            if (md5 := recorded.get(self._as_named(path))) and self._is_object(stamp, md5)
+        }
 
     def _by_name(self, path: str, is_link: bool) -> str | None:
         leads_to = os.readlink(path) if is_link else path
@@ -94,11 +96,12 @@ class HashedFiles:
             recorded.update((f"{output.path}/{row.relpath}", row.md5) for row in rows)
         return recorded
 
-    def _is_object(self, status: os.stat_result, md5: str) -> bool:
+    def _is_object(self, stamp: Stamp, md5: str) -> bool:
         try:
-            return os.path.samestat(status, os.stat(self._cache.file_of(md5)))
+            status = os.stat(self._cache.file_of(md5))
         except OSError:
             return False
+        return not status.st_mode & _WRITABLE and Stamp.of(status) == stamp
 
     def _as_named(self, path: str) -> str:
         return self._named + path[len(self._real) :]
@@ -113,6 +116,14 @@ class HashedFiles:
         return tuple(
             {os.path.join(place, "") for place in (self._cache.path, os.path.realpath(self._cache.path))}
         )
+
+
+def _is_hard_link(path: str) -> bool:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_nlink > 1
 
 
 def _seen(path: str) -> tuple[bool, os.stat_result]:
