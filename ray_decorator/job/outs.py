@@ -15,7 +15,7 @@ from typing import Any
 from ..content.hash_cache import HashCache, Stamp
 from ..content.move import move_all, move_aside
 from ..core.commands import fetch_command
-from ..core.errors import HomeError, InputError
+from ..core.errors import HomeError, InputError, StoreUnreachableError
 from ..core.machine import is_same_path
 from ..core.model import DIRECTORIES, FAILED, Content, Job, Out
 from ..core.progress import NoProgress
@@ -201,11 +201,15 @@ def _push(job: Job, leaving: Sequence[Leaving], side: Side) -> Sent:
         sent = sum(push_all(list(taken.values()), side.store, hashes, NoProgress(), trust=False))
         push_extras([each.content for each in taken.values()], side.store)
     except Exception:
-        for one, each in taken.items():
+        gone: StoreUnreachableError | None = None
+        for one, each in sorted(taken.items(), key=lambda item: item[1].content.size):
             try:
+                if gone is not None:  # larger ones would not go either
+                    raise gone
                 sent += push(each, side.store, hashes, NoProgress(), trust=False)
                 push_extras([each.content], side.store)
             except Exception as exc:
+                gone = exc if isinstance(exc, StoreUnreachableError) else gone
                 del pushed[one]
                 unsent.append(one.path)
                 error = error or _of_out(exc, job, one.out)

@@ -76,19 +76,19 @@ class Patience:
         self._lock = threading.Lock()
         self._since: float | None = None
         self._told = False
-        self._gone: float | None = None  # when it was given up last
+        self._gone: dict[bool, float] = {}  # when it was over last, for uploads and for all else
 
     def keep(
         self,
         attempt: Callable[[], T],
         passing: Callable[[StoreError], bool] = is_passing,
-        progress: Callable[[], float] = lambda: 0.0,
+        progress: Callable[[], float] | None = None,
     ) -> T:
         """What ``attempt`` returns in the end. Raises its error where that stays, or was no passing one.
 
         The patience is counted from when the first attempt that failed was begun, or from the last ``progress``
-        within one (by time.monotonic). Where it was over for another request, and nothing was answered since, a
-        first failure is enough.
+        within one (by time.monotonic; given for uploads). Where it was over for another request, and nothing was
+        answered since, a first failure is enough; answers to other requests say nothing of uploads.
         """
         began: float | None = None
         pause = _PAUSE
@@ -98,23 +98,24 @@ class Patience:
                 result = attempt()
             except StoreError as exc:
                 now = time.monotonic()
-                began = max(started if began is None else began, progress())
+                began = max(started if began is None else began, progress() if progress else 0.0)
                 if not passing(exc):
                     raise
-                if now - began >= self.seconds or self._is_gone(now):
-                    self._gone = now
+                if now - began >= self.seconds or self._is_gone(now, progress is not None):
+                    self._gone[progress is not None] = now
                     raise
                 self._trouble(exc, max(started, now - _SILENT), now)
                 time.sleep(min(pause, max(0.0, began + self.seconds - now)))
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
-            self._gone = None
+            self._gone.pop(progress is not None, None)
             if began is not None:
                 self._over()
             return result
 
-    def _is_gone(self, now: float) -> bool:
-        return self._gone is not None and now - self._gone < self.seconds
+    def _is_gone(self, now: float, uploads: bool) -> bool:
+        since = self._gone.get(uploads)
+        return since is not None and now - since < self.seconds
 
     @contextlib.contextmanager
     def still(self) -> Iterator[Callable[[float], None]]:

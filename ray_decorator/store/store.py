@@ -52,6 +52,7 @@ _LOCAL_THREADS = min(8, 2 * (os.cpu_count() or 1))
 # has more than half of the patience, which `Uplink` sees to that a slow line can meet.
 _STALLED = 30.0  # seconds; nothing to send: HEAD, GET, LIST, DELETE
 _STALLED_SMALL, _SMALL = 60.0, 128 * 1024
+_GRACE = 1.0  # seconds; obstore itself gives up before
 _LARGE = 512 * 1024 * 1024  # worth beginning anew with more parts at once, and each part worth many tries
 _QUICK: ClientConfig = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=4)}
 _RETRIES, _RETRY_SECONDS = 4, 10.0  # then it is patience.py's
@@ -268,7 +269,7 @@ class Store:
             with self._faults.translated(key):
                 obstore.put(backend, key, pieces, use_multipart=True, chunk_size=part, max_concurrency=window)
 
-        first = max(self.patience.seconds if patient else 0.0, self._timeout + min(10.0, self._timeout / 4))
+        first = max(self.patience.seconds if patient else 0.0, self._timeout + _GRACE)
         upload.run(put, chunks, first)
 
     def delete(self, key: str) -> None:

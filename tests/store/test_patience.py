@@ -158,7 +158,7 @@ def test_an_upload_in_parts_that_stands_still_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     """obstore itself sends a part again and again, and says nothing."""
-    monkeypatch.setattr("ray_decorator.store.patience._STILL", 2.0)
+    monkeypatch.setattr("ray_decorator.store.patience._STILL", 4.0)
     first: list[float] = []
 
     def down(verb: str, path: str) -> servers.Fault | None:
