@@ -54,6 +54,25 @@ def test_what_is_no_passing_trouble_is_told_at_once() -> None:
     assert is_passing(StoreUnreachableError("nobody")) and not is_passing(StoreError("in another region"))
 
 
+def test_where_one_upload_was_given_up_the_next_one_is_at_once_whatever_else_is_answered() -> None:
+    waiting, tries = Patience("there", 0.5), list[int]()
+
+    def swallowed() -> None:
+        tries.append(1)
+        raise StoreUnreachableError("nobody")
+
+    for upload in (1, 2):
+        before = len(tries)
+        with pytest.raises(StoreUnreachableError):
+            waiting.keep(swallowed, progress=lambda: 0.0)
+        assert (len(tries) - before > 1) == (upload == 1)
+        waiting.keep(lambda: "a HEAD")
+    waiting.keep(lambda: None, progress=lambda: 0.0)
+    with pytest.raises(StoreUnreachableError):
+        waiting.keep(swallowed, progress=lambda: 0.0)
+    assert len(tries) > before + 2, "an upload that went well has ended it"
+
+
 def test_the_wait_and_its_end_are_told_once_for_all_threads(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
