@@ -119,12 +119,12 @@ def comparable(ran: Ran, home: Path) -> dict[str, Any]:
     [
         ["hydra.run.dir=here"],
         ["hydra.run.dir=there/${x}", "x=5", "x=6", "hydra/sweeper=optuna", "hydra.sweeper.params=null"],
-        ["hydra.run.dir=here", "x='a, b'", '+quoted="it\'s"', "+list=[1,2]", "+dict={a: 1,b: {}}", "+none=null"],
-        ["hydra.run.dir=here", "hydra.job.chdir=true", "hydra.job.name=other", "+deep.er=1"],
+        ["hydra.run.dir=here", "x='a, b'", '+quoted="it\'s"', "+list=[1,2]", "+dict={a: 1,b: {}}", "+none=null",
+         "hydra.job.chdir=true", "hydra.job.name=other", "+deep.er=1"],
         ["hydra.run.dir=here", "hydra.output_subdir=null", "fate=changed"],
         ["hydra.run.dir=here", "hydra/job_logging=none", "hydra.output_subdir=meta"],
     ],
-    ids=["plain", "twice, and optuna", "quoted", "hydra's own", "a callback changes it", "without a log"],
+    ids=["plain", "twice, and optuna", "quoted, and hydra's own", "a callback changes it", "without a log"],
 )  # fmt: skip
 def test_it_leaves_what_the_basic_launcher_leaves(tmp_path: Path, arguments: list[str]) -> None:
     basic, ours = both(tmp_path, *arguments)
@@ -135,13 +135,14 @@ def test_it_leaves_what_the_basic_launcher_leaves(tmp_path: Path, arguments: lis
 
 
 @pytest.mark.parametrize("fate", ["three", "zero", "text"])
-def test_its_exit_code_is_the_jobs(tmp_path: Path, fate: str) -> None:
+def test_its_exit_code_is_the_jobs_and_what_it_has_written_comes_home(tmp_path: Path, fate: str) -> None:
     basic, ours = both(tmp_path, f"fate={fate}", "hydra.run.dir=here")
     assert ours.code == basic.code == {"three": 3, "zero": 0, "text": 1}[fate], ours.err
     assert "Traceback" not in ours.err
     assert ("a last word" in ours.err) == (fate == "text")
     assert ours.files["notes"] == basic.files["notes"] == b"run_start\njob_start\n"
     assert ("failed: SystemExit" in ours.out + ours.err) == (fate != "zero")
+    assert ours.seen("here") == basic.seen("here") == ["RUN", "here", 7, False]  # it has come home
 
 
 @pytest.mark.parametrize("fate", ["left", "killed"])
@@ -162,11 +163,6 @@ def test_one_that_interrupts_itself_ends_as_in_a_shell_and_any_text_goes_to_stde
     assert not any(part in ours.err for part in ("site-packages", "ray_decorator/", "hydra_plugins/"))
     assert "caf\\udce9" in basic.err and "caf\\udce9" in ours.out + ours.err
     assert ours.files["notes"] == basic.files["notes"] == b"run_start\njob_start\n"
-
-
-def test_what_it_has_written_comes_home_when_it_ends_well(tmp_path: Path) -> None:
-    _, ours = both(tmp_path, "fate=zero", "hydra.run.dir=here")
-    assert ours.seen("here") == ["RUN", "here", 7, False]
 
 
 def test_one_that_raises_prints_one_traceback_with_the_users_frames(tmp_path: Path) -> None:

@@ -38,26 +38,37 @@ def told(driver: far_project.Driver, sweep: str, count: int) -> list[dict[str, o
     return [json.loads((driver.project / f"{sweep}/{n}/result.txt").read_text()) for n in range(count)]
 
 
-def test_a_sweep_runs_as_at_home(driver: far_project.Driver, address: str, bed: cluster_bed.Bed) -> None:
-    done = driver.run("train.py", "-m", *LAUNCH, "x=1,2,3", "hydra.sweep.dir=swept", RAY_ADDRESS=address)
+def check_as_at_home(
+    done: subprocess.CompletedProcess[str], driver: far_project.Driver, sweep: str, bed: cluster_bed.Bed
+) -> None:
     assert done.returncode == 0, done.stdout
-    jobs = told(driver, "swept", 3)
+    jobs = told(driver, sweep, 3)
     assert [job["value"] for job in jobs] == [20, 40, 60]
     for job in jobs:
         assert job["words"] == ["alpha", "beta", "gamma"]
         assert job["read"] == "the data"
         assert job["readme"] and job["here"]
         assert "train.py" in job["there"] and "src" in job["there"]
-        assert not {"big", ".env", "data", "swept"} & set(job["there"])
+        assert not {"big", ".env", "data", Path(sweep).parts[0]} & set(job["there"])
         assert job["host"] in {node.hostname for node in bed.workers}
     assert "#1 x=2" in done.stdout and "trained 2" in done.stdout
-    saved = (driver.project / "swept/1/.hydra/hydra.yaml").read_text()
+    saved = (driver.project / sweep / "1/.hydra/hydra.yaml").read_text()
     assert f"cwd: {driver.project}" in saved
 
 
-def test_only_what_changed_is_sent_and_nothing_is_built_again(driver: far_project.Driver) -> None:
-    first = driver.run("train.py", "-m", *LAUNCH, "hydra.sweep.dir=multirun/one")
-    assert first.returncode == 0, first.stdout
+@pytest.mark.client
+def test_a_sweep_by_way_of_ray_client_runs_as_at_home(
+    driver: far_project.Driver, bed: cluster_bed.Bed
+) -> None:
+    asked = ("train.py", "-m", *LAUNCH, "x=1,2,3", "hydra.sweep.dir=swept")
+    check_as_at_home(driver.run(*asked, RAY_ADDRESS=bed.client_address), driver, "swept", bed)
+
+
+def test_a_sweep_runs_as_at_home_and_later_ones_send_what_changed_and_build_nothing(
+    driver: far_project.Driver, bed: cluster_bed.Bed
+) -> None:
+    first = driver.run("train.py", "-m", *LAUNCH, "x=1,2,3", "hydra.sweep.dir=multirun/one")
+    check_as_at_home(first, driver, "multirun/one", bed)
     assert re.search(r"uploading: (9|10) files", first.stdout)  # the code's, and the dep's one
 
     again = driver.run("train.py", "-m", *LAUNCH, "hydra.sweep.dir=multirun/two")

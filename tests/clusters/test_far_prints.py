@@ -12,7 +12,7 @@ import cluster_bed
 import far_project
 import pytest
 import servers
-from printing import ALL_AT_ONCE, APP, WHILE_IT_RUNS, converse, seen_of
+from printing import APP, KINDS, check, converse
 
 
 @pytest.fixture(params=["direct", pytest.param("client", marks=pytest.mark.client)])
@@ -35,18 +35,8 @@ def start(project: Path, environ: dict[str, str], port: int, *kinds: str) -> sub
     )
 
 
-def without_ours(seen: dict[str, list[str]]) -> dict[str, list[str]]:
-    return {kind: [line for line in lines if not line.startswith("ray-s3: ")] for kind, lines in seen.items()}
-
-
-def test_all_of_it_is_seen_before_the_job_is_done(environ: dict[str, str], tmp_path: Path) -> None:
-    output, _ = start(tmp_path, environ, 0, *ALL_AT_ONCE, "silent").communicate(timeout=300)
-    assert without_ours(seen_of(output)) == {**ALL_AT_ONCE, "silent": []}
-    assert "ray_s3_end" not in output
-
-
-def test_it_is_seen_while_the_job_runs_without_a_newline_too(environ: dict[str, str], tmp_path: Path) -> None:
+def test_it_is_seen_while_a_job_runs_and_all_of_it_before_the_job_is_done(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        output = converse(start(tmp_path, environ, listener.getsockname()[1], *WHILE_IT_RUNS), listener)
-    assert [line.strip() for line in without_ours(seen_of(output))["waits"]] == ["half", "whole"]
-    assert "ray_s3_end" not in output
+        check(converse(start(tmp_path, environ, listener.getsockname()[1], *KINDS), listener))

@@ -43,3 +43,7 @@ def mark(items: list[pytest.Item]) -> None:
             part = "plugin" if item.path.parent.name == "plugin" else folder
             group = used[0].removesuffix("_address") + (f"_{part}" if part else "")
             item.add_marker(pytest.mark.xdist_group(group))
+        elif item.get_closest_marker("app") is not None and hasattr(
+            getattr(item, "module", None), "warm_python"
+        ):
+            item.add_marker(pytest.mark.xdist_group("app"))  # one warm Python for all

@@ -61,6 +61,8 @@ ALL_AT_ONCE = {
 WHILE_IT_RUNS = {"waits": "half", "child waits": "child", "tqdm": " 10%|#    |"}
 """What must be seen before a job goes on: no line of it is finished then."""
 
+KINDS = (*WHILE_IT_RUNS, *ALL_AT_ONCE, "silent")
+
 _LABEL = re.compile(r"\(job pid=\d+(, ip=[^)]*)?\) ")
 
 
@@ -91,3 +93,15 @@ def converse(process: subprocess.Popen[str], listener: socket.socket) -> str:
             listener.accept()[0].close()
     assert process.wait(60) == 0 and not awaited, output
     return output
+
+
+def check(output: str) -> None:
+    """It is what the user sees of a program with jobs of all kinds, each one's before it was reported as done."""
+    seen = {
+        kind: [line for line in lines if not line.startswith("ray-s3: ")]
+        for kind, lines in seen_of(output).items()
+    }
+    assert set(seen) == set(KINDS)
+    assert {kind: seen[kind] for kind in ALL_AT_ONCE} == ALL_AT_ONCE and seen["silent"] == []
+    assert [line.strip() for line in seen["waits"]] == ["half", "whole"]
+    assert "ray_s3_end" not in output
