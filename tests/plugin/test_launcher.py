@@ -299,8 +299,8 @@ def test_a_job_that_fails_fails_alone(home: Path, capfd: pytest.CaptureFixture[s
     log = home / "sweep/0/zen_launch.log"
     assert f"#0 how=raise failed: KeyError: 'lost it'. Its log: {log}" in text
     assert "#1 how=exit failed: SystemExit: 7." in text
-    assert "#2 how=crash crashed: its process died" in text
-    assert "#3 how=kill crashed: its process died" in text
+    assert "#2 how=crash crashed: its process ended with exit code 9" in text
+    assert "#3 how=kill crashed: its process was killed by SIGKILL" in text
 
 
 def leak(cfg: DictConfig) -> None:
