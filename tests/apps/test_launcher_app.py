@@ -75,10 +75,33 @@ def run(app: Path, *arguments: str, code: int = 0) -> str:
     return output
 
 
-@pytest.mark.usefixtures("ray_session_address")
-def test_each_line_of_a_job_bears_its_number_and_overrides(tmp_path: Path) -> None:
-    app = write_app(tmp_path, "print(f'line of {cfg.x}')\n    return cfg.x * 1.5")
-    output = run(app, "+x=1,2")
+@pytest.fixture(scope="module")
+def swept(ray_session: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A sweep of two jobs, whose workers have run none before: where it ran, and what it printed."""
+    body = """import pickle
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.utils import instantiate
+    print(f'line of {cfg.x}')
+    assert len(pickle.dumps(HydraConfig.get())) > 0
+    model = instantiate(cfg.model)
+    assert type(model) is Model and isinstance(model, Model) and model.width == 3
+    assert model.pid == os.getpid()
+    Path(cfg.out).write_text(str(model.pid))
+    return cfg.x * 1.5"""
+    home = tmp_path_factory.mktemp("swept")
+    (home / "c.yaml").write_text(
+        f"model: {{_target_: __main__.Model, width: 3}}\nout: {home}/out${{x}}.txt\n"
+    )
+    chosen = (f"--config-dir={home}", "--config-name=c", "hydra.launcher.outs=[out]")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", ray_session)
+        patch.setenv("RAY_S3_BASE_PATH", (home / "store").as_uri())
+        (home / "store").mkdir()
+        return home, run(write_app(home, body), *chosen, "+x=1,2")
+
+
+def test_each_line_of_a_job_bears_its_number_and_overrides(swept: tuple[Path, str]) -> None:
+    _, output = swept
     for number, x in enumerate((1, 2)):
         assert re.search(rf"^\(#{number} \+x={x} pid=\d+\) line of {x}$", output, re.M), output
     row = [line for line in output.splitlines() if re.match(r"\s*1\s+\+x=2\s+COMPLETED", line)]
@@ -88,30 +111,11 @@ def test_each_line_of_a_job_bears_its_number_and_overrides(tmp_path: Path) -> No
     assert "\x1b" not in output  # no colours where nobody sees them
 
 
-@pytest.mark.usefixtures("ray_session_address")
-def test_classes_of_the_script_are_found_by_target(tmp_path: Path) -> None:
-    body = """from hydra.utils import instantiate
-    model = instantiate(cfg.model)
-    assert type(model) is Model and isinstance(model, Model)
-    assert model.pid == os.getpid()
-    Path(cfg.out).write_text(str(model.pid))
-    return model.width"""
-    app = write_app(tmp_path, body)
-    run(
-        app,
-        "+model={_target_: __main__.Model, width: 3}",
-        f"+out={tmp_path}/out.txt",
-        "hydra.launcher.outs=[out]",
-    )
-    assert int((tmp_path / "out.txt").read_text()) != os.getpid()
-
-
-@pytest.mark.usefixtures("ray_session_address")
-def test_hydras_config_can_be_pickled_in_a_workers_first_job(tmp_path: Path) -> None:
-    body = """import pickle
-    from hydra.core.hydra_config import HydraConfig
-    return len(pickle.dumps(HydraConfig.get())) > 0"""
-    run(write_app(tmp_path, body), "+x=1,2")
+def test_classes_of_the_script_are_found_by_target_and_hydras_config_can_be_pickled_in_a_first_job(
+    swept: tuple[Path, str],
+) -> None:
+    for x in (1, 2):  # written after what the job asserts
+        assert int((swept[0] / f"out{x}.txt").read_text()) != os.getpid()
 
 
 @pytest.mark.usefixtures("ray_session_address")
@@ -120,15 +124,6 @@ def test_bad_input_is_one_message_and_no_traceback(tmp_path: Path) -> None:
     output = run(app, "+data.path=nowhere", "hydra.launcher.deps=[data.pth]", code=1)
     assert "deps key 'data.pth' does not exist. Nearest: 'data.path', 'data' (job #0 " in output
     assert "Traceback" not in output
-
-
-@pytest.mark.usefixtures("ray_session_address")
-def test_a_failed_job_ends_the_app_as_with_hydras_own_launchers(tmp_path: Path) -> None:
-    app = write_app(tmp_path, "raise ValueError('bad luck')")
-    output = run(app, "-m", code=1)
-    assert "ValueError: bad luck" in output
-    assert f"Its log: {tmp_path}/sweep/0/app.log" in output
-    assert "ValueError: bad luck" in (tmp_path / "sweep/0/app.log").read_text()
 
 
 def test_a_ray_where_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,12 +256,17 @@ def test_a_script_finds_its_own_names_as_at_home(script: Path) -> None:
 
 
 @pytest.mark.usefixtures("ray_session_address")
-def test_a_traceback_names_the_scripts_file_and_shows_its_line(script: Path) -> None:
+def test_a_failed_job_ends_the_app_as_with_hydras_own_launchers_and_its_traceback_shows_the_scripts_line(
+    script: Path,
+) -> None:
     output = run(script, "-m", "+raises=1", code=1)
     number = 1 + SCRIPT[: SCRIPT.index(RAISES)].count("\n")
-    for text in (output, (script.parent / "sweep/0/script.log").read_text()):
+    log = script.parent / "sweep/0/script.log"
+    assert f"Its log: {log}" in output
+    for text in (output, log.read_text()):
         assert f'File "{script}", line {number}, in main' in text
         assert RAISES in text
+        assert f"ValueError: on line {number}" in text
 
 
 @pytest.mark.usefixtures("ray_session_address")

@@ -7,6 +7,7 @@ Standard library only, before the imports. A program runs in the fork as Python 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import faulthandler
 import gc
 import importlib
@@ -68,7 +69,7 @@ def serve(place: str) -> dict[str, Any]:
                 for stream in streams:
                     os.close(stream)
                 asking[pid] = connection
-                connection.sendall(b"%d\n" % pid)
+                _tell(connection, pid)
             else:  # the starter is gone, unless the program has ended just now
                 for pid in [pid for pid, connection in asking.items() if connection is ready]:
                     os.kill(pid, signal.SIGKILL)
@@ -88,8 +89,13 @@ def _tell_ends(asking: dict[int, socket.socket]) -> None:
         if not pid:
             return
         if (connection := asking.pop(pid, None)) is not None:
-            connection.sendall(b"%d\n" % status)
+            _tell(connection, status)
             connection.close()
+
+
+def _tell(connection: socket.socket, number: int) -> None:
+    with contextlib.suppress(ConnectionError):  # the starter was killed just now
+        connection.sendall(b"%d\n" % number)
 
 
 def become(wanted: dict[str, Any]) -> None:
