@@ -25,10 +25,11 @@ from queue import Empty, SimpleQueue
 
 from ..content.fingerprint import fingerprint
 from ..core.errors import InputError, RayS3Error
-from ..core.model import Call, Content, Job, Outcome, PathSlot
-from ..core.records import Begun, JobRecord, Left, begun_key, dump, job_key
+from ..core.model import Call, Job, Outcome, PathSlot
+from ..core.records import JobRecord, Left, dump, job_key
 from ..core.returned import Told
-from ..store.last_checkpoint import family
+from .begun import BegunJobs, needs_note
+from .certain_deps import CertainDeps
 from .ledger import Ledger, Shared
 from .staging import Staging
 from .surroundings import is_as_it_was
@@ -68,27 +69,21 @@ class _Written:
     shared: Shared | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Hashed:
-    seal: str
-    content: Content
-
-
 class Beside:
     """Writes a session's receipts. Its verbs may be called from any thread, and take no time."""
 
     def __init__(self, ledger: Ledger, staging: Staging, attempts: int = 1) -> None:
-        self._ledger, self._staging, self._attempts = ledger, staging, attempts
+        self._ledger, self._staging = ledger, staging
         self._queue: SimpleQueue[_Started | _Ended | _Written] = SimpleQueue()
         self._writers: dict[str, str] = {}  # real path -> the last job that was started to write it
-        self._deps: dict[str, _Hashed] = {}
+        self._deps = CertainDeps(staging)
+        self._begun = BegunJobs(ledger, staging, attempts)
         self._open = 0
         self._lock, self._idle = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
         self._hurry = threading.Event()
         self._busy_since = 0.0
         self._said = False
-        self._begun: set[str] = set()
         self._idle.set()
 
     def begin(self, call: Call, job: Job, seals: Mapping[str, str]) -> Callable[[Future[Outcome]], None]:
@@ -167,15 +162,15 @@ class Beside:
                     self._staging.open().delete(job_key(item.id))
 
     def _hash(self, real: str, seal: str) -> None:
-        known = self._deps.get(real)
-        if not seal or (known is not None and known.seal == seal):
-            return
+        if not self._deps.is_known(real, seal):
+            with self._hashing():
+                self._deps.hash(real, seal)
+
+    @contextlib.contextmanager
+    def _hashing(self) -> Iterator[None]:
         self._busy_since = time.monotonic()
         try:
-            if fingerprint(real) == seal:
-                self._deps[real] = _Hashed(seal, self._staging.held(Path(real)))
-        except InputError as exc:
-            log.debug("jobs that read %s leave no receipts: %s", real, exc)
+            yield
         finally:
             self._busy_since = 0.0
 
@@ -183,7 +178,7 @@ class Beside:
         call, job = ended.started.call, ended.started.job
         if not self._code_is_same(ended.started.shared, now):
             return
-        contents = self._contents(ended.started, now)
+        contents = self._deps.contents(call, job, ended.started.seals, now)
         if contents is None:
             log.debug("%s leaves no receipt: what it read is not certain", call.name)
             return
@@ -193,14 +188,13 @@ class Beside:
         left = {target.key: Left(target.key, None, target.real, seal) for target, seal in _seals(call)}
         large = any(_is_large(one.place) for one in left.values())
         if large and self._is_last(call, job):
-            self._put_record(
-                _record(ended, entry.id, left, call)
-            )  # what follows may take until the program has ended
+            # what follows may take until the program has ended
+            self._put_record(_record(ended, entry.id, left, call))
         for target in call.outs:
             if target.key in left and (hashed := self._hashed(left[target.key])) is not None:
                 left[target.key] = hashed
         if ended.told.status == "COMPLETED":
-            self._forget_begun(entry.id)
+            self._begun.forget(entry.id)
         if self._is_last(call, job):
             self._put_record(_record(ended, entry.id, left, call))
             with self._lock:
@@ -208,25 +202,11 @@ class Beside:
                     self._writers.pop(target.real, None)
 
     def _note_begun(self, started: _Started, now: dict[str, bool]) -> None:
-        """Say under which id a later run finds the checkpoints of the job, if it makes any."""
-        if started.job.entry is None or started.job.entry.known:  # it says so itself, with its first one
-            return
-        written = {out.real for out in started.call.outs}
-        both = [dep.real for dep in started.call.deps if dep.real in written]
-        contents = self._contents(started, now) if both else None
-        if contents is None:
-            return
-        contents.update((real, self._staging.held(Path(real))) for real in both)
-        entry = self._ledger.entry(started.call, contents, started.shared)
-        if entry is not None:
-            begun = dump(Begun(family(started.job), self._attempts, entry.before))
-            self._staging.open().put(begun_key(entry.id), begun or b"")
-            self._begun.add(entry.id)
-
-    def _forget_begun(self, job_id: str) -> None:
-        if job_id in self._begun:
-            self._begun.discard(job_id)
-            self._staging.open().delete(begun_key(job_id))
+        call, job = started.call, started.job
+        if needs_note(call, job):
+            contents = self._deps.contents(call, job, started.seals, now)
+            if contents is not None:
+                self._begun.note(call, job, contents, started.shared)
 
     def _put_record(self, record: JobRecord) -> None:
         try:
@@ -242,27 +222,12 @@ class Beside:
 
     def _hashed(self, left: Left) -> Left | None:
         """With its content, which tells it also where its files have been replaced by equal ones."""
-        self._busy_since = time.monotonic()
         try:
-            content = self._staging.held(Path(left.place), lenient=True)
+            with self._hashing():
+                content = self._staging.held(Path(left.place), lenient=True)
         except InputError:
             return None
-        finally:
-            self._busy_since = 0.0
         return replace(left, content=content) if fingerprint(left.place) == left.seal else None
-
-    def _contents(self, started: _Started, now: dict[str, bool]) -> dict[str, Content] | None:
-        """What the job's deps held while it ran, by real path; None where that is not certain."""
-        contents: dict[str, Content] = {}
-        for slot, dep in zip(started.call.deps, started.job.deps, strict=True):
-            if dep.content is not None:
-                contents[slot.real] = dep.content
-            elif dep.inside is None:
-                hashed, seal = self._deps.get(slot.real), started.seals.get(slot.real)
-                if hashed is None or not seal or hashed.seal != seal or not self._is_same(slot, hashed, now):
-                    return None
-                contents[slot.real] = hashed.content
-        return contents
 
     def _code_is_same(self, shared: Shared | None, now: dict[str, bool]) -> bool:
         """Whether the code still is what the run began with: jobs import it from where it lies."""
@@ -278,17 +243,6 @@ class Beside:
                     "and a later `resume` would run them again"
                 )
         return now[key]
-
-    def _is_same(self, slot: PathSlot, hashed: _Hashed, now: dict[str, bool]) -> bool:
-        """Whether the dep still is what was hashed, now that jobs have ended; files behind its links, too."""
-        if slot.real not in now:
-            now[slot.real] = fingerprint(slot.real) == hashed.seal and self._held(slot) == hashed.content
-        return now[slot.real]
-
-    def _held(self, slot: PathSlot) -> Content | None:
-        with contextlib.suppress(InputError):
-            return self._staging.held(Path(slot.real))
-        return None
 
 
 @contextlib.contextmanager
