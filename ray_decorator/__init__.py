@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .core import start as _start  # noqa: F401  it notes what the environment is now
+from .core.machine import start as _start  # noqa: F401  it notes what the environment is now
 
 if TYPE_CHECKING:
     from .core.errors import (

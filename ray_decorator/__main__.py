@@ -16,7 +16,7 @@ from .core.errors import InputError
 from .doctor.findings import Finding, show
 
 if TYPE_CHECKING:
-    from .core.settings import Settings
+    from .core.options.settings import Settings
 
 _LAUNCHER = "hydra/launcher"
 _TARGET = "hydra_plugins.hydra_ray_s3_launcher."
@@ -102,7 +102,7 @@ def _fetch(options: argparse.Namespace) -> int:
     from .core.errors import RayS3Error
     from .core.progress import NoProgress
     from .core.units import human_size
-    from .run.fetch import fetch
+    from .run.data.fetch import fetch
 
     try:
         received = fetch(options.what, options.where.absolute(), NoProgress())
@@ -141,7 +141,7 @@ def _settings(overrides: Sequence[str], config_dir: Path | None) -> Settings:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from .core.settings import Options
+    from .core.options.settings import Options
     from .dvc.remote import with_remote
 
     presets = _presets(config_dir)

@@ -20,9 +20,9 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
-from ray_decorator.core import pickling
-from ray_decorator.core.ledger import digest_of
 from ray_decorator.core.model import PathSlot, Slot
+from ray_decorator.core.records.job_ids import digest_of
+from ray_decorator.core.serialization import pickling
 
 _HYDRA = "hydra"
 _SYMBOLIC = ("hydra", "now")

@@ -18,9 +18,10 @@ from hydra.core.utils import filter_overrides
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from ray_decorator.core import pickling, slots
+from ray_decorator.core import slots
 from ray_decorator.core.inherited import Variable
 from ray_decorator.core.model import Call, PathSlot
+from ray_decorator.core.serialization import pickling
 from ray_decorator.core.work import Work
 from ray_decorator.dvc.outputs import Outputs
 from ray_decorator.frontends.stage_paths import StagePaths

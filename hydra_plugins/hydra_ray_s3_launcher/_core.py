@@ -15,11 +15,11 @@ from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from ray_decorator.core import pickling
 from ray_decorator.core.errors import JobCancelledError, JobDiedError, JobError, RayS3Error, text_of
 from ray_decorator.core.model import Call, Outcome
+from ray_decorator.core.options.settings import OptionArguments
 from ray_decorator.core.problems import Problems
-from ray_decorator.core.settings import OptionArguments
+from ray_decorator.core.serialization import pickling
 from ray_decorator.display.progress import make_progress
 from ray_decorator.display.table import JobRow, brief
 from ray_decorator.dvc.remote import with_remote

@@ -12,7 +12,7 @@ import functools
 import logging
 from collections.abc import Iterator
 
-from ray_decorator.core import at_exit
+from ray_decorator.core.machine import at_exit
 from ray_decorator.core.units import human_seconds
 from ray_decorator.display.table import JobRow, show
 from ray_decorator.run.shared_progress import SharedProgress

@@ -15,14 +15,15 @@ from hydra.core.utils import JobStatus, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from ray_decorator.core import pickling, slots
+from ray_decorator.core import slots
 from ray_decorator.core.inherited import Variable
 from ray_decorator.core.model import Paths, Slot
+from ray_decorator.core.serialization import pickling
 from ray_decorator.frontends import hydra_state, main_module
 from ray_decorator.frontends.task import own_sessions
 from ray_decorator.frontends.terms import as_task
-from ray_decorator.job.inheritance import value_here
-from ray_decorator.job.workplace import start_directory
+from ray_decorator.job.process.inheritance import value_here
+from ray_decorator.job.process.workplace import start_directory
 
 _RESOLVER = re.compile(r"\$\{\s*(?!now\s*:|hydra\s*[:.])")
 

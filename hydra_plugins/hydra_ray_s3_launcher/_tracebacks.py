@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from hydra.errors import CompactHydraException
 
 from ray_decorator.core.errors import JobError, RayS3Error, RemoteTraceback
-from ray_decorator.core.failures import last_cause
+from ray_decorator.core.serialization.failures import last_cause
 
 _FRAME = re.compile(r'^(?P<margin>  (?:[| ]*  )?)File "(?P<file>[^"]*)", line \d+', re.MULTILINE)
 _NOT_THE_USERS = re.compile(
     r"(site|dist)-packages/(hydra|omegaconf|antlr4|ray|ray_decorator)/|/hydra_plugins/hydra_ray_s3_launcher/"
-    r"|/ray_decorator/[a-z]+/\w+\.py$"
+    r"|/ray_decorator/(?:[a-z]+/)+\w+\.py$"
 )
 # who calls a JobReturn's return_value where Hydra shows what that raises, and ends the program: its own sweeper, in
 # a program that was started by its hydra.main

@@ -14,10 +14,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ray_decorator.core import pickling
 from ray_decorator.core.inherited import Variable
-from ray_decorator.core.ledger import digest_of
-from ray_decorator.core.records import MOST_TEXT, without_nul
+from ray_decorator.core.records.job_ids import digest_of
+from ray_decorator.core.records.records import MOST_TEXT, without_nul
+from ray_decorator.core.serialization import pickling
 from ray_decorator.core.work import Work
 
 

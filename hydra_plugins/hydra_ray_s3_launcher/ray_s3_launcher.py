@@ -28,7 +28,7 @@ class RayS3Launcher(Launcher):
         hydra_mode: RunMode | None = None,
         **options: Any,
     ) -> None:
-        """``options`` are the fields of ``ray_decorator.core.settings.Options``."""
+        """``options`` are the fields of ``ray_decorator.core.options.settings.Options``."""
         del hydra_mode  # Hydra has acted on it before it made a launcher: see config.py
         self.deps, self.outs, self.options = deps, outs, options
         self._sweep: Sweep | None = None

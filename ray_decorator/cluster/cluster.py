@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from ..core.model import Bundle, Job, Receipt
+from ..core.bundles import Bundle
+from ..core.model import Job, Receipt
 
 
 class Cluster(Protocol):

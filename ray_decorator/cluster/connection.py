@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator
 
 from ..core.errors import ClusterError, InputError, text_of
-from ..core.network import connect_error, host_and_port
-from ..core.settings import Settings
+from ..core.machine.network import connect_error, host_and_port
+from ..core.options.settings import Settings
 from . import ray_api
 from .admission import check_admission, mismatch, missing_token
 from .watch import patience

@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from ..core.errors import StoreError
-from ..core.model import Credentials
+from ..core.stores import Credentials
 from ..store.renewal import Renew, renewal_time
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Broker:
     """Keeps an actor supplied with the driver's newest credentials. Needs a connected Ray, Client or direct.
 
     Worth its while where `Staging.expires` is a time: ``Broker(staging.fresh)``. ``handle`` goes to tasks as
-    an argument of its own (not inside of a pickled one), for `job.fresh_credentials.ask`.
+    an argument of its own (not inside of a pickled one), for `job.aws.fresh_credentials.ask`.
     """
 
     def __init__(self, fresh: Renew) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.errors import ClusterError, InputError
-from ..core.network import connect_error, host_and_port
+from ..core.machine.network import connect_error, host_and_port
 from . import ray_api
 
 _EVERY = 5.0

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable
 from typing import NoReturn
 
+from ..core.contents import Content
 from ..core.errors import InputError
-from ..core.model import Content
-from .hash_cache import Stamp
-from .hashing import Md5s
+from .hashes.hash_cache import Stamp
+from .hashes.hashing import Md5s
 from .look import Found
 from .snapshot import Snapshot, made_of_md5s
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
+from ..core.contents import Extras
 from ..core.errors import InputError, Missing
-from ..core.model import Extras
 from . import manifest
 from .extras import closed_bits, inward
-from .hash_cache import Stamp
-from .hashing import cannot_be_read
+from .hashes.hash_cache import Stamp
+from .hashes.hashing import cannot_be_read
 from .selection import Selection
 from .temporary import is_temporary
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ..core.contents import Content, Extras
 from ..core.errors import InputError, reworded
-from ..core.model import Content, Extras
 from ..core.progress import Progress
 from . import manifest
-from .hash_cache import HashCache, Stamp
-from .hashing import Known, Md5s, cannot_be_read, changed, hash_files
+from .hashes.hash_cache import HashCache, Stamp
+from .hashes.hashing import Known, Md5s, cannot_be_read, changed, hash_files
 from .look import Found, Look, look
 from .selection import Selection
 

@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Iterable
 
-from ..core.machine import boot_id
+from ..core.machine.this_machine import boot_id
 
 _NAME = re.compile(r"\.ray_s3-([0-9a-f]{8})-(\d+)-\d+\.tmp\Z")
 _FOREIGN_SECONDS = 24 * 3600.0  # another machine's processes cannot be looked up here

@@ -50,7 +50,7 @@ class Inherited:
 
     ``aws`` are all ``AWS_*`` variables of the driver, and those that it has unset: on its own machine a job has these
     and no others. ``aws_everywhere`` names those that go to other machines, too. None: a job's AWS variables are
-    its node's, or `job.aws_identity` sets them.
+    its node's, or `job.aws.identity` sets them.
 
     All may hold secrets: they are never shown.
     """

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .contents import Content
 from .inherited import Inherited
-from .paths import Folder
 from .returned import Told
-from .s3_requests import S3Clients, S3Requests
 from .work import Entry, Work
 
 Slot = tuple[Any, ...]
@@ -28,134 +27,8 @@ Each entry is a key of a dict, of whatever type keys are there, an index, or an 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Extras:
-    """What DVC's manifest of a directory cannot say. All paths are relative to it, with ``/``.
-
-    ``private``: path -> permission bits that group and others do not have; of a directory, with a slash after it
-    (``/`` is the whole), and ``""`` for a single file. ``folders`` are empty directories, ``links``: path -> where
-    it leads, relative to its directory and inside the whole. A link to a file has a row in the manifest as well.
-    """
-
-    private: tuple[tuple[str, int], ...] = ()
-    folders: tuple[str, ...] = ()
-    links: tuple[tuple[str, str], ...] = ()
-
-
-NO_EXTRAS = Extras()
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a local path holds, wherever it is.
-
-    ``digest`` is its name in a store: the md5 of a file's bytes in hex, or that of a directory's
-    manifest followed by ``.dir`` (DVC 3's rule). ``executables`` are the relative paths (``""`` for a
-    single file) that carry an executable bit, which the manifest cannot tell, no more than the ``extras``. ``size``
-    is in bytes. ``area``: the folder below ``ray_s3/`` where a store keeps it; "" for data, as DVC lays it out.
-    """
-
-    digest: str
-    size: int
-    files: int
-    executables: tuple[str, ...] = ()
-    extras: Extras = NO_EXTRAS
-    area: str = ""
-
-    @property
-    def is_tree(self) -> bool:
-        return self.digest.endswith(".dir")
-
-
 CODE, DIRECTORIES = "code", "directories"
 """The areas of the user's code and of jobs' own directories: they are no data, and DVC knows nothing of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Frozen AWS credentials; they travel with a job and are never shown.
-
-    ``expires`` is when they end, in seconds since 1970; None for those that do not.
-    """
-
-    access_key: str = field(repr=False)
-    secret_key: str = field(repr=False)
-    token: str | None = field(repr=False, default=None)
-    expires: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """All that a process needs to open a store: resolved once on the driver, sent to each worker.
-
-    ``url`` is ``s3://bucket/prefix`` or ``file:///directory``; the rest is for S3: endpoint (None for
-    AWS's own), region, and the PEM text of a custom CA bundle. ``credentials`` None means
-    that requests are not signed, or, with ``own_credentials``, that each process finds its own as boto3 does.
-    ``patience`` is for how many seconds it may stay away, ``requests`` how they are sent,
-    ``clients`` what else AWS's settings say of clients of S3.
-    ``endpoint_in_environ``: the driver's environment says the endpoint, so libraries that look there alone find it.
-    ``settings`` is the mark of the AWS settings that all this was resolved from (`store.identity.aws_settings`).
-    """
-
-    url: str
-    endpoint: str | None = None
-    region: str | None = None
-    ca_bundle: str | None = field(repr=False, default=None)
-    credentials: Credentials | None = None
-    own_credentials: bool = False
-    patience: float = 180.0
-    settings: str = field(compare=False, default="")
-    requests: S3Requests = field(default_factory=S3Requests)
-    clients: S3Clients = field(default_factory=S3Clients)
-    endpoint_in_environ: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Requirements:
-    """The distributions that a job sees, wherever it runs: those of the driver.
-
-    ``pins`` are distributions from an index: normalised name (PEP 503) -> version. ``roots`` are those of
-    them that no other one requires. ``python`` is (major, minor), ``platform`` such as ``linux-x86_64``.
-    ``indexes`` are uv's settings that say where they come from (UV_INDEX, …), as environment variables;
-    they may hold passwords, so they are never shown.
-    """
-
-    python: tuple[int, int]
-    platform: str
-    pins: Mapping[str, str]
-    roots: tuple[str, ...] = ()
-    indexes: Mapping[str, str] = field(repr=False, default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """The user's own code, in the store as one tree, and how a worker imports from it.
-
-    All paths are relative to the tree, with forward slashes: ``sys_path`` in the driver's order;
-    ``packages`` are import names whose directory or file stands on no path (editable installs);
-    ``cwd`` is what stands for the driver's working directory, ``main`` the driver's script; None where that
-    lies outside of the code. ``roots`` are the driver's folders that the tree's ``0``, ``1``, … were made of.
-    """
-
-    content: Content
-    sys_path: tuple[str, ...]
-    packages: Mapping[str, str] = field(default_factory=dict)
-    cwd: str | None = None
-    main: str | None = None
-    roots: tuple[Folder, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """What a job needs on a machine that is not the driver's; the same for all jobs of a run.
-
-    ``requirements`` None: the node's packages are left as they are. ``code`` None: no code travels. ``start`` is
-    where the driver was started.
-    """
-
-    requirements: Requirements | None
-    code: Code | None
-    start: Folder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +91,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class PathId:
-    """A path of the driver's, so marked that a worker can tell whether it sees the same: `core.machine`."""
+    """A path of the driver's, marked so that a worker can tell whether it sees the same: `core.machine`."""
 
     path: str
     boot_id: str

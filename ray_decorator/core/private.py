@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .inherited import Inherited
-from .model import Credentials
+from .stores import Credentials
 
 
 @dataclass(frozen=True, slots=True)

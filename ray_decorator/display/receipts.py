@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..core.records import JobRecord
+from ..core.records.records import JobRecord
 from ..core.units import human_size
 from .table import brief
 

@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from ..cluster.connection import Connection, disconnect, is_connected
-from ..content.hash_cache import HashCache, default_path
+from ..content.hashes.hash_cache import HashCache, default_path
 from ..core.errors import RayS3Error
-from ..core.settings import Settings
+from ..core.options.settings import Settings
 from ..core.units import human_size
 from ..dvc.repository import root_of
 from ..environment.needed import Needed
 from ..project import driver
 from ..project.collect import Project, describe, is_large, shown
-from ..run.bundle import find_code, needed_packages, nothing_matches
+from ..run.data.bundle import find_code, needed_packages, nothing_matches
 from . import dvc_data, node_checks, packages, store_checks
 from .findings import Finding
 

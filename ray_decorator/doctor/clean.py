@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..cluster.connection import Connection, disconnect, is_connected
-from ..content.hash_cache import HashCache, default_path
+from ..content.hashes.hash_cache import HashCache, default_path
 from ..core.errors import InputError, RayS3Error
-from ..core.settings import Settings
+from ..core.options.settings import Settings
 from ..core.units import human_size
-from ..job import ours as on_machine
+from ..job.disk import ours as on_machine
 from ..store import ours as in_store
 from ..store.identity import identify
 from ..store.store import open_store

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..content.manifest import object_key
 from ..content.threads import each
-from ..core.model import Location
+from ..core.stores import Location
 from ..core.units import human_size
 from ..dvc.cache import Cache
 from ..dvc.outputs import Output, Outputs

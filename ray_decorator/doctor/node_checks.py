@@ -10,9 +10,10 @@ from ..cluster import capacity
 from ..cluster.connection import Connection
 from ..cluster.every_node import living_nodes
 from ..cluster.ray_cluster import check_options
+from ..core.bundles import Requirements
 from ..core.errors import ClusterError, RayS3Error
-from ..core.model import Location, Requirements
-from ..core.settings import Settings
+from ..core.options.settings import Settings
+from ..core.stores import Location
 from ..core.units import human_size
 from ..project import driver
 from .findings import Finding, Status, worst

@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..cluster.every_node import Answer, ask_every_node
-from ..core.model import Location, Requirements
+from ..core.bundles import Requirements
+from ..core.stores import Location
 from ..node import entry
 from ..node.entry import is_home, make_importable, node_name, refusal
 from ..node.own_source import zipped_source
@@ -104,7 +105,7 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
         return {"name": node_name(), "error": problem}
     home = is_home(request["home"])
     make_importable(request["home"], request["runtime"], home)
-    from ray_decorator.core.directories import node_directory
+    from ray_decorator.core.machine.directories import node_directory
     from ray_decorator.environment import build, inventory
 
     found = inventory.survey()
@@ -130,7 +131,7 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
 def _unreachable(store: tuple[str, int] | str | None) -> str | None:
     import os
 
-    from ray_decorator.core.network import connect_error
+    from ray_decorator.core.machine.network import connect_error
 
     if isinstance(store, str):
         return None if os.path.isdir(store) else f"there is no directory {store}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..cluster.every_node import Answer, ask_every_node
-from ..job.ours import Ours
+from ..job.disk.ours import Ours
 from ..node import entry
 from ..node.entry import is_home, make_importable, refusal
 from ..node.own_source import zipped_source
@@ -63,9 +63,9 @@ def _do(request: Mapping[str, Any]) -> dict[str, Any]:
     if (problem := refusal()) is not None:
         return {"error": problem}
     make_importable(request["home"], request["runtime"], is_home(request["home"]))
-    from ray_decorator.core.directories import node_root
-    from ray_decorator.core.machine import boot_id
-    from ray_decorator.job import ours
+    from ray_decorator.core.machine.directories import node_root
+    from ray_decorator.core.machine.this_machine import boot_id
+    from ray_decorator.job.disk import ours
 
     if request["verb"] == "clear":
         ours.clear(kept=request["kept"], driver=False)

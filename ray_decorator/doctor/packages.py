@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-from ..core.model import Requirements
+from ..core.bundles import Requirements
 from ..environment import inventory
 from ..environment.needed import Needed
 from .findings import Finding, Status, worst

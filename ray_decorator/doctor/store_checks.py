@@ -21,8 +21,8 @@ from ..core.errors import (
     StoreError,
     StoreUnreachableError,
 )
-from ..core.model import Location
-from ..core.settings import Settings
+from ..core.options.settings import Settings
+from ..core.stores import Location
 from ..core.units import human_seconds
 from ..store.identity import identify
 from ..store.renewal import clock

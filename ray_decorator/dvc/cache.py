@@ -6,7 +6,8 @@ import functools
 import os
 from pathlib import Path
 
-from ..content import manifest, reflink
+from ..content import manifest
+from ..content.placing import reflink
 from . import config
 from .repository import DVC_DIR
 

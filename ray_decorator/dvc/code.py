@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..content.temporary import beside
-from ..core.directories import cache_home, private_directory
+from ..core.machine.directories import cache_home, private_directory
 from .repository import DVC_DIR, root_of
 
 _CONFIG = b"[core]\n    no_scm = true\n"

@@ -16,7 +16,7 @@ import stat
 from collections.abc import Mapping
 from functools import cached_property
 
-from ..content.hash_cache import Stamp
+from ..content.hashes.hash_cache import Stamp
 from ..content.manifest import PREFIX
 from ..core.errors import CorruptObjectError
 from .cache import Cache
@@ -28,7 +28,7 @@ _WRITABLE = 0o222
 
 
 class HashedFiles:
-    """What DVC is sure of at and below a path of a repository: a `content.hashing.Known`."""
+    """What DVC is sure of at and below a path of a repository: a `content.hashes.hashing.Known`."""
 
     def __init__(self, path: str, root: str, outputs: Outputs) -> None:
         self._named, self._real, self._root, self._outputs = path, os.path.realpath(path), root, outputs

@@ -18,10 +18,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..core.errors import InputError, without_passwords
-from ..core.model import Credentials
-from ..core.s3_account import S3Account
+from ..core.options.s3_account import S3Account
+from ..core.options.settings import Settings
 from ..core.s3_requests import S3Requests
-from ..core.settings import Settings
+from ..core.stores import Credentials
 from . import config
 from .repository import root_of
 

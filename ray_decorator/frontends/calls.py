@@ -11,11 +11,12 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig
 
 from ..cluster.connection import is_connected, own_address
-from ..core import pickling, slots
+from ..core import slots
 from ..core.errors import InputError
 from ..core.model import Call, Outcome, PathSlot, Slot
+from ..core.options.settings import Settings
 from ..core.problems import Problems
-from ..core.settings import Settings
+from ..core.serialization import pickling
 from ..display.progress import make_progress
 from ..dvc.outputs import Outputs
 from ..dvc.remote import with_remote

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
-from ..core.failures import add_note
 from ..core.model import Outcome, Slot
-from ..core.settings import OptionArguments
+from ..core.options.settings import OptionArguments
+from ..core.serialization.failures import add_note
 from . import calls
 from .calls import Request
 from .supported import check_supported
@@ -80,7 +80,7 @@ def ray_decorator(
         ``"dvc"``: all arguments, and values in them, that are deps of the DVC stage that the program runs in.
     :param outs: keys of those that it writes; they come home to where the argument says. Or ``"dvc"``, as above.
     :param in_order: options by position, in their order: ``ray_address``, ``s3_base_path``, …
-    :param options: where and how to run: `core.settings.Options` explains each. ``ray_address`` is not used
+    :param options: where and how to run: `core.options.settings.Options` explains each. ``ray_address`` is not used
         where this process is connected to a Ray already.
 
     Calls raise what the function raises, with the worker's traceback as its cause; InputError, before

@@ -16,10 +16,10 @@ from hydra.core.utils import setup_globals
 from omegaconf import read_write
 from omegaconf.basecontainer import BaseContainer
 
-from ..core import pickling
 from ..core.errors import text_of
-from ..core.failures import add_note
-from ..job.workplace import start_directory
+from ..core.serialization import pickling
+from ..core.serialization.failures import add_note
+from ..job.process.workplace import start_directory
 
 _UNSET = re.compile(r"Environment variable '([^']+)' not found")
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..core.errors import RayS3Error
-from ..core.settings import Settings
+from ..core.options.settings import Settings
 from ..display.receipts import show_receipts
-from ..run.history import receipts
+from ..run.ledger.history import receipts
 
 _EPILOG = """\
 examples:

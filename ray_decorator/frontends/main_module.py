@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core import pickling
-from ..job import workplace
+from ..core.serialization import pickling
+from ..job.process import workplace
 
 _MOST = 1024 * 1024  # bytes; what is larger holds data, which only the task itself may ask for
 

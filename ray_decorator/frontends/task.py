@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..core import pickling
 from ..core.model import Paths, Slot
+from ..core.serialization import pickling
 from ..core.slots import fill
 from . import main_module
 

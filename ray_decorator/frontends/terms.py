@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..core.errors import InputError
-from ..core.settings import OptionArguments, Options
+from ..core.options.settings import OptionArguments, Options
 
 OF_THE_STAGE = "dvc"
 """In place of a list of keys: what the DVC stage that runs reads, or writes."""

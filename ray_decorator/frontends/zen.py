@@ -16,7 +16,7 @@ import hydra
 from hydra_zen.wrapper import Zen
 
 from ..core.model import Slot
-from ..core.settings import OptionArguments
+from ..core.options.settings import OptionArguments
 from . import calls
 from .calls import Request
 from .supported import check_supported, is_coroutine_function
@@ -210,7 +210,7 @@ def ray_zen(
     :param outs: config keys of those that it writes; they come home to where the config says. Or ``"dvc"``, as above.
     :param ZenWrapper: a subclass of RayZen.
     :param options: zen's own, as in zen: ``pre_call``, ``exclude``, ``unpack_kwargs``, ``resolve_pre_call``,
-        ``run_in_context``, ``instantiation_wrapper``; and where and how to run: `core.settings.Options`
+        ``run_in_context``, ``instantiation_wrapper``; and where and how to run: `core.options.settings.Options`
         explains each. ``ray_address`` is not used where this process is connected to a Ray already.
     """
     make = functools.partial(

@@ -19,21 +19,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..content.hash_cache import HashCache
-from ..content.hashing import Md5s, hash_files
+from ..content.hashes.hash_cache import HashCache
+from ..content.hashes.hashing import Md5s, hash_files
 from ..content.look import look
 from ..content.manifest import object_key
-from ..content.move import move_all
+from ..content.placing.move import move_all
 from ..content.snapshot import Snapshot, made_of_md5s
 from ..content.threads import each
+from ..core.contents import Content
 from ..core.errors import CorruptObjectError, InputError, MissingObjectError, RayS3Error
-from ..core.model import Content, Job
+from ..core.model import Job
 from ..core.progress import NoProgress
-from ..core.records import CHECKPOINTS, Begun, Checkpoint, begun_key, checkpoint_area, checkpoint_key, dump
+from ..core.records.records import (
+    CHECKPOINTS,
+    Begun,
+    Checkpoint,
+    begun_key,
+    checkpoint_area,
+    checkpoint_key,
+    dump,
+)
 from ..store.last_checkpoint import family, newest, of_an_earlier_run
 from ..store.transfer import push
-from .cache import Checkout
-from .looks import Looks, Seen
+from .disk.cache import Checkout
+from .disk.looks import Looks, Seen
 from .side import Side
 
 log = logging.getLogger(__name__)

@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..content.hash_cache import Stamp
-from ..content.move import copy
-from ..core.model import Content, Dep, Job
-from .cache import Checkout
-from .scratch import Scratch
+from ..content.hashes.hash_cache import Stamp
+from ..content.placing.move import copy
+from ..core.contents import Content
+from ..core.model import Dep, Job
+from .disk.cache import Checkout
+from .disk.scratch import Scratch
 from .side import Side
 
 

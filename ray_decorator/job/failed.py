@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..content.hash_cache import Stamp
-from ..content.move import move_all
+from ..content.hashes.hash_cache import Stamp
+from ..content.placing.move import move_all
 from ..core.errors import HomeError, RayS3Error
 from ..core.model import FAILED, Job
 from .checkpoints import versions_before
-from .looks import Seen, stamps_at
+from .disk.looks import Seen, stamps_at
 from .outs import Leaving, Sent, Stuck, bring, bring_out
 from .side import Side
 

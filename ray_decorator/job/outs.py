@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..content.hash_cache import HashCache, Stamp
-from ..content.move import move_all, move_aside
+from ..content.hashes.hash_cache import HashCache, Stamp
+from ..content.placing.move import move_all, move_aside
 from ..core.commands import fetch_command
+from ..core.contents import Content
 from ..core.errors import HomeError, InputError, StoreUnreachableError
-from ..core.machine import is_same_path
-from ..core.model import DIRECTORIES, FAILED, Content, Job, Out
+from ..core.machine.this_machine import is_same_path
+from ..core.model import DIRECTORIES, FAILED, Job, Out
 from ..core.progress import NoProgress
 from ..store.transfer import Snapshot, push, push_all, push_extras, snapshot
 from .side import Side

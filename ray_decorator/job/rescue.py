@@ -17,11 +17,11 @@ from pathlib import Path
 
 from ..core.commands import fetch_command
 from ..core.model import Job, Receipt
-from .ending import code_of
+from .disk.looks import Seen, recorded
+from .disk.scratch import Scratch, dead_attempt, job_root, keep
 from .failed import Left, bring_done, bring_failed, bring_logs
-from .looks import Seen, recorded
 from .outs import kept_back, kept_on, out_paths
-from .scratch import Scratch, dead_attempt, job_root, keep
+from .process.ending import code_of
 from .side import Side
 
 

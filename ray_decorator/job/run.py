@@ -22,29 +22,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..content.hash_cache import Stamp
-from ..core import pickling
+from ..content.hashes.hash_cache import Stamp
 from ..core.errors import CorruptObjectError, MissingObjectError, PicklingError
-from ..core.failures import failure_of
 from ..core.inherited import Inherited
-from ..core.model import Failure, Job, Location, Paths, Receipt
+from ..core.model import Failure, Job, Paths, Receipt
 from ..core.private import Private
 from ..core.returned import Value, value_of
+from ..core.serialization import pickling
+from ..core.serialization.failures import failure_of
+from ..core.stores import Location
 from ..store.renewal import Renew
-from . import exits
+from .aws.fresh_credentials import ask
 from .checkpoints import Checkpoints, begin_with_newest
 from .deps import NoContent, stage_deps
-from .ending import noted
-from .fresh_credentials import ask
-from .inheritance import take_over
-from .leftovers import alone
-from .looks import Looks
-from .output import Output
+from .disk.looks import Looks
+from .disk.scratch import Scratch, open_scratch
 from .outs import bring_out, kept_back, make_out_parents, out_paths
-from .process_state import restored
+from .process import exits
+from .process.ending import noted
+from .process.inheritance import take_over
+from .process.leftovers import alone
+from .process.output import Output
+from .process.process_state import restored
 from .receipts import interrupts_noted, leave, told
 from .rescue import failed_home, logs_home, rescue
-from .scratch import Scratch, open_scratch
 from .side import Side
 
 log = logging.getLogger(__name__)

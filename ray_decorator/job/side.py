@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 
-from ..core.directories import node_directory
-from ..core.machine import is_same_path
-from ..core.model import Dep, Location, Out
+from ..core.machine.directories import node_directory
+from ..core.machine.this_machine import is_same_path
+from ..core.model import Dep, Out
+from ..core.stores import Location
 from ..store.renewal import Renew
 from ..store.store import Store, open_store
-from . import aws_identity
-from .cache import NodeCache
+from .aws import identity as aws_identity
+from .disk.cache import NodeCache
 
 
 class Side:
@@ -32,7 +33,7 @@ class Side:
         return NodeCache(node_directory("cache"))
 
     def aws_identity(self, profiles: frozenset[str]) -> contextlib.AbstractContextManager[None]:
-        """What boto3 finds in the job: see aws_identity.py."""
+        """What boto3 finds in the job: see identity.py."""
         return aws_identity.in_force(self._location, self._renew, profiles, at_home=self.at_home)
 
     def sees(self, dep: Dep) -> bool:

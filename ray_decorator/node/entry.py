@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.directories import node_root, why_not_private
 from ..core.errors import ClusterError, text_of
-from ..core.machine import is_same_path, path_id
+from ..core.machine.directories import node_root, why_not_private
+from ..core.machine.this_machine import is_same_path, path_id
 from ..core.model import Receipt
 
 
@@ -82,7 +82,8 @@ def enter(
         return pickle.dumps(("unprepared", None))
     make_importable(common["home"], common["runtime"], at_home)
     if at_home:
-        from ray_decorator.job import leftovers, reaper, run
+        from ray_decorator.job import run
+        from ray_decorator.job.process import leftovers, reaper
         from ray_decorator.node import retirement
 
         if verb == "run" and retirement.is_retired():

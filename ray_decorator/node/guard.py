@@ -22,7 +22,7 @@ def main() -> None:
         runner.main()
         return
     os.close(int(sys.argv[1]))  # else the pipe of a runner that crashed would not end
-    from ..job.leftovers import adopt_orphans, kill_descendants
+    from ..job.process.leftovers import adopt_orphans, kill_descendants
 
     adopt_orphans(True)
     _, status = os.waitpid(child, 0)

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..cluster import ray_api
-from ..core.model import Requirements
-from ..job.workplace import is_code
+from ..core.bundles import Requirements
+from ..job.process.workplace import is_code
 from . import entry, runner
 from .own_source import zipped_source
 
@@ -68,8 +68,8 @@ def _with_packages(requirements: Requirements, runtime: bytes) -> Callable[[], N
         if (problem := refusal()) is not None:
             return leave(problem)
         put_down(runtime)
-        from ray_decorator.core.directories import node_directory
         from ray_decorator.core.errors import RayS3Error
+        from ray_decorator.core.machine.directories import node_directory
         from ray_decorator.environment import build
 
         try:

@@ -19,13 +19,15 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from ..core.bundles import Bundle, Requirements
 from ..core.errors import CorruptObjectError, MissingObjectError
-from ..core.failures import failure_of
-from ..core.model import Bundle, Credentials, Receipt, Requirements
-from ..job.leftovers import Before, kill_descendants
-from ..job.process_state import working_directory
+from ..core.model import Receipt
+from ..core.serialization.failures import failure_of
+from ..core.stores import Credentials
+from ..job.process.leftovers import Before, kill_descendants
+from ..job.process.process_state import working_directory
+from ..job.process.workplace import workplace
 from ..job.run import opened, serve_job
-from ..job.workplace import workplace
 from ..store.store import open_store
 from .messages import AskCredentials, Finished, NestedRay, NewCredentials, Request
 

@@ -27,13 +27,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ..core.directories import node_directory
+from ..core.bundles import Bundle
 from ..core.errors import ClusterError, InputError, JobError, PackagesError, RayS3Error, ending, text_of
-from ..core.model import Bundle, Failure, Receipt
+from ..core.machine.directories import node_directory
+from ..core.model import Failure, Receipt
 from ..environment import build
-from ..job import fresh_credentials
-from ..job.ending import note
-from ..job.leftovers import kill_descendants
+from ..job.aws import fresh_credentials
+from ..job.process.ending import note
+from ..job.process.leftovers import kill_descendants
 from .lending import lend_cpus
 from .messages import AskCredentials, Finished, NestedRay, NewCredentials, Request
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from ..content import gitignore
-from ..core.failures import add_note
+from ..core.serialization.failures import add_note
 from . import git
 from .collect import Project, shown
 from .roots import is_in

@@ -17,8 +17,8 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 
-from ..core import start
 from ..core.inherited import Inherited, Variable
+from ..core.machine import start
 
 _NODES_OWN = re.compile(
     """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import InputError
 from ..core.model import Call, Outcome
 from .claims import release_with
-from .flights import is_finished
+from .engine.flights import is_finished
 
 if TYPE_CHECKING:
     from .session import Session

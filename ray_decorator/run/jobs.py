@@ -8,10 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.machine import path_id
-from ..core.model import Call, Content, Dep, Home, Job, Out, PathId, PathSlot
+from ..core.contents import Content
+from ..core.machine.this_machine import path_id
+from ..core.model import Call, Dep, Home, Job, Out, PathId, PathSlot
 from ..core.paths import parents
-from .failed_outs import place_beside
+from .data.failed_outs import place_beside
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..core.contents import Content
 from ..core.errors import InputError
-from ..core.model import Call, Content
+from ..core.model import Call
+from ..core.options.settings import Settings
 from ..core.progress import Progress
-from ..core.settings import Settings
 from ..core.work import Entry
-from .flights import Resumed
-from .ledger import Ledger
-from .resuming import Resuming
-from .staging import Staging
+from .data.staging import Staging
+from .engine.flights import Resumed
+from .ledger.ledger import Ledger
+from .ledger.resuming import Resuming
 
 log = logging.getLogger(__name__)
 

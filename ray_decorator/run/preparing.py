@@ -13,17 +13,17 @@ from dataclasses import replace
 
 from ..core.errors import InputError, reworded
 from ..core.model import Call, PathSlot
+from ..core.options.settings import Settings
 from ..core.problems import Problems
 from ..core.progress import Progress
-from ..core.settings import Settings
 from ..core.work import Entry
 from ..project import driver
 from ..store.transfer import Snapshot
-from .flights import Resumed, Staged
+from .data.staging import Staging
+from .engine.flights import Resumed, Staged
 from .jobs import JobMaker
 from .known_jobs import KnownJobs
-from .ledger import Ledger
-from .staging import Staging
+from .ledger.ledger import Ledger
 
 
 class Preparing:

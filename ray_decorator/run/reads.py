@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 
 from ..core.model import Outcome, PathSlot
-from .beside import Beside
-from .changed_deps import ChangedDeps
-from .flights import Staged
+from .data.changed_deps import ChangedDeps
+from .engine.flights import Staged
+from .ledger.beside import Beside
 
 
 class Reads:

@@ -29,21 +29,21 @@ from ..cluster.ray_cluster import RayCluster, check_options
 from ..cluster.watch import Watch
 from ..core.errors import ClusterError, InputError, RayS3Error, StoreDeniedError
 from ..core.model import Call, Outcome
+from ..core.options.settings import Settings
 from ..core.progress import Progress
-from ..core.settings import Settings
 from ..project import driver
 from . import interrupts
 from .batch import Batch
-from .beside import Beside
-from .bundle import Bundler
 from .claims import Claims
-from .engine import Engine
-from .flights import Resumed, Staged, settled
-from .ledger import Ledger
+from .data.bundle import Bundler
+from .data.staging import Staging
+from .engine.engine import Engine
+from .engine.flights import Resumed, Staged, settled
+from .ledger.beside import Beside
+from .ledger.ledger import Ledger
 from .preparing import Preparing
 from .reads import Reads
 from .shared_progress import SharedProgress
-from .staging import Staging
 from .submits import Submits
 from .submitted import Submitted
 

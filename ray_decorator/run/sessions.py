@@ -12,11 +12,11 @@ import os
 import sys
 import threading
 
-from ..core import at_exit
 from ..core.errors import InputError
 from ..core.inherited import JOB
-from ..core.s3_account import S3Account
-from ..core.settings import Settings
+from ..core.machine import at_exit
+from ..core.options.s3_account import S3Account
+from ..core.options.settings import Settings
 from ..project import driver
 from . import interrupts
 from .session import Session, ShowProgress

@@ -13,7 +13,7 @@ from ..cluster.ray_api import in_ray_task
 from ..core.errors import ClusterError, InputError
 from ..core.model import Call, Outcome
 from .claims import release_with
-from .flights import Resumed, Staged
+from .engine.flights import Resumed, Staged
 from .submitted import Submitted
 
 if TYPE_CHECKING:

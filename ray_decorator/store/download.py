@@ -19,12 +19,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..content.hash_cache import Hashed, Stamp
+from ..content.hashes.hash_cache import Hashed, Stamp
 from ..content.manifest import Row, load, md5, object_key
 from ..content.temporary import beside
 from ..content.threads import Budget, WriterThread, each
+from ..core.contents import Content
 from ..core.errors import CorruptObjectError, MissingObjectError, StoreError
-from ..core.model import Content
 from ..core.progress import Progress
 from ..core.units import human_size
 from .incoming import Incoming

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from ..core.errors import InputError, StoreDeniedError
-from ..core.model import Credentials, Location
-from ..core.s3_account import S3Account
+from ..core.options.s3_account import S3Account
+from ..core.stores import Credentials, Location
 from .patience import patience
 from .renewal import clock, renewal_time
 from .s3_clients import settings_of

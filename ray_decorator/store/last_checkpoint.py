@@ -6,16 +6,16 @@ import logging
 from dataclasses import replace
 
 from ..core.model import Job
-from ..core.record_reader import load_begun, load_checkpoint
-from ..core.records import MOST_BYTES, Checkpoint, begun_key, checkpoint_area, checkpoint_key
-from ..core.retries import MOST_ATTEMPTS
+from ..core.options.retries import MOST_ATTEMPTS
+from ..core.records.reader import load_begun, load_checkpoint
+from ..core.records.records import MOST_BYTES, Checkpoint, begun_key, checkpoint_area, checkpoint_key
 from .store import Store
 
 log = logging.getLogger(__name__)
 
 
 def family(job: Job) -> str:
-    """What the attempts at a job have in common: see `core.retries.Retries.job`."""
+    """What the attempts at a job have in common: see `core.options.retries.Retries.job`."""
     return job.id.partition("-")[0]
 
 

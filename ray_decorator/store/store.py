@@ -22,9 +22,10 @@ import obstore
 from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
-from ..core.directories import cache_home, private_directory
+from ..core.contents import Content
 from ..core.errors import StoreDeniedError, StoreError, StoreUnreachableError
-from ..core.model import Content, Location
+from ..core.machine.directories import cache_home, private_directory
+from ..core.stores import Location
 from .faults import Faults, code_of, first_line
 from .identity import own
 from .incoming import Incoming

@@ -2,7 +2,7 @@
 
 snapshot(path)          what a path holds, by content                  (content/snapshot.py)
 push_all(snapshots)     files the store lacks -> their manifests       (upload.py)
-pull_all(contents)      manifests -> files that are not right yet      (content/merge.py, download.py)
+pull_all(contents)      manifests -> files that are not right yet      (content/placing/merge.py, download.py)
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import NamedTuple
 
 from ..content import extras_file
 from ..content.extras import Modes, close, closed_bits
-from ..content.hash_cache import HashCache, Stamp
-from ..content.hashing import hash_files
+from ..content.hashes.hash_cache import HashCache, Stamp
+from ..content.hashes.hashing import hash_files
 from ..content.manifest import Row, object_key
-from ..content.merge import Plan, Target, plan
+from ..content.placing.merge import Plan, Target, plan
 from ..content.snapshot import Entry, Snapshot, snapshot
 from ..content.temporary import clear_stale
 from ..content.threads import each
+from ..core.contents import Content
 from ..core.errors import CorruptObjectError, MissingObjectError
-from ..core.model import Content
 from ..core.progress import Progress
 from .download import Wanted, download, rows_of
 from .store import Store

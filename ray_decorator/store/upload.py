@@ -15,8 +15,8 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 
-from ..content.hash_cache import Stamp
-from ..content.hashing import changed
+from ..content.hashes.hash_cache import Stamp
+from ..content.hashes.hashing import changed
 from ..content.manifest import PREFIX, digest_of_key, md5, object_key
 from ..content.snapshot import Entry
 from ..content.threads import Budget, each

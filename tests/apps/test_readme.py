@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hydra_plugins.hydra_ray_s3_launcher.config import RayS3LauncherConf
-from ray_decorator.core.settings import OptionArguments
+from ray_decorator.core.options.settings import OptionArguments
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -38,7 +38,7 @@ sys.addaudithook(lambda event, args: opened.add(str(args[0])) if event == "open"
 from ray_decorator.core.model import PathSlot
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.dvc.remote import find
-from ray_decorator.run.staging import Staging
+from ray_decorator.run.data.staging import Staging
 
 verb, repository, content = sys.argv[1:]
 started, quiet = time.perf_counter(), NoProgress()

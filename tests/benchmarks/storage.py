@@ -33,9 +33,9 @@ import json, os, pickle, resource, sys, time
 from pathlib import Path
 
 try:
-    from ray_decorator.content.hash_cache import HashCache
+    from ray_decorator.content.hashes.hash_cache import HashCache
     from ray_decorator.core.progress import NoProgress
-    from ray_decorator.job.cache import NodeCache
+    from ray_decorator.job.disk.cache import NodeCache
     from ray_decorator.store.identity import locate
     from ray_decorator.store.store import open_store
     from ray_decorator.store.transfer import pull, push, snapshot
@@ -69,7 +69,7 @@ def down(content, url, hashes, target):
 def node(content, url, cache, first, second):
     store, cache, wanted = open_store(locate(url)), NodeCache(Path(cache)), pickle.loads(Path(content).read_bytes())
     try:
-        from ray_decorator.job.cache import Checkout
+        from ray_decorator.job.disk.cache import Checkout
         put_down = lambda: cache.checkout([Checkout(wanted, Path(target))], store)
     except ImportError:  # one by one
         put_down = lambda: cache.checkout(wanted, Path(target), store, writable=False)

@@ -16,7 +16,7 @@ import json, logging, sys, time
 from ray_decorator.cluster.capacity import check_feasible
 from ray_decorator.cluster.connection import Connection
 from ray_decorator.core.errors import ClusterError
-from ray_decorator.core.settings import Options
+from ray_decorator.core.options.settings import Options
 
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)
 kwargs = {"log_to_driver": False}

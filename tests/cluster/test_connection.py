@@ -22,13 +22,13 @@ import pytest
 from ray_decorator.cluster import connection, ray_api
 from ray_decorator.cluster.connection import Connection, is_connected
 from ray_decorator.core.errors import ClusterError, InputError
-from ray_decorator.core.settings import Options
+from ray_decorator.core.options.settings import Options
 
 _CONNECT = """
 import json, sys
 from ray_decorator.cluster.connection import Connection
 from ray_decorator.core.errors import ClusterError
-from ray_decorator.core.settings import Options
+from ray_decorator.core.options.settings import Options
 
 kwargs = json.loads(sys.argv[2])
 try:

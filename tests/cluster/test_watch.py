@@ -20,12 +20,12 @@ from ray_decorator.cluster import connection, ray_api, watch
 from ray_decorator.cluster.connection import Connection
 from ray_decorator.cluster.watch import Watch
 from ray_decorator.core.errors import ClusterError, InputError
-from ray_decorator.core.settings import Options
+from ray_decorator.core.options.settings import Options
 
 _DRIVER = """
 import sys, threading, time
 from ray_decorator.cluster.connection import Connection
-from ray_decorator.core.settings import Options
+from ray_decorator.core.options.settings import Options
 from ray_decorator.cluster.watch import Watch
 
 address = sys.argv[1]

@@ -257,7 +257,9 @@ def test_in_the_users_own_runtime_env_a_job_stands_and_imports(
 def test_what_a_cancelled_job_left_comes_home_and_nothing_stays_on_its_node(
     driver: far_project.Driver, bed: cluster_bed.Bed
 ) -> None:
-    patient = "from ray_decorator.run import engine\nengine._CANCEL_SECONDS = 30  # on a busy machine\n"
+    patient = (
+        "from ray_decorator.run.engine import engine\nengine._CANCEL_SECONDS = 30  # on a busy machine\n"
+    )
     heeds = far_project.FATES.replace("time.sleep(300)", "[time.sleep(0.1) for _ in range(3000)]")
     (driver.project / "fates.py").write_text(patient + heeds)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.content.manifest import Row, digest_of_key, dump, load, md5_of_file, object_key
 from ray_decorator.core.errors import CorruptObjectError
 from ray_decorator.core.progress import NoProgress

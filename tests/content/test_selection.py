@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trees import QUIET, numbered, settle, tree
 
-from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.content.selection import Selection
 from ray_decorator.content.snapshot import snapshot
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pickle
 
 from ray_decorator.core.inherited import Inherited, Variable
-from ray_decorator.core.model import Credentials
 from ray_decorator.core.private import Private
+from ray_decorator.core.stores import Credentials
 
 
 def test_it_travels_and_nothing_of_it_is_shown() -> None:

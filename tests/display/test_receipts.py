@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ray_decorator.core.model import Content
-from ray_decorator.core.records import JobRecord, Left
+from ray_decorator.core.contents import Content
+from ray_decorator.core.records.records import JobRecord, Left
 from ray_decorator.core.returned import value_of
 from ray_decorator.display.receipts import show_receipts
 

@@ -18,9 +18,9 @@ import pytest
 import servers
 import warm_python
 
-from ray_decorator.content.hash_cache import HashCache, default_path
+from ray_decorator.content.hashes.hash_cache import HashCache, default_path
 from ray_decorator.core.errors import StoreDeniedError
-from ray_decorator.core.settings import Options
+from ray_decorator.core.options.settings import Options
 from ray_decorator.doctor import checks
 from ray_decorator.doctor.findings import Finding
 

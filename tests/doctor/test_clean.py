@@ -10,7 +10,7 @@ import pytest
 from trees import read, tree
 
 from ray_decorator.__main__ import main
-from ray_decorator.content.hash_cache import HashCache, default_path
+from ray_decorator.content.hashes.hash_cache import HashCache, default_path
 from ray_decorator.doctor import clean
 
 

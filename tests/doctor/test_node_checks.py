@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ray_decorator.core.errors import ClusterError
-from ray_decorator.core.settings import Options
+from ray_decorator.core.options.settings import Options
 from ray_decorator.doctor import node_checks
 from ray_decorator.doctor.findings import Status
 from ray_decorator.doctor.nodes import NodeFacts

@@ -9,7 +9,7 @@ from trees import tree
 
 from ray_decorator.cluster.every_node import Answer
 from ray_decorator.doctor import ours_on_nodes
-from ray_decorator.job.ours import Ours
+from ray_decorator.job.disk.ours import Ours
 
 NODES = [{"NodeManagerHostname": name, "NodeID": name * 8} for name in "abc"]
 

@@ -7,7 +7,7 @@ import servers
 from store_fixtures import use
 
 from ray_decorator.core.errors import ClusterError, StoreDeniedError
-from ray_decorator.core.settings import Options, Settings
+from ray_decorator.core.options.settings import Options, Settings
 from ray_decorator.doctor import store_checks
 
 _NOBODY = "http://127.0.0.1:1"

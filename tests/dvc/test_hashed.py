@@ -12,7 +12,7 @@ from dvc.repo import Repo
 from dvc_repositories import digest_of
 from trees import Tally, settle, tree
 
-from ray_decorator.content.hash_cache import HashCache, Stamp
+from ray_decorator.content.hashes.hash_cache import HashCache, Stamp
 from ray_decorator.content.snapshot import Snapshot, snapshot
 from ray_decorator.dvc.hashed import HashedFiles
 from ray_decorator.dvc.outputs import Outputs

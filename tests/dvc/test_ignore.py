@@ -12,7 +12,7 @@ import pytest
 from dvc_repositories import digest_of, dvc
 from trees import QUIET, numbered, tree
 
-from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.content.snapshot import Snapshot, snapshot
 from ray_decorator.core.errors import InputError
 from ray_decorator.dvc.ignore import Ignores, Rules

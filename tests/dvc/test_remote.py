@@ -18,10 +18,10 @@ from fsspec.utils import infer_storage_options
 from store_fixtures import use
 from trees import QUIET, numbered, read, tree
 
-from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.core.errors import InputError, StoreDeniedError
-from ray_decorator.core.model import Credentials
-from ray_decorator.core.settings import Options
+from ray_decorator.core.options.settings import Options
+from ray_decorator.core.stores import Credentials
 from ray_decorator.dvc.remote import find, is_remote, with_remote
 from ray_decorator.store.identity import Identity, identify
 from ray_decorator.store.store import open_store

@@ -18,7 +18,7 @@ from omegaconf.errors import InterpolationResolutionError
 
 from ray_decorator.core.errors import PicklingError
 from ray_decorator.frontends import hydra_state
-from ray_decorator.job import workplace
+from ray_decorator.job.process import workplace
 
 
 def app_state(start: Path = Path("/")) -> bytes:

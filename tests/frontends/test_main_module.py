@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from ray_decorator.core import pickling
+from ray_decorator.core.serialization import pickling
 from ray_decorator.frontends import main_module
 from ray_decorator.frontends.main_module import Main, captured, installed
-from ray_decorator.job import workplace
+from ray_decorator.job.process import workplace
 
 SCRIPT = """
 import threading

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from ray_decorator.core import pickling
 from ray_decorator.core.model import Paths
+from ray_decorator.core.serialization import pickling
 from ray_decorator.frontends import hydra_state, main_module
 from ray_decorator.frontends.task import Arguments, Task, own_sessions
 from ray_decorator.run import sessions

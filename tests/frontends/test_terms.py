@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ray_decorator.core.errors import InputError
-from ray_decorator.core.settings import Options
+from ray_decorator.core.options.settings import Options
 from ray_decorator.frontends.terms import (
     Mark,
     Terms,

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from trees import read, tree
 
-from ray_decorator.content.hash_cache import Stamp
-from ray_decorator.core.machine import path_id
+from ray_decorator.content.hashes.hash_cache import Stamp
+from ray_decorator.core.machine.this_machine import path_id
 from ray_decorator.core.model import Dep, Job
 from ray_decorator.job.deps import NoContent, stage_deps
-from ray_decorator.job.scratch import open_scratch
+from ray_decorator.job.disk.scratch import open_scratch
 from ray_decorator.job.side import Side
 from ray_decorator.store.identity import locate
 

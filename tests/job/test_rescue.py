@@ -19,12 +19,13 @@ import pytest
 from trees import read, tree
 
 from ray_decorator.__main__ import main
-from ray_decorator.content.hash_cache import HashCache
-from ray_decorator.core import directories
-from ray_decorator.core.model import Dep, Job, Location, Out, Paths
+from ray_decorator.content.hashes.hash_cache import HashCache
+from ray_decorator.core.machine import directories
+from ray_decorator.core.model import Dep, Job, Out, Paths
 from ray_decorator.core.progress import NoProgress
+from ray_decorator.core.stores import Location
+from ray_decorator.job.disk.scratch import job_root
 from ray_decorator.job.rescue import rescue
-from ray_decorator.job.scratch import job_root
 from ray_decorator.job.side import Side
 from ray_decorator.store.store import open_store
 from ray_decorator.store.transfer import pull, push, snapshot
@@ -162,7 +163,7 @@ def test_what_cannot_leave_is_kept_and_a_note_says_where(where: Location, one: J
 def test_one_that_still_runs_is_left_alone(
     where: Location, one: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ray_decorator.job import scratch
+    from ray_decorator.job.disk import scratch
 
     monkeypatch.setattr(scratch, "_ENDING_SECONDS", 0.0)
     with scratch.open_scratch("j") as attempt:

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 from runner_process import Runs
 
+from ray_decorator.core.bundles import Bundle
 from ray_decorator.core.errors import ClusterError, JobError, ending
 from ray_decorator.core.inherited import Inherited
-from ray_decorator.core.model import Bundle, Location, Receipt
+from ray_decorator.core.model import Receipt
 from ray_decorator.core.private import Private
-from ray_decorator.job.ending import code_of
+from ray_decorator.core.stores import Location
+from ray_decorator.job.process.ending import code_of
 from ray_decorator.node import supervisor
 from ray_decorator.node.messages import Request
 

@@ -116,7 +116,7 @@ def test_a_resolver_that_fails_here_counts_as_it_is_written(tmp_path: Path) -> N
 
 
 def test_deps_by_another_key_make_another_job(tmp_path: Path) -> None:
-    """The keys count where their contents do (`core.ledger.job_id`); here, a path that is no dep any more."""
+    """The keys count where their contents do (`job_ids.job_id`); here, a path that is no dep any more."""
     assert digest(tmp_path, deps=("data.path",)) != digest(tmp_path)
 
 

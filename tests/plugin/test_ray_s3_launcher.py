@@ -12,7 +12,7 @@ from hydra.plugins.launcher import Launcher
 
 from hydra_plugins.hydra_ray_s3_launcher.config import RayS3LauncherConf
 from hydra_plugins.hydra_ray_s3_launcher.ray_s3_launcher import RayS3Launcher
-from ray_decorator.core.settings import Options
+from ray_decorator.core.options.settings import Options
 
 
 def test_hydra_finds_it() -> None:

@@ -23,7 +23,7 @@ from ray_decorator.core.paths import Folder
 from ray_decorator.frontends import hydra_state, main_module
 from ray_decorator.frontends.stage_paths import StagePaths
 from ray_decorator.frontends.terms import Terms
-from ray_decorator.job import workplace
+from ray_decorator.job.process import workplace
 
 
 class Home:

@@ -12,7 +12,7 @@ from hydra_plugins.hydra_ray_s3_launcher._tracebacks import (
     wanted_in_full,
 )
 from ray_decorator.core.errors import InputError, JobError, RemoteTraceback
-from ray_decorator.core.failures import failure_of, rebuilt
+from ray_decorator.core.serialization.failures import failure_of, rebuilt
 
 TEXT = """Traceback (most recent call last):
   File "/node/runtime/1f/hydra_plugins/hydra_ray_s3_launcher/_task.py", line 70, in task

@@ -16,7 +16,7 @@ from projects import (
     write,
 )
 
-from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.content.snapshot import snapshot_of
 from ray_decorator.core.errors import InputError
 from ray_decorator.core.progress import NoProgress, Phase

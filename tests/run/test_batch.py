@@ -15,7 +15,7 @@ from ray_decorator.core.errors import ClusterError, InputError
 from ray_decorator.core.model import Call, Outcome
 from ray_decorator.run.batch import Batch
 from ray_decorator.run.claims import Claims
-from ray_decorator.run.flights import Staged
+from ray_decorator.run.engine.flights import Staged
 from ray_decorator.run.jobs import JobMaker
 
 

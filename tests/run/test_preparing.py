@@ -9,12 +9,12 @@ from trees import tree
 
 from ray_decorator.core.errors import InputError
 from ray_decorator.core.model import Call, PathSlot
+from ray_decorator.core.options.settings import Settings
 from ray_decorator.core.progress import NoProgress
-from ray_decorator.core.settings import Settings
-from ray_decorator.run.flights import Staged
-from ray_decorator.run.ledger import Ledger
+from ray_decorator.run.data.staging import Staging
+from ray_decorator.run.engine.flights import Staged
+from ray_decorator.run.ledger.ledger import Ledger
 from ray_decorator.run.preparing import Preparing
-from ray_decorator.run.staging import Staging
 
 
 class Driver:

@@ -18,11 +18,12 @@ from trees import numbered, tree
 
 from ray_decorator import InputError, ray_decorator
 from ray_decorator.cluster.watch import Watch
-from ray_decorator.content.hash_cache import HashCache, default_path
-from ray_decorator.core.settings import Options
+from ray_decorator.content.hashes.hash_cache import HashCache, default_path
+from ray_decorator.core.options.settings import Options
 from ray_decorator.display.progress import make_progress
 from ray_decorator.run import session as module
-from ray_decorator.run import sessions, staging
+from ray_decorator.run import sessions
+from ray_decorator.run.data import staging
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ray_decorator.core.errors import InputError
-from ray_decorator.core.settings import Settings
+from ray_decorator.core.options.settings import Settings
 from ray_decorator.display.progress import make_progress
 from ray_decorator.run import sessions
 

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, example, given, settings
 from store_fixtures import s3_store
 from trees import QUIET
 
-from ray_decorator.content.hash_cache import HashCache
-from ray_decorator.content.move import move
+from ray_decorator.content.hashes.hash_cache import HashCache
+from ray_decorator.content.placing.move import move
 from ray_decorator.core.errors import InputError
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store

@@ -10,7 +10,7 @@ import servers
 from store_fixtures import s3_store
 from trees import QUIET
 
-from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.content.manifest import object_key
 from ray_decorator.content.snapshot import Entry, snapshot
 from ray_decorator.store.holding import holds

@@ -15,10 +15,10 @@ import servers
 from issuing import Issuer, issuer, issuing_server
 from store_fixtures import use
 
-from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.core.errors import InputError, StoreDeniedError
-from ray_decorator.core.model import Location
-from ray_decorator.run.staging import Staging
+from ray_decorator.core.stores import Location
+from ray_decorator.run.data.staging import Staging
 from ray_decorator.store.identity import identify, own
 from ray_decorator.store.store import open_store
 

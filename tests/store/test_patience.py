@@ -14,7 +14,7 @@ import servers
 from store_fixtures import s3_store
 from trees import numbered, read, tree
 
-from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.core.errors import InputError, StoreDeniedError, StoreError, StoreUnreachableError
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.store.patience import SECONDS, Patience, is_passing, patience

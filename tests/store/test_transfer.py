@@ -14,10 +14,10 @@ from store_fixtures import s3_store
 from trees import QUIET, Tally, numbered, read, sent, tree
 from whole_trees import TREES, build, described
 
-from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.content.manifest import dump, object_key
+from ray_decorator.core.contents import Content, Extras
 from ray_decorator.core.errors import CorruptObjectError, InputError, MissingObjectError
-from ray_decorator.core.model import Content, Extras
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import pull, pull_all, push, push_all, snapshot
 
@@ -318,7 +318,7 @@ def test_a_hundred_thousand_rows_take_seconds(tmp_path: Path, hashes: HashCache)
     import time
 
     from ray_decorator.content.manifest import Row, load
-    from ray_decorator.content.merge import plan
+    from ray_decorator.content.placing.merge import plan
 
     rows = [Row(f"{n % 500}/{n}", md5(b"%d" % n)) for n in range(100_000)]
     started = time.process_time()
@@ -335,7 +335,7 @@ def test_memory_is_bounded_whatever_the_size(rclone: servers.Server, tmp_path: P
 import resource, sys
 from pathlib import Path
 from ray_decorator.store import transfer, identity, store
-from ray_decorator.content import hash_cache
+from ray_decorator.content.hashes import hash_cache
 from ray_decorator.core import progress
 quiet, hashes = progress.NoProgress(), hash_cache.HashCache.in_memory()
 there = store.open_store(identity.locate("s3://bucket/memory"))

@@ -13,7 +13,7 @@ import servers
 from store_fixtures import s3_store
 from trees import QUIET, numbered, read, sent, tree
 
-from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.content.manifest import object_key
 from ray_decorator.content.snapshot import Snapshot, snapshot
 from ray_decorator.core.errors import InputError
@@ -50,7 +50,7 @@ def large(tmp_path: Path) -> Path:
 
 def settled(path: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
     """A snapshot of a file as if it had not changed for a minute."""
-    monkeypatch.setattr("ray_decorator.content.hash_cache._SETTLED_NS", 20_000_000)
+    monkeypatch.setattr("ray_decorator.content.hashes.hash_cache._SETTLED_NS", 20_000_000)
     time.sleep(0.15)
     return snapshot(path, hashes, QUIET)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import servers
 
-from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
 

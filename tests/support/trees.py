@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from ray_decorator.content.hash_cache import HashCache
+from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.core.progress import NoProgress, Phase
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import Snapshot, push, snapshot

@@ -1,0 +1,29 @@
+"""Addresses, and whether somebody listens there."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from ray_decorator.core.machine.network import connect_error, host_and_port
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("10.0.0.1:6379", ("10.0.0.1", 6379)),
+        ("ray://head:10001", ("head", 10001)),
+        ("[::1]:6379", ("::1", 6379)),
+        ("ray://[fe80::1]:10001", ("fe80::1", 10001)),
+    ],
+)
+def test_host_and_port(address: str, found: tuple[str, int]) -> None:
+    assert host_and_port(address) == found
+
+
+def test_who_listens_and_who_does_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert connect_error("127.0.0.1", port, 5) is None
+    assert isinstance(connect_error("127.0.0.1", port, 5), ConnectionRefusedError)

@@ -1,0 +1,70 @@
+"""What a job prints is whole when it ends, and its end is marked. Whole jobs: tests/apps/test_prints.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import ctypes, os, subprocess, sys
+from ray_decorator.job.process.output import Output
+
+libc = ctypes.CDLL(None)
+print("of the job before", flush=True)
+output = Output()
+{body}
+os.write(3, str(output.end({job_id!r})).encode())
+"""
+
+
+def run(tmp_path: Path, body: str, job_id: str | None = "a1b2") -> tuple[int, str, str]:
+    """The number of marks, and what is in the two files."""
+    out, err, marks = (tmp_path / name for name in ("out", "err", "marks"))
+    program = PROGRAM.format(body=body, job_id=job_id)
+    command = f'exec "$0" -c "$1" >>{out} 2>>{err} 3>{marks}'
+    subprocess.run(["sh", "-c", command, sys.executable, program], check=True, timeout=60)
+    return int(marks.read_text()), out.read_text().partition("of the job before\n")[2], err.read_text()
+
+
+def test_a_silent_job_has_no_mark(tmp_path: Path) -> None:
+    assert run(tmp_path, "pass") == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "written"),
+    [
+        ("print('one')", "one\n"),
+        ("print('half', end='')", "half"),
+        ("libc.printf(b'of C\\n')", "of C\n"),
+        ("libc.printf(b'half of C')", "half of C"),
+        ("subprocess.run(['echo', 'a child'])", "a child\n"),
+    ],
+)
+def test_its_mark_follows_all_that_it_printed(body: str, written: str, tmp_path: Path) -> None:
+    assert run(tmp_path, body) == (1, f"{written}:ray_s3_end:a1b2\n", "")
+
+
+def test_both_streams_have_one(tmp_path: Path) -> None:
+    marks, out, err = run(tmp_path, "print('out'); print('err', file=sys.stderr)")
+    assert (marks, out, err) == (2, "out\n:ray_s3_end:a1b2\n", "err\n:ray_s3_end:a1b2\n")
+
+
+def test_without_marks_the_last_line_ends(tmp_path: Path) -> None:
+    assert run(tmp_path, "print('half', end='')", None) == (0, "half\n", "")
+
+
+def test_what_is_no_file_has_none() -> None:
+    program = PROGRAM.format(body="print('printed')", job_id="a1b2").replace("os.write(3,", "os.write(1,")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("of the job before\nprinted\n0", "")
+
+
+def test_c_code_writes_line_by_line(tmp_path: Path) -> None:
+    body = "libc.printf(b'a line\\n'); print(os.path.getsize('/proc/self/fd/1') > 18, file=sys.stderr)"
+    if sys.platform != "linux":
+        body = body.replace("/proc/self/fd/1", str(tmp_path / "out"))
+    _, _, err = run(tmp_path, body)
+    assert err.startswith("True\n")
