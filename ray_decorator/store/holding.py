@@ -13,7 +13,8 @@ import contextlib
 
 from ..content.manifest import md5, md5_of_file
 from ..content.snapshot import Entry
-from .store import Seen, Store, part_size
+from .sending import part_size
+from .store import Seen, Store
 from .uplink import LEAST
 
 _CHUNK = 1024 * 1024

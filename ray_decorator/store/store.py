@@ -7,57 +7,38 @@ relative to the store's own URL. Secrets are in no repr, message or log.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
-from obstore.store import LocalStore, S3Store
 
 from ..core.contents import Content
 from ..core.errors import StoreDeniedError, StoreError, StoreUnreachableError
-from ..core.machine.directories import cache_home, private_directory
 from ..core.stores import Location
+from .backends import Backends
 from .faults import Faults, code_of, first_line
 from .identity import own
 from .incoming import Incoming
-from .parts import Faster, PartsUpload
-from .patience import Patience, is_passing, request_timeout
+from .patience import Patience, is_passing
 from .renewal import Provider, Renew
-from .s3_clients import s3_config
-from .uplink import FIRST, LEAST, Uplink
+from .sending import Chunks, Sending
+from .uplink import FIRST, Uplink
 
 if TYPE_CHECKING:
     from obstore import Bytes, GetResult, ObjectMeta
-    from obstore.store import BackoffConfig, ClientConfig, RetryConfig, S3Credential
 
 OURS = "ray_s3"
 """The folder of a store in which lies all that is ours alone."""
 
 _PROBE_KEY = f"{OURS}/probe"
 _PAGE = 1000  # what S3 lists at most in one request
-_UPLOAD_PARTS = 9_000  # S3 takes 10,000 parts at most
 _THREADS = 32  # a request takes a real S3 some 20 to 50 ms, and takes us well under one
 _LOCAL_THREADS = min(8, 2 * (os.cpu_count() or 1))
-
-# `timeout` would cut a long transfer, however well it goes. `read_timeout` starts when a request does, and again with
-# each piece of the answer that comes: without progress for so long, a request is given up, and sent again. No request
-# has more than half of the patience, which `Uplink` sees to that a slow line can meet.
-_STALLED = 30.0  # seconds; nothing to send: HEAD, GET, LIST, DELETE
-_STALLED_SMALL, _SMALL = 60.0, 128 * 1024
-_GRACE = 1.0  # seconds; obstore itself gives up before
-_LARGE = 512 * 1024 * 1024  # worth beginning anew with more parts at once, and each part worth many tries
-_QUICK: ClientConfig = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=4)}
-_RETRIES, _RETRY_SECONDS = 4, 10.0  # then it is patience.py's
-_QUICK_RETRY: RetryConfig = {"max_retries": 1, "retry_timeout": timedelta(seconds=4)}
 
 
 def open_store(location: Location, renew: Renew | None = None) -> Store:
@@ -91,7 +72,8 @@ Page = list[tuple[str, int]]
 class Store:
     """An open store. Its verbs may be called from any thread, and raise StoreError and its kin only."""
 
-    def __init__(self, location: Location, renew: Renew | None = None) -> None:
+    def __init__(self, location: Location, renew: Renew | None = None, beside: Store | None = None) -> None:
+        """As `open_store`. ``beside`` is one on the same server, which the same line leads to."""
         self._location, self._renew = location, renew
         self._areas: dict[str, Store] = {}
         self._keys = _provider(location, renew)
@@ -101,12 +83,13 @@ class Store:
         """How many requests it is worth to have under way at once."""
         self.ranges = True
         """Whether the server answers ranged reads as it should; set to False by who finds out (rclone)."""
-        self.patience = Patience(self.place, location.patience)
-        self._timeout = request_timeout(location.patience)
-        self.uplink = Uplink(self.place, location.patience, sys.maxsize if self.local else FIRST)
+        self.patience: Patience = beside.patience if beside else Patience(self.place, location.patience)
+        self.uplink: Uplink = beside.uplink if beside else self._line()
         self._faults = Faults(self.place, location.region, self._lapsed)
+        self._backends = Backends(location, self._keys)
+        self._sending = Sending(self.place, self._backends, self._faults, self.patience, self.uplink)
         with self._faults.translated(""):
-            self._backend = self._with_timeout(_STALLED)
+            self._backend = self._backends.usual
 
     def of(self, content: Content) -> Store:
         """The part of the store that keeps the content: the store itself, or an area below ``ray_s3/`` like it."""
@@ -115,9 +98,8 @@ class Store:
     def area(self, name: str) -> Store:
         """The store at ``ray_s3/<name>``, which is ours alone."""
         if name not in self._areas:
-            part = Store(replace(self._location, url=f"{self.url}/{OURS}/{name}"), self._renew)
-            part.patience, part.uplink = self.patience, self.uplink
-            self._areas.setdefault(name, part)
+            place = replace(self._location, url=f"{self.url}/{OURS}/{name}")
+            self._areas.setdefault(name, Store(place, self._renew, self))
         return self._areas[name]
 
     def __repr__(self) -> str:
@@ -138,7 +120,7 @@ class Store:
                 self._check_directory()
                 return
             try:
-                obstore.get(self._open(_QUICK, _QUICK_RETRY), _PROBE_KEY)
+                obstore.get(self._backends.quick(), _PROBE_KEY)
             except FileNotFoundError as exc:
                 if code_of(exc) is None:
                     raise StoreUnreachableError(
@@ -206,32 +188,18 @@ class Store:
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object in one request."""
+        self._upload(lambda: self._sending.whole(key, data))
 
-        def attempt() -> None:
-            with self.uplink.hold(len(data)) as granted, self.uplink.watched():
-                if granted < len(data):
-                    return self._send_parts(key, [data], len(data), LEAST, 1, None)
-                backend = self._small_backend if len(data) <= _SMALL else self._whole_backend
-                began = time.monotonic()
-                with self._faults.translated(key):
-                    obstore.put(backend, key, data, use_multipart=False)
-                self.uplink.took(len(data), time.monotonic() - began)
-
-        self.patience.keep(attempt, progress=lambda: self.uplink.progress)
-
-    def put_parts(
-        self, key: str, chunks: Callable[[], Iterable[bytes]], size: int, part: int, window: int
-    ) -> None:
+    def put_parts(self, key: str, chunks: Chunks, size: int, part: int, window: int) -> None:
         """Write an object of ``size`` bytes from its chunks, in parts of ``part`` bytes, ``window`` at once.
 
-        ``chunks`` makes them, anew for each attempt. An exception that they raise aborts the upload: the object
-        does not come to be. Over a slow line (`Uplink`) parts are smaller, and fewer at once.
+        An exception that the chunks raise aborts the upload: the object does not come to be.
         """
         before = self.look(key)
 
         def attempt() -> None:
             try:
-                self._put_parts(key, chunks, size, part, window)
+                self._sending.in_parts(key, chunks, size, part, window)
             except (StoreDeniedError, StoreUnreachableError):
                 raise
             except StoreError:
@@ -240,38 +208,10 @@ class Store:
                 if now is None or now.size != size or now == before:
                     raise
 
+        self._upload(attempt)
+
+    def _upload(self, attempt: Callable[[], None]) -> None:
         self.patience.keep(attempt, progress=lambda: self.uplink.progress)
-
-    def _put_parts(
-        self, key: str, chunks: Callable[[], Iterable[bytes]], size: int, part: int, wanted: int
-    ) -> None:
-        try:
-            with (
-                self.uplink.hold(min(size, wanted * part_size(size, part))) as granted,
-                self.uplink.watched(),
-            ):
-                part = part_size(size, min(part, LEAST) if self.uplink.slow else part)
-                window = max(1, min(wanted, granted // part))
-                self._send_parts(key, chunks(), size, part, window, wanted)
-        except Faster:
-            self._put_parts(key, chunks, size, part, wanted)
-
-    def _send_parts(
-        self, key: str, chunks: Iterable[bytes], size: int, part: int, window: int, wanted: int | None
-    ) -> None:
-        large = wanted is not None and size >= _LARGE
-        patient = self.local or (large and window == wanted)
-        backend = self._patient_backend if patient else self._whole_backend
-        upload = PartsUpload(
-            self.place, self.patience, self.uplink, part, window, wanted if large and not patient else None
-        )
-
-        def put(pieces: Iterator[bytes]) -> None:
-            with self._faults.translated(key):
-                obstore.put(backend, key, pieces, use_multipart=True, chunk_size=part, max_concurrency=window)
-
-        first = max(self.patience.seconds if patient else 0.0, self._timeout + _GRACE)
-        upload.run(put, chunks, first)
 
     def delete(self, key: str) -> None:
         """Remove an object; that it was not there is no error."""
@@ -305,25 +245,6 @@ class Store:
                 last = page[-1].key
                 yield page
 
-    @functools.cached_property
-    def _small_backend(self) -> LocalStore | S3Store:
-        return self._with_timeout(_STALLED_SMALL)
-
-    @functools.cached_property
-    def _whole_backend(self) -> LocalStore | S3Store:
-        # no second try for what was not answered in time: the line may be slow, and bear less
-        return self._open(_client(self._timeout), _lasting(0.9 * self._timeout))
-
-    @functools.cached_property
-    def _patient_backend(self) -> LocalStore | S3Store:
-        # a part is sent again for as long as it takes: else the whole file would be
-        return self._open(_client(self._timeout), _lasting(self.patience.seconds))
-
-    def _with_timeout(self, most: float) -> LocalStore | S3Store:
-        seconds = request_timeout(self.patience.seconds, most)
-        retry_timeout = timedelta(seconds=min(_RETRY_SECONDS, seconds))
-        return self._open(_client(seconds), {"max_retries": _RETRIES, "retry_timeout": retry_timeout})
-
     def _pages(self, prefix: str, after: str | None) -> Iterator[SeenPage]:
         with self._faults.translated(prefix):
             for page in obstore.list(self._backend, prefix, chunk_size=_PAGE, offset=after):
@@ -342,25 +263,8 @@ class Store:
             return frozenset()
         return frozenset(str(path).strip("/") for path in found["common_prefixes"])
 
-    def _open(self, client: ClientConfig, retry: RetryConfig) -> LocalStore | S3Store:
-        if self.local:
-            root = Path(self.url.removeprefix("file://"))
-            if root.parent == cache_home():
-                private_directory(root.parent)
-            return LocalStore(root, mkdir=True)
-        place = self._location
-        parts = urlsplit(place.url)
-        prefix = place.url.partition(parts.netloc)[2].strip("/")
-        client = {**client, **_client_options(place, client)}
-        return S3Store(
-            parts.netloc,
-            prefix=prefix or None,
-            config=s3_config(place, signed=self._keys is not None),
-            client_options={**client, "allow_http": (place.endpoint or "").startswith("http://")},
-            retry_config=retry,
-            # a provider, since obstore would complete bare keys, or none, with this process's AWS_* variables
-            credential_provider=self._keys or _nobody,
-        )
+    def _line(self) -> Uplink:
+        return Uplink(self.place, self._location.patience, sys.maxsize if self.local else FIRST)
 
     def _check_directory(self) -> None:
         root = Path(self.url.removeprefix("file://"))
@@ -377,51 +281,8 @@ class Store:
         return f"{self.url} at {self._location.endpoint}" if self._location.endpoint else self.url
 
 
-def _client(stalled: float) -> ClientConfig:
-    return {
-        "connect_timeout": timedelta(seconds=5),
-        "read_timeout": timedelta(seconds=stalled),
-        "timeout": timedelta(days=30),
-    }
-
-
-def part_size(size: int, part: int) -> int:
-    """How large the parts of an upload of ``size`` bytes are that asks for parts of ``part`` bytes."""
-    return max(part, -(-size // _UPLOAD_PARTS))
-
-
 def _seen(meta: ObjectMeta, key: str) -> Seen:
     return Seen(key, int(meta["size"]), (meta["e_tag"] or "").strip('"'), meta["last_modified"].timestamp())
-
-
-def _nobody() -> S3Credential:
-    """Whose requests are not signed: obstore does not ask for them."""
-    return {"access_key_id": "", "secret_access_key": "", "token": None, "expires_at": None}
-
-
-def _client_options(place: Location, usual: ClientConfig) -> ClientConfig:
-    """What the location says of a connection, over what is usual."""
-    requests = place.requests
-    options: ClientConfig = {}
-    if place.ca_bundle:
-        options["root_certificate"] = place.ca_bundle
-    if not requests.verify:
-        options["allow_invalid_certificates"] = True
-    if requests.connect_timeout:
-        options["connect_timeout"] = timedelta(seconds=requests.connect_timeout)
-        if usual is _QUICK:
-            options["timeout"] = timedelta(seconds=requests.connect_timeout + 1)
-    if requests.read_timeout and "read_timeout" in usual:  # never less than it takes to send what it holds
-        wished = timedelta(seconds=min(requests.read_timeout, request_timeout(place.patience)))
-        options["read_timeout"] = max(usual["read_timeout"], wished)
-    return options
-
-
-def _lasting(seconds: float) -> RetryConfig:
-    backoff: BackoffConfig = {
-        "init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 2
-    }  # fmt: skip
-    return {"max_retries": 1_000, "retry_timeout": timedelta(seconds=seconds), "backoff": backoff}
 
 
 def _provider(place: Location, renew: Renew | None) -> Provider | None:
