@@ -32,7 +32,7 @@ from ...core.progress import NoProgress
 from ...store.download import Wanted, download, manifest_bytes
 from ...store.store import Store
 from .cache_filling import Copy, fill, start
-from .room import disk_error, is_full, make_room
+from .room import with_room
 from .seals import is_sealed, used_now
 
 _MOST_LOCKS = 256  # of a job that reads more contents, some may be fetched twice on a node
@@ -93,18 +93,7 @@ class NodeCache:
         CorruptObjectError, InputError where something else is in a file's place, and NodeDiskError where the
         disk is full even without all that was kept for later jobs.
         """
-        try:
-            return self._checkout(wanted, store)
-        except OSError as exc:
-            if not is_full(exc):
-                raise
-            make_room()
-        try:
-            return self._checkout(wanted, store)
-        except OSError as exc:
-            if not is_full(exc):
-                raise
-            raise disk_error(exc) from exc
+        return with_room(lambda: self._checkout(wanted, store))
 
     def _checkout(self, wanted: Sequence[Checkout], store: Store) -> int:
         areas: dict[str, list[Checkout]] = {}

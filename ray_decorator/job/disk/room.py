@@ -22,9 +22,9 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ...core.errors import InputError, NodeDiskError
 from ...core.machine.directories import node_directory
@@ -32,6 +32,8 @@ from ...core.units import human_size
 from .sockets import clear_dead
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 SHARE = 0.2  # of the disk
 _EVERY = 60.0  # seconds between two looks at all there is
@@ -123,7 +125,7 @@ def remove(found: list[Kept], size: float) -> int:
     return gone
 
 
-def is_full(error: OSError) -> bool:
+def _is_full(error: OSError) -> bool:
     """Whether it tells that a disk, or a user's share of it, is full."""
     return error.errno in _FULL
 
@@ -133,8 +135,26 @@ def make_room() -> int:
     return remove(kept(), math.inf)
 
 
-def disk_error(error: OSError) -> NodeDiskError:
-    """What to say where the disk is full though nothing is kept there any more."""
+def with_room(work: Callable[[], T]) -> T:
+    """What ``work`` returns. Where the disk is full, all that is kept for later jobs goes, and it is done again.
+
+    Raises NodeDiskError where the disk is full even then.
+    """
+    try:
+        return work()
+    except OSError as exc:
+        if not _is_full(exc):
+            raise
+        make_room()
+    try:
+        return work()
+    except OSError as exc:
+        if not _is_full(exc):
+            raise
+        raise _disk_error(exc) from exc
+
+
+def _disk_error(error: OSError) -> NodeDiskError:
     root = _root()
     usage = shutil.disk_usage(root)
     return NodeDiskError(

@@ -28,7 +28,7 @@ from ...core.errors import InputError
 from ...core.machine.directories import node_directory
 from .checkouts import Checkouts
 from .looks import recorded, stamps_at
-from .room import tidy
+from .room import tidy, with_room
 
 if TYPE_CHECKING:  # what looks after nodes has no package but Ray's
     from ...store.store import Store
@@ -89,11 +89,10 @@ class Scratch:
 
 @contextlib.contextmanager
 def open_scratch(job_id: str) -> Iterator[Scratch]:
-    """A new attempt's directory, for as long as the block lasts."""
+    """A new attempt's directory, for as long as the block lasts. Raises NodeDiskError where the disk is full."""
     for lock in _locks("*"):
         _clear(lock, _ABANDONED_AFTER)
-    path = _new_attempt(job_root(job_id))
-    scratch = Scratch(path, _locked(path))
+    scratch = with_room(lambda: _new_scratch(job_root(job_id)))
     try:
         yield scratch
     finally:
@@ -166,6 +165,11 @@ def _take(lock: TextIO) -> bool:
             if time.monotonic() > deadline:
                 return False
             time.sleep(_TICK)
+
+
+def _new_scratch(root: Path) -> Scratch:
+    path = _new_attempt(root)
+    return Scratch(path, _locked(path))
 
 
 def _new_attempt(root: Path) -> Path:

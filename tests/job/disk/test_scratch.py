@@ -11,7 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from disks import disk
 
+from ray_decorator.core.errors import NodeDiskError
 from ray_decorator.job.disk.scratch import attempts, open_scratch
 
 pytestmark = pytest.mark.usefixtures("node")
@@ -170,3 +172,28 @@ def test_two_attempts_of_one_job_side_by_side() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
+
+
+def test_on_a_full_disk_what_is_kept_goes_and_then_an_error_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with disk(tmp_path / "small", "size=1m,nr_inodes=40,mode=700"):
+        node = tmp_path / "small" / "node"
+        monkeypatch.setenv("RAY_S3_NODE_DIR", str(node))
+        another_job()
+        kept = node / "cache" / "files" / "aa"
+        kept.mkdir(parents=True)
+        for number in range(100):
+            try:
+                (kept / f"{number}").touch()
+            except OSError:
+                break
+        another_job()  # what was kept has made room
+        assert list(kept.iterdir()) == []
+        for number in range(100):
+            try:
+                (node / f"of-others-{number}").touch()
+            except OSError:
+                break
+        with pytest.raises(NodeDiskError, match=rf"is full .*are free at {node}.* set RAY_S3_NODE_DIR"):
+            another_job()
