@@ -39,13 +39,13 @@ try:
     from ray_decorator.store.identity import locate
     from ray_decorator.store.store import open_store
     from ray_decorator.store.transfer import pull, push, snapshot
-except ImportError:  # before there were packages
-    from ray_decorator.hashcache import HashCache
-    from ray_decorator.progress import NoProgress
-    from ray_decorator.nodecache import NodeCache
-    from ray_decorator.identity import locate
-    from ray_decorator.store import open_store
-    from ray_decorator.transfer import pull, push, snapshot
+except ImportError:  # before there were packages within packages
+    from ray_decorator.content.hash_cache import HashCache
+    from ray_decorator.core.progress import NoProgress
+    from ray_decorator.job.cache import NodeCache
+    from ray_decorator.store.identity import locate
+    from ray_decorator.store.store import open_store
+    from ray_decorator.store.transfer import pull, push, snapshot
 
 quiet, costs = NoProgress(), []
 
@@ -68,11 +68,8 @@ def down(content, url, hashes, target):
 
 def node(content, url, cache, first, second):
     store, cache, wanted = open_store(locate(url)), NodeCache(Path(cache)), pickle.loads(Path(content).read_bytes())
-    try:
-        from ray_decorator.job.disk.cache import Checkout
-        put_down = lambda: cache.checkout([Checkout(wanted, Path(target))], store)
-    except ImportError:  # one by one
-        put_down = lambda: cache.checkout(wanted, Path(target), store, writable=False)
+    Checkout = sys.modules[NodeCache.__module__].Checkout
+    put_down = lambda: cache.checkout([Checkout(wanted, Path(target))], store)
     for target in (first, second):
         timed(put_down)
         with cache._locked([wanted.digest]):  # until the cache has its copies
