@@ -114,8 +114,8 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _doctor(overrides: Sequence[str], config_dir: Path | None) -> int:
-    # what these two log, the findings tell
-    for name in ("project.collect", "store.identity"):
+    # what these log, the findings tell
+    for name in ("project.collect", "store.credentials", "store.identity"):
         logging.getLogger(f"ray_decorator.{name}").setLevel(logging.ERROR)
     from .project import driver  # lazy: help comes at once
 

@@ -11,9 +11,8 @@ from .backends import Backends
 from .faults import Faults
 from .parts import Faster, PartsUpload
 from .patience import Patience
-from .uplink import LEAST, Uplink
+from .uplink import LEAST, SMALL, Uplink
 
-_SMALL = 128 * 1024
 _GRACE = 1.0  # seconds; obstore itself gives up before
 _LARGE = 512 * 1024 * 1024  # worth beginning anew with more parts at once, and each part worth many tries
 _MOST_PARTS = 9_000  # S3 takes 10,000 parts at most
@@ -36,7 +35,7 @@ class Sending:
         with self._uplink.hold(len(data)) as granted, self._uplink.watched():
             if granted < len(data):
                 return self._send(key, [data], len(data), LEAST, 1, None)
-            backend = self._backends.small if len(data) <= _SMALL else self._backends.whole
+            backend = self._backends.small if len(data) <= SMALL else self._backends.whole
             began = time.monotonic()
             with self._faults.translated(key):
                 obstore.put(backend, key, data, use_multipart=False)

@@ -21,8 +21,8 @@ from ..core.contents import Content
 from ..core.errors import StoreDeniedError, StoreError, StoreUnreachableError
 from ..core.stores import Location
 from .backends import Backends
+from .credentials import own
 from .faults import Faults, code_of, first_line
-from .identity import own
 from .incoming import Incoming
 from .patience import Patience, is_passing
 from .renewal import Provider, Renew

@@ -23,7 +23,7 @@ from .patience import request_timeout
 _MIB = 1024 * 1024
 LEAST = 5 * _MIB  # of a part on S3, except for the last one
 FIRST, _MOST = 16 * _MIB, 128 * _MIB
-_SMALL = 128 * 1024
+SMALL = 128 * 1024  # bytes; need not wait for others, and tell nothing of the rate
 _TELLING = _MIB  # an upload of fewer bytes says more of the way there and back than of the rate
 
 
@@ -54,7 +54,7 @@ class Uplink:
         The smallest need not wait. Raises StoreUnreachableError where all others' uploads stand still for longer than
         the patience.
         """
-        if size <= _SMALL:
+        if size <= SMALL:
             yield size
             return
         with self._changed:
@@ -78,7 +78,7 @@ class Uplink:
 
     def took(self, size: int, seconds: float) -> None:
         """``size`` bytes were taken within so many seconds."""
-        if size <= _SMALL:
+        if size <= SMALL:
             return
         self.progress = time.monotonic()
         safe = min(_MOST, int(size / max(seconds, 1e-3) * self.timeout / 4))

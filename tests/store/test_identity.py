@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import pickle
 import re
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +18,7 @@ from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.core.errors import InputError, StoreDeniedError
 from ray_decorator.core.stores import Location
 from ray_decorator.run.data.staging import Staging
-from ray_decorator.store.identity import identify, own
+from ray_decorator.store.identity import identify
 from ray_decorator.store.store import open_store
 
 __all__ = ["issuer", "issuing_server"]
@@ -240,41 +239,6 @@ class TestTheWorkersOwn:
         assert staging.location == Location(URL, issuer.endpoint, "eu-west-7", own_credentials=True)
         staging.open().put("key", b"x")
         assert issuer.seen[-1][0] == issuer.newest()
-
-    def test_a_node_that_has_some(self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-        location = identify(URL, credentials="worker").location
-        monkeypatch.delenv("AWS_PROFILE")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "issuedkey030")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "issuedsecret030")
-        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-        monkeypatch.setenv("AWS_REGION", "eu-north-1")
-        store = open_store(pickle.loads(pickle.dumps(location)))
-        store.put("key", b"x")
-        assert issuer.seen[-1] == ("issuedkey030", None, 200)
-
-    def test_a_nodes_own_are_renewed_there(self, issuer: Issuer) -> None:
-        store = open_store(identify(URL, credentials="worker").location)
-        for _ in range(5):
-            store.put("key", b"x")
-            time.sleep(0.6)
-        assert {status for _, _, status in issuer.seen} == {200}
-        assert len({key for key, _, _ in issuer.seen}) >= 2
-
-    def test_they_are_looked_for_once_a_process(self, issuer: Issuer) -> None:
-        issuer.lasting(3600)
-        location = identify(URL, credentials="worker").location
-        assert own(location)() == own(location)()
-        assert len(issuer.issued()) == 2  # the driver's, and the node's
-
-    def test_a_node_that_has_none(self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-        location = identify(URL, credentials="worker").location
-        monkeypatch.delenv("AWS_PROFILE")
-        with pytest.raises(StoreDeniedError) as info:
-            open_store(location)
-        assert str(info.value) == (
-            f"credentials: worker is set, and node {socket.gethostname()} has no AWS credentials for {URL}: "
-            "give it an instance role or AWS_* variables, or set credentials: driver"
-        )
 
     def test_neither(self) -> None:
         with pytest.raises(InputError, match=r"credentials is 'mine': expected 'driver' .* or 'worker'"):
