@@ -29,6 +29,7 @@ from ray_decorator.project import environ
 
 from ._canonical import config_digest
 from ._config_files import forget, read_once
+from ._defaults import shared
 from ._task import Payload
 from ._work import with_job
 
@@ -103,8 +104,8 @@ class ComposedOnce:
     """
 
     def __init__(self, loader: ConfigLoader) -> None:
-        self.loader = loader
         read_once(loader)
+        self.loader = shared(loader)
         self._kept: dict[tuple[str, ...], bytes] = {}
 
     def __getattr__(self, name: str) -> Any:

@@ -16,6 +16,9 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 
+_MADE = 200
+"""So many defaults lists and configs are kept: a sweep over groups may choose others for each job."""
+
 
 def read_once(loader: ConfigLoader) -> None:
     """Let ``loader`` remember what it reads, from now on until `forget`."""
@@ -29,6 +32,15 @@ def forget(loader: ConfigLoader) -> None:
         found.clear()
 
 
+def made_of(repository: object) -> dict[Any, Any] | None:
+    """What was made of the files that ``repository`` reads, by what made it; None if they may be read again.
+
+    ``repository`` is what Hydra composes one config from: it has the loader's as its ``delegate``.
+    """
+    found = getattr(repository, "delegate", None)
+    return found.made() if isinstance(found, _ReadOnce) else None
+
+
 class _ReadOnce(ConfigRepository):
     """Gives copies of what it has read. Each composition works on a copy of the repository, which shares these."""
 
@@ -36,6 +48,7 @@ class _ReadOnce(ConfigRepository):
         vars(self).update(vars(repository))
         self._read: dict[str, bytes] = {}
         self._found: dict[tuple[str, ObjectType | None], ConfigSource | None] = {}
+        self._made: dict[Any, Any] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _ReadOnce:
         other = _ReadOnce.__new__(_ReadOnce)
@@ -43,17 +56,25 @@ class _ReadOnce(ConfigRepository):
         return other
 
     def __reduce__(self) -> tuple[Any, ...]:
-        plain = {name: value for name, value in vars(self).items() if name not in ("_read", "_found")}
+        plain = {
+            name: value for name, value in vars(self).items() if name not in ("_read", "_found", "_made")
+        }
         return _plain, (plain,)
 
     def clear(self) -> None:
         self._read.clear()
         self._found.clear()
+        self._made.clear()
+
+    def made(self) -> dict[Any, Any]:
+        if len(self._made) > _MADE:
+            self._made.clear()
+        return self._made
 
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
         """A search path of this copy's own: what the others have read is none of its business."""
         super().initialize_sources(config_search_path)
-        self._read, self._found = {}, {}
+        self._read, self._found, self._made = {}, {}, {}
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         if (read := self._read.get(config_path)) is not None:
