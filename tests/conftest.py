@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 from marking import mark
 from ray_fixtures import ray_session, ray_session_address, session_caches
-from store_fixtures import hashes, moto, rclone, store
+from store_fixtures import hashes, moto, rclone, small_parts, store
 
 # Bytecode is kept: pytest's rewritten tests for the next run (without them, as in many containers, each of its
 # processes needs 8 s, not 3 s, before its first test), and our modules for the processes that tests start.
@@ -28,6 +28,7 @@ __all__ = [
     "ray_session_address",
     "rclone",
     "session_caches",
+    "small_parts",
     "store",
 ]
 

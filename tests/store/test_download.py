@@ -23,13 +23,15 @@ from ray_decorator.store.transfer import pull
 
 MIB = 1024 * 1024
 
+pytestmark = pytest.mark.usefixtures("small_parts")
+
 
 def md5(data: bytes) -> str:
     return hashlib.md5(data).hexdigest()
 
 
 @pytest.mark.parametrize("unseen", [False, True])
-@pytest.mark.parametrize("size", [100, 2 * MIB, 9 * MIB])
+@pytest.mark.parametrize("size", [100, MIB, 3 * MIB])
 def test_files_are_made_with_their_modes(store: Store, tmp_path: Path, size: int, unseen: bool) -> None:
     data = os.urandom(MIB) * (size // MIB) or os.urandom(size)
     key = object_key(md5(data))
@@ -45,7 +47,7 @@ def test_files_are_made_with_their_modes(store: Store, tmp_path: Path, size: int
 
 
 @pytest.mark.parametrize("unseen", [False, True])
-@pytest.mark.parametrize("size", [100, 2 * MIB, 9 * MIB])
+@pytest.mark.parametrize("size", [100, MIB, 3 * MIB])
 def test_of_a_corrupt_object_nothing_remains(store: Store, tmp_path: Path, size: int, unseen: bool) -> None:
     home = tree(tmp_path / "home", {})
     data = b"x" * size
@@ -67,13 +69,13 @@ def test_all_that_is_missing_is_named_and_the_rest_comes(store: Store, tmp_path:
 
 @pytest.fixture
 def ranged_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read in ranges what is larger than 16 MiB."""
-    monkeypatch.setattr("ray_decorator.store.download._RANGED", 16 * MIB)
+    """Read in ranges what is larger than 4 MiB."""
+    monkeypatch.setattr("ray_decorator.store.download._RANGED", 4 * MIB)
 
 
 @pytest.mark.usefixtures("ranged_soon")
 @pytest.mark.parametrize("how", ["gone", "shorter"])
-@pytest.mark.parametrize("size", [1000, 2 * MIB, 9 * MIB, 25 * MIB])
+@pytest.mark.parametrize("size", [1000, MIB, 3 * MIB, 5 * MIB])
 def test_one_that_is_lost_while_it_is_read_is_noted_and_the_rest_comes(
     size: int, how: str, moto: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,7 +89,7 @@ def test_one_that_is_lost_while_it_is_read_is_noted_and_the_rest_comes(
         asked.append(path)
         if len(asked) == 2:
             direct.put(key, b"x") if how == "shorter" else direct.delete(key)
-        return "cut" if len(asked) == 1 and size <= 16 * MIB else None
+        return "cut" if len(asked) == 1 and size <= 4 * MIB else None
 
     direct = s3_store(moto, monkeypatch)
     direct.put(key, data)
@@ -102,7 +104,7 @@ def test_one_that_is_lost_while_it_is_read_is_noted_and_the_rest_comes(
 
 class TestVerified:
     @pytest.mark.usefixtures("ranged_soon")
-    @pytest.mark.parametrize("size", [1000, 9 * MIB, 17 * MIB])
+    @pytest.mark.parametrize("size", [1000, 3 * MIB, 6 * MIB])
     def test_a_corrupt_object_is_named_and_nothing_is_in_place(
         self, store: Store, tmp_path: Path, hashes: HashCache, size: int
     ) -> None:
@@ -111,7 +113,7 @@ class TestVerified:
         taken = sent(source, store, hashes)
         key = object_key(md5(good))
         store.put_parts(
-            key, lambda: [bad[i : i + 8 * MIB] for i in range(0, size, 8 * MIB)], size, 8 * MIB, 4
+            key, lambda: [bad[i : i + 5 * MIB] for i in range(0, size, 5 * MIB)], size, 5 * MIB, 4
         )
         for home in (tmp_path / "new", tree(tmp_path / "standing", {"f": b"old"})):
             before = read(home)

@@ -7,6 +7,9 @@ import os
 import random
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,7 +24,9 @@ from ray_decorator.store.patience import SECONDS, Patience, is_passing, patience
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import pull_all, push, snapshot
 
-BIG = (20 << 20) + 17
+BIG = (10 << 20) + 17  # three parts
+
+pytestmark = pytest.mark.usefixtures("small_parts")
 
 
 @pytest.fixture(params=["rclone", "moto"])
@@ -103,9 +108,9 @@ def test_the_wait_and_its_end_are_told_once_for_all_threads(
 def there(tmp_path: Path) -> Path:
     """Files of all the sizes that are sent in ways of their own."""
     files = {
-        **numbered(40),
+        **numbered(20),
         "whole": b"w" * (1 << 20),
-        "streamed": os.urandom(12 << 20),
+        "streamed": os.urandom(4 << 20),
         "parts": os.urandom(BIG),
     }
     return tree(tmp_path / "there", files)
@@ -134,25 +139,47 @@ def test_a_third_of_all_requests_fail_and_nothing_is_lost(
     assert read(there) == read(tmp_path / "home")
 
 
-@pytest.mark.parametrize("fault", ["stall", "stall in the body"])
-@pytest.mark.parametrize("stage", ["HEAD", "GET", "LIST", "small PUT"])
+def all_at_once(
+    server: servers.Server,
+    faults: dict[str, Callable[[str, str], servers.Fault | None]],
+    work: Callable[[str, Store], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Do the work for each of the faults, on ways of their own to the server: they do little but wait."""
+    with ExitStack() as stack, ThreadPoolExecutor(len(faults)) as threads:
+        stores = {
+            name: s3_store(stack.enter_context(servers.counting(server, fault=fault))[0], monkeypatch)
+            for name, fault in faults.items()
+        }
+        for done in [threads.submit(work, name, store) for name, store in stores.items()]:
+            done.result(120)
+
+
 def test_a_request_that_nobody_answers_is_sent_again(
-    fault: servers.Fault, stage: str, rclone: servers.Server, tmp_path: Path, hashes: HashCache,
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+    rclone: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "6")  # a request has half of it
-    stalled: list[str] = []
+    there = tree(tmp_path / "there", {**numbered(20), "streamed": os.urandom(2 << 20)})
+    stalled: dict[str, str] = {}
 
-    def once(verb: str, path: str) -> servers.Fault | None:
-        if verb == stage.rpartition(" ")[2] and not stalled:
-            stalled.append(path)
+    def once(stage: str, fault: servers.Fault) -> Callable[[str, str], servers.Fault | None]:
+        def befalls(verb: str, path: str) -> servers.Fault | None:
+            if verb != stage or f"{stage} {fault}" in stalled:
+                return None
+            stalled[f"{stage} {fault}"] = path
             return fault
-        return None
 
-    there = tree(tmp_path / "there", {**numbered(40), "streamed": os.urandom(12 << 20)})
-    with servers.counting(rclone, fault=once) as (proxy, _), caplog.at_level(logging.WARNING):
-        moved(s3_store(proxy, monkeypatch), there, tmp_path / "home", hashes)
-    assert stalled and read(there) == read(tmp_path / "home")
+        return befalls
+
+    def goes_well(name: str, store: Store) -> None:
+        moved(store, there, tmp_path / name, HashCache.in_memory())
+        assert name in stalled and read(there) == read(tmp_path / name), name
+
+    stalls: tuple[servers.Fault, ...] = ("stall", "stall in the body")
+    faults = {
+        f"{verb} {fault}": once(verb, fault) for verb in ("HEAD", "GET", "LIST", "PUT") for fault in stalls
+    }
+    all_at_once(rclone, faults, goes_well, monkeypatch)
 
 
 @pytest.mark.parametrize("stage", ["PUT", "POST", "GET"])
@@ -177,13 +204,13 @@ def test_an_upload_in_parts_that_stands_still_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     """obstore itself sends a part again and again, and says nothing."""
-    monkeypatch.setattr("ray_decorator.store.patience._STILL", 4.0)
+    monkeypatch.setattr("ray_decorator.store.patience._STILL", 2.0)
     first: list[float] = []
 
     def down(verb: str, path: str) -> servers.Fault | None:
         if verb == "PUT" and "partNumber" in path:
             first.append(time.monotonic())
-        return "503" if first and time.monotonic() - first[0] < 8 else None
+        return "503" if first and time.monotonic() - first[0] < 4 else None
 
     large = tree(tmp_path / "there", {"parts": os.urandom(BIG)})
     with servers.counting(server, fault=down) as (proxy, _), caplog.at_level(logging.INFO):
@@ -213,37 +240,43 @@ def is_in_hole(stage: str, verb: str, path: str) -> bool:
     return verb == stage
 
 
-@pytest.mark.parametrize("stage", HOLES)
 def test_what_is_never_answered_is_an_error_within_the_patience(
-    stage: str, moto: servers.Server, tmp_path: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch
+    moto: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store takes a request, and says nothing for good: by the clock of the proxy, from the first one on."""
-    monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "4")
-    asked: list[float] = []
+    monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "5")
+    asked: dict[str, float] = {}
 
-    def hole(verb: str, path: str) -> servers.Fault | None:
-        if is_in_hole(stage, verb, path):
-            asked.append(time.monotonic())
+    def hole(stage: str) -> Callable[[str, str], servers.Fault | None]:
+        def befalls(verb: str, path: str) -> servers.Fault | None:
+            if not is_in_hole(stage, verb, path):
+                return None
+            asked.setdefault(stage, time.monotonic())
             return "stall"
-        return None
 
-    files = {"LIST": numbered(20), "small PUT": {"a": b"1"}, "whole PUT": {"a": os.urandom(6 << 20)}}
-    there = tree(tmp_path / "there", files.get(stage, {"parts": os.urandom(BIG)}))
-    with servers.counting(moto, fault=hole) as (proxy, _):
+        return befalls
+
+    files = {"LIST": numbered(20), "small PUT": {"a": b"1"}, "whole PUT": {"a": os.urandom(4 << 20)}}
+    parts = {"parts": os.urandom(BIG)}
+
+    def ends(stage: str, store: Store) -> None:
+        there = tree(tmp_path / "there" / stage, files.get(stage, parts))
         with pytest.raises(StoreUnreachableError, match="nobody answers for s3://"):
-            moved(s3_store(proxy, monkeypatch), there, tmp_path / "home", hashes)
-        assert time.monotonic() - asked[0] < 2 * 4, "patience, and as much again for a busy machine"
+            moved(store, there, tmp_path / "home" / stage, HashCache.in_memory())
+        assert time.monotonic() - asked[stage] < 2 * 5, f"{stage}: patience, and as much for a busy machine"
+
+    all_at_once(moto, {stage: hole(stage) for stage in HOLES}, ends, monkeypatch)
 
 
 def test_a_slow_line_is_no_black_hole(moto: servers.Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """More under way at once than it brings within a time-out: then little by little, as 5 MiB at a time are."""
-    monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "8")
+    monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "5")
     data = os.urandom(17 << 20)
     whole, parts = (
         data[: 14 << 20],
         [data[start : start + (8 << 20)] for start in range(0, 17 << 20, 8 << 20)],
     )
-    with servers.counting(moto, uplink=3 * (1 << 20)) as (proxy, requests):
+    with servers.counting(moto, uplink=5 * (1 << 20)) as (proxy, requests):
         store = s3_store(proxy, monkeypatch)
         store.put("whole", whole)
         assert store.uplink.slow
@@ -256,7 +289,7 @@ def test_a_slow_line_is_no_black_hole(moto: servers.Server, monkeypatch: pytest.
 def test_one_that_is_down_for_good_is_an_error_within_the_patience(
     rclone: servers.Server, there: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "3")
+    monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "1")
     with servers.counting(rclone, fault=lambda verb, path: "503") as (proxy, _):
         store = s3_store(proxy, monkeypatch)
         with pytest.raises(StoreError, match=r"failed at files/md5/.*503"):

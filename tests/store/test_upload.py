@@ -23,7 +23,9 @@ from ray_decorator.store.transfer import pull, push
 from ray_decorator.store.upload import upload
 
 MIB = 1024 * 1024
-SIZE = 40 * MIB
+SIZE = 11 * MIB  # three parts
+
+pytestmark = pytest.mark.usefixtures("small_parts")
 
 
 class Meanwhile:
@@ -126,7 +128,7 @@ def test_a_server_that_fails_at_one_request(
     unlucky: str,
 ) -> None:
     """Where the answer to the last request of a multipart upload is lost, its repetition finds no upload."""
-    files = {**numbered(20), "large": os.urandom(MIB) * 20}
+    files = {**numbered(20), "large": os.urandom(MIB) * 6}
     left = [unlucky]
 
     def befalls(verb: str, path: str) -> servers.Fault | None:

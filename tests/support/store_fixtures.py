@@ -10,8 +10,10 @@ import pytest
 import servers
 
 from ray_decorator.content.hashes.hash_cache import HashCache
+from ray_decorator.store import download, upload
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
+from ray_decorator.store.uplink import LEAST
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +40,18 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def hashes(tmp_path: Path) -> HashCache:
     return HashCache(tmp_path / "cache" / "hashes.sqlite")
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files above 5 MiB go up in parts of it, the least that S3 takes; those above 1 MiB come down as streams.
+
+    So what only large files show needs less time; `test_holding` sends some in parts of the usual size.
+    """
+    monkeypatch.setattr(upload, "_WHOLE", LEAST)
+    monkeypatch.setattr(upload, "_PART", LEAST)
+    monkeypatch.setattr(download, "_WHOLE", 1 << 20)
+    monkeypatch.setattr(download, "_PART", 1 << 20)
 
 
 def s3_store(server: servers.Server, monkeypatch: pytest.MonkeyPatch, url: str = "") -> Store:
