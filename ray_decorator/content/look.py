@@ -31,22 +31,29 @@ _SKIPPED = {".git", ".hg", ".dvc"}
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Files: (relative path, absolute path) of each in order; their stamps by absolute path; and the extras."""
+    """Files: (relative path, absolute path) of each in order; their stamps by absolute path; and the extras.
+
+    ``read_only`` are absolute paths of files that nobody may write to.
+    """
 
     files: list[tuple[str, str]] = field(default_factory=list)
     stamps: dict[str, Stamp] = field(default_factory=dict)
+    read_only: set[str] = field(default_factory=set)
     executables: set[str] = field(default_factory=set)
     private: dict[str, int] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     links: dict[str, str] = field(default_factory=dict)
 
     def add(self, relpath: str, path: str, status: os.stat_result) -> None:
+        mode = status.st_mode
         self.files.append((relpath, path))
         self.stamps[path] = Stamp.of(status)
-        if status.st_mode & 0o111:
+        if not mode & 0o222:
+            self.read_only.add(path)
+        if mode & 0o111:
             self.executables.add(relpath)
-        if status.st_mode & 0o044 != 0o044:
-            self.private[relpath] = closed_bits(status.st_mode)
+        if mode & 0o044 != 0o044:
+            self.private[relpath] = closed_bits(mode)
 
     @property
     def devices(self) -> dict[int, str]:
@@ -147,7 +154,11 @@ class _Walk:
     def _see(self, entry: os.DirEntry[str], folder: str, selection: Selection | None) -> bool:
         """Take the entry; whether it counts."""
         name, is_link = entry.name, entry.is_symlink()
-        if selection is not None and selection.leaves_out(name, _is_folder(entry)):
+        try:
+            is_folder = entry.is_dir()
+        except OSError:  # a link that leads in circles
+            is_folder = False
+        if selection is not None and selection.leaves_out(name, is_folder):
             return False
         try:
             status = entry.stat()
@@ -158,10 +169,9 @@ class _Walk:
             return False
         if stat.S_ISDIR(status.st_mode):
             return self._see_folder(name, is_link, status, folder, selection)
-        if name == ".git":
-            self._seen.skipped.append(folder + name)
-            return False
-        if is_temporary(name):
+        if name[0] == "." and (name == ".git" or is_temporary(name)):
+            if name == ".git":
+                self._seen.skipped.append(folder + name)
             return False
         if not stat.S_ISREG(status.st_mode):
             self._seen.bad[entry.path] = _is_no_file(status)
@@ -237,13 +247,6 @@ class _Ends:
         to = leads_to if leads_to.startswith("/") else f"{self._inside}{os.path.dirname(link)}/{leads_to}"
         folder, _, name = to.rpartition("/")
         return leads_to, f"{self._real_folder(folder or '/')}/{name}"
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads in circles
-        return False
 
 
 def _missing(root: str, named: Path) -> str:

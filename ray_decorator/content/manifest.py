@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 import re
 from collections.abc import Iterable
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.errors import CorruptObjectError
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
 
 PREFIX = "files/md5"
 
+_PAIR = operator.itemgetter("relpath", "md5")
 _NO_NAMES = frozenset({"", ".", ".."})
+_NO_NAME = re.compile(r"/\.{0,2}/")
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
+_MD5S = re.compile(r"[0-9a-f]*\Z")
 _CHUNK = 1024 * 1024
 _LONGEST_SHOWN = 200  # characters of what somebody else has written
 _quoted = json.encoder.encode_basestring_ascii
@@ -77,11 +82,29 @@ def load(data: bytes, digest: str) -> tuple[Row, ...]:
         raise CorruptObjectError(_complaint(digest, "its bytes do not hash to its name"), (digest,))
     try:
         # each object becomes a row as it is read: a dict takes several times as much memory
-        rows = tuple(map(_checked, _list(json.loads(data, object_hook=_row))))
+        rows = _taken_at_once(data)
+        if rows is None:  # which one is wrong, and why
+            rows = tuple(map(_checked, _list(json.loads(data, object_hook=_row))))
         _check_layout(rows)
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise CorruptObjectError(_complaint(digest, f"{type(exc).__name__}: {exc}")) from exc
     return rows
+
+
+def _taken_at_once(data: bytes) -> tuple[Row, ...] | None:
+    """The rows, in a third of the time of looking at each; None where anything is wrong with any of them."""
+    try:
+        listed = json.loads(data, object_hook=_PAIR)
+        if not isinstance(listed, list) or any(kind is not tuple for kind in set(map(type, listed))):
+            return None
+        names = "/".join(name for name, _ in listed)
+        md5s = [md5 for _, md5 in listed]
+        os.fsencode(names)
+        right = "\0" not in names and (not listed or not _NO_NAME.search(f"/{names}/"))
+        right = right and set(map(len, md5s)) <= {32} and bool(_MD5S.match("".join(md5s)))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return tuple(map(tuple.__new__, repeat(Row), listed)) if right else None
 
 
 def _complaint(digest: str, what: str) -> str:

@@ -93,7 +93,7 @@ def snapshot(
     *,
     lenient: bool = False,
     selection: Selection | None = None,
-    known: Known | None = None,
+    known: Callable[[Found], Known] | None = None,
     quiet: bool = False,
 ) -> Snapshot:
     """Hash a file or a whole directory, but for what ``hashes`` has unchanged and what is ``known`` otherwise.
@@ -112,11 +112,12 @@ def snapshot(
     if quiet and seen.not_followed and not lenient:
         raise InputError(f"{path}: has links to directories, which are not followed")
     stamps, unreadable = seen.found.stamps, seen.bad if lenient else None
+    sure = None if known is None else known(seen.found)
 
     @functools.cache
     def md5s() -> Md5s:
         return hash_files(
-            stamps, root, taken, hashes, progress, prune=True, unreadable=unreadable, known=known
+            stamps, root, taken, hashes, progress, prune=True, unreadable=unreadable, known=sure
         )
 
     fingerprint = seen.found.fingerprint() if len(stamps) >= _MANY and not lenient else None

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
+from itertools import islice
 from pathlib import Path
 
 from ..content import manifest
+from ..content.hashes.inodes import are_lasting
 from ..content.placing import reflink
 from . import config
 from .repository import DVC_DIR
+
+_MANY = 2000  # objects: fewer are asked for one by one as fast, in 256 folders
+_TICK_NS = 100_000_000  # clocks of file systems tick, every 10 ms or oftener
 
 
 class Cache:
@@ -43,6 +48,29 @@ class Cache:
     def file_of(self, digest: str) -> str:
         """Where the object of this name is, if it is there."""
         return f"{self.path}/{manifest.object_key(digest)}"
+
+    def inodes(self, wanted: int, before: int) -> tuple[int, dict[str, int]]:
+        """The cache's device, and inode numbers of objects that were there ``before`` (ns), by their names.
+
+        They cost a third of what it takes to ask for each object. Those that are not named have to be asked for: all,
+        where few are ``wanted``, or where directories do not tell for sure; others, where the cache holds many more.
+        """
+        place, found = f"{self.path}/{manifest.PREFIX}", dict[str, int]()
+        try:
+            device = os.stat(place).st_dev
+            if wanted < _MANY or not are_lasting(device, place):
+                return device, {}
+            for folder in os.listdir(place):
+                with os.scandir(f"{place}/{folder}") as entries:
+                    inodes = {
+                        folder + entry.name: entry.inode() for entry in islice(entries, wanted // 100 + 1)
+                    }
+                status = os.stat(f"{place}/{folder}")  # after: what came meanwhile shows
+                if status.st_dev == device and status.st_mtime_ns < before - _TICK_NS:
+                    found.update(inodes)
+        except OSError:
+            return 0, {}
+        return device, found
 
     def rows(self, digest: str) -> tuple[manifest.Row, ...] | None:
         """The files of a directory; None where its manifest is not there. Raises CorruptObjectError."""

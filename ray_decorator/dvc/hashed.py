@@ -10,13 +10,16 @@ The object must be read-only: so DVC leaves what it has verified, and so it trus
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
-from collections.abc import Mapping
-from functools import cached_property
+import time
+from collections.abc import Collection, Iterator, Mapping
 
 from ..content.hashes.hash_cache import Stamp
+from ..content.hashes.hashing import Known
+from ..content.look import Found
 from ..content.manifest import PREFIX
 from ..core.errors import CorruptObjectError
 from .cache import Cache
@@ -28,10 +31,11 @@ _WRITABLE = 0o222
 
 
 class HashedFiles:
-    """What DVC is sure of at and below a path of a repository: a `content.hashes.hashing.Known`."""
+    """What DVC is sure of at and below a path of a repository; to be made before that is looked at."""
 
     def __init__(self, path: str, root: str, outputs: Outputs) -> None:
         self._named, self._real, self._root, self._outputs = path, os.path.realpath(path), root, outputs
+        self._started = time.time_ns()
 
     @classmethod
     def at(cls, path: str | os.PathLike[str], outputs: Outputs) -> HashedFiles | None:
@@ -40,13 +44,16 @@ class HashedFiles:
         root = root_of(named)
         return None if root is None else cls(named, root, outputs)
 
-    def __call__(self, files: Mapping[str, Stamp]) -> dict[str, str]:
-        """Path -> md5 of those of the files, below the real path, that need no reading.
+    def __call__(self, found: Found) -> Known:
+        """Of those that were found: path -> md5 of those that need no reading.
 
-        Raises InputError for a file of DVC's that cannot be read.
+        It raises InputError for a file of DVC's that cannot be read.
         """
+        return functools.partial(self._known, found.read_only)
+
+    def _known(self, read_only: Collection[str], files: Mapping[str, Stamp]) -> dict[str, str]:
         # most data sets are linked in one way: of hard links, the objects tell all, and the paths need no look
-        md5s = self._by_record(files) if _is_hard_link(next(iter(files), "")) else {}
+        md5s = self._by_record(files, read_only) if _is_hard_link(next(iter(files), "")) else {}
         linked: dict[str, Stamp] = {}
         for path, stamp in files.items() if len(md5s) < len(files) else ():
             try:
@@ -60,15 +67,19 @@ class HashedFiles:
                 md5s[path] = md5
             elif status.st_nlink > 1:
                 linked[path] = stamp
-        return {**md5s, **self._by_record(linked)} if linked else md5s
+        return {**md5s, **self._by_record(linked, read_only)} if linked else md5s
 
-    def _by_record(self, files: Mapping[str, Stamp]) -> dict[str, str]:
-        recorded = self._recorded(files)
-        return {
-            path: md5
-            for path, stamp in files.items()
-            if (md5 := recorded.get(self._as_named(path))) and self._is_object(stamp, md5)
-        }
+    def _by_record(self, files: Mapping[str, Stamp], read_only: Collection[str]) -> dict[str, str]:
+        known: dict[str, str] = {}
+        device, inodes = self._cache.inodes(len(files), self._started)
+        for path, md5 in self._recorded(files):
+            stamp = files.get(path)
+            if stamp is None or path not in read_only:
+                continue
+            is_same = stamp.device == device and inodes.get(md5) == stamp.inode
+            if is_same or self._is_object(stamp, md5):
+                known[path] = md5
+        return known
 
     def _by_name(self, path: str, is_link: bool) -> str | None:
         leads_to = os.readlink(path) if is_link else path
@@ -80,21 +91,24 @@ class HashedFiles:
                 return match[1] + match[2]
         return None
 
-    def _recorded(self, files: Mapping[str, object]) -> dict[str, str]:
-        """The md5s that DVC has written down for all there is at the path, by their paths as they are named."""
-        recorded: dict[str, str] = {}
+    def _recorded(self, files: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        """Real paths, and the md5s that DVC has written down for them: of all there is at the path."""
         for output in self._outputs.at_or_below(self._named, map(self._as_named, files)):
             if output.is_old:
                 continue
             if not output.is_tree:
-                recorded[output.path] = output.digest
+                yield self._as_real(output.path), output.digest
                 continue
             try:
                 rows = self._cache.rows(output.digest) or ()
             except CorruptObjectError:  # then it says nothing
                 continue
-            recorded.update((f"{output.path}/{row.relpath}", row.md5) for row in rows)
-        return recorded
+            above = f"{output.path}/"
+            if above.startswith(self._named):
+                above = self._as_real(above)
+                yield from ((above + relpath, md5) for relpath, md5 in rows)
+            else:  # what is asked for is in the output
+                yield from ((self._as_real(above + relpath), md5) for relpath, md5 in rows)
 
     def _is_object(self, stamp: Stamp, md5: str) -> bool:
         try:
@@ -103,14 +117,17 @@ class HashedFiles:
             return False
         return not status.st_mode & _WRITABLE and Stamp.of(status) == stamp
 
+    def _as_real(self, path: str) -> str:
+        return self._real + path[len(self._named) :] if path.startswith(self._named) else path
+
     def _as_named(self, path: str) -> str:
         return self._named + path[len(self._real) :]
 
-    @cached_property
+    @functools.cached_property
     def _cache(self) -> Cache:
         return Cache(self._root)
 
-    @cached_property
+    @functools.cached_property
     def _places(self) -> tuple[str, ...]:
         """The cache's directory, as links into it begin."""
         return tuple(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import dvc_repositories
@@ -10,6 +12,7 @@ from dvc.repo import Repo
 from dvc_repositories import digest_of, dvc
 from trees import tree
 
+from ray_decorator.dvc import cache as cache_module
 from ray_decorator.dvc.cache import Cache
 
 
@@ -30,6 +33,27 @@ def test_the_cache_may_be_elsewhere(tmp_path: Path) -> None:
     assert Cache(str(root)).path == str(root / ".dvc" / "cache")
     dvc(root, "cache", "dir", str(tmp_path / "shared"))
     assert Cache(str(root)).path == str(tmp_path / "shared")
+
+
+def test_folders_tell_the_inodes_of_objects_that_were_there_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "_MANY", 2)
+    root, now = dvc_repositories.init(tmp_path / "repository"), time.time_ns()
+    cache = Cache(str(root))
+    assert cache.inodes(2, now) == (0, {})  # there is none
+    for md5 in ("a" * 32, "b" * 32, "b" + "c" * 31):
+        file = Path(cache.file_of(md5))
+        tree(file.parent, {file.name: md5.encode()})
+        os.utime(file.parent, ns=(0, now - 10**9))
+    device, inodes = cache.inodes(2, now)
+    assert device == root.stat().st_dev
+    assert inodes == {
+        md5: Path(cache.file_of(md5)).stat().st_ino for md5 in ("a" * 32, "b" * 32, "b" + "c" * 31)
+    }
+    assert cache.inodes(1, now)[1] == {}
+    os.utime(Path(cache.file_of("a" * 32)).parent, ns=(0, now))
+    assert cache.inodes(2, now)[1].keys() == inodes.keys() - {"a" * 32}
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,22 @@ from dvc.repo import Repo
 from dvc_repositories import digest_of
 from trees import Tally, settle, tree
 
-from ray_decorator.content.hashes.hash_cache import HashCache, Stamp
+from ray_decorator.content.hashes.hash_cache import HashCache
+from ray_decorator.content.look import look
 from ray_decorator.content.snapshot import Snapshot, snapshot
+from ray_decorator.dvc import cache as cache_module
+from ray_decorator.dvc.cache import Cache
 from ray_decorator.dvc.hashed import HashedFiles
 from ray_decorator.dvc.outputs import Outputs
 
 FILES = {"a": b"1", "sub/b": b"22", "sub/c": b"333"}
 ALL, NONE = len(FILES), 0
+
+
+@pytest.fixture(autouse=True)
+def folders_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache's folders are asked, as where there are thousands of files."""
+    monkeypatch.setattr(cache_module, "_MANY", 1)
 
 
 def taken(path: Path, hashes: HashCache | None = None) -> tuple[Snapshot, int]:
@@ -36,6 +45,8 @@ def linked(root: Path, kind: str, cache: Path | None = None) -> Path:
     (root / "single").write_bytes(b"single")
     with contextlib.chdir(root), Repo() as repo:
         repo.add(["data", "single"])
+    for folder in Path(Cache(str(root)).path, "files", "md5").iterdir():
+        os.utime(folder, (0, 0))  # so long ago that no object in it has come meanwhile
     return root / "data"
 
 
@@ -57,16 +68,22 @@ def test_links_into_the_cache_are_not_read(
     assert taken(data / "sub" / "b")[1] == (1 if reads else 0)
     known = HashedFiles.at(root, Outputs())
     assert known is not None
-    files = {str(path): Stamp.of(path.stat()) for path in [*(data / name for name in FILES), root / "single"]}
-    assert known(files).keys() == (set() if reads else files.keys())
+    found = look(str(root), root).found
+    files = {
+        path: found.stamps[path] for path in map(str, [*(data / name for name in FILES), root / "single"])
+    }
+    assert known(found)(files).keys() == (set() if reads else files.keys())
 
 
 def test_a_repository_behind_a_link(root: Path, tmp_path: Path) -> None:
     """The path is as the user names it; its files are at another one."""
-    linked(root, "hardlink")
+    data = linked(root, "hardlink")
     (tmp_path / "alias").symlink_to(root)
     assert taken(tmp_path / "alias" / "data")[1] == NONE
     assert taken(tmp_path / "alias" / "single")[1] == NONE
+    for folder in Path(Cache(str(root)).path, "files", "md5").iterdir():
+        os.utime(folder)  # it does not tell since when: each object is asked
+    assert taken(data)[1] == NONE
 
 
 @pytest.mark.parametrize("kind", ["symlink", "hardlink"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from ...core.errors import InputError
@@ -51,8 +51,8 @@ def hash_files(
     for those that the hash cache has not.
     """
     md5s, others = hashes.unchanged(root, stamps) if hashes else ({}, [])
-    for look in (hashes.anywhere if hashes else None, known):
-        if look is not None and (rest := {p: stamp for p, stamp in stamps.items() if p not in md5s}):
+    for look in _in_order(hashes, known, stamps, md5s):
+        if rest := {p: stamp for p, stamp in stamps.items() if p not in md5s}:
             md5s.update(look(rest))
     unknown = [(path, stamp) for path, stamp in stamps.items() if path not in md5s]
     fresh = _hash(unknown, taken, progress, unreadable) if unknown else []
@@ -63,6 +63,18 @@ def hash_files(
         hashes.drop(others)
     settled = (f.path for f in fresh if f.stamp.size > _CHUNK and f.stamp.is_settled(taken))
     return Md5s(md5s, frozenset(settled))
+
+
+def _in_order(
+    hashes: HashCache | None, known: Known | None, stamps: Mapping[str, Stamp], md5s: Collection[str]
+) -> list[Known]:
+    """Who may know those that are not in ``md5s``, the likeliest first: files of one directory are mostly alike."""
+    if hashes is None:
+        return [known] if known else []
+    if known is None:
+        return [hashes.anywhere]
+    one = next(((path, stamp) for path, stamp in stamps.items() if path not in md5s), None)
+    return [hashes.anywhere, known] if one and hashes.anywhere(dict([one])) else [known, hashes.anywhere]
 
 
 def _hash(
