@@ -1,18 +1,23 @@
 """What .gitignore files leave out, where git itself cannot be asked: without a repository, without git, or too often.
 
-Not read: the user's core.excludesFile, and info/exclude of a linked worktree.
+Not read: info/exclude of a linked worktree, and the user's core.excludesFile unless it is asked for.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 from pathspec.pattern import Pattern, RegexMatchResult
 
+log = logging.getLogger(__name__)
+
+_TIMEOUT = 60.0  # seconds
 _ANY_FOLDER = re.compile(r"^(!?)\*\*?/\r?$")
 _SLASH = "ps_d"  # pathspec's regex group for the slash after the folder that a line matches
 
@@ -64,17 +69,37 @@ class IgnoreFiles:
         return IgnoreFiles((*self.specs, (os.path.join(base, ""), spec)))
 
 
-def above(folder: str, top: str | None) -> IgnoreFiles:
-    """What holds in ``folder`` from further up, ``top`` being its repository: not its own .gitignore."""
+def above(folder: str, top: str | None, *, users: bool = False) -> IgnoreFiles:
+    """What holds in ``folder`` from further up, ``top`` being its repository: not its own .gitignore.
+
+    ``users``: with the user's core.excludesFile.
+    """
     files = IgnoreFiles()
     if top is None:
         return files
     files = files._with(top, os.path.join(top, ".git", "info", "exclude"))
+    if users:
+        files = files._with(top, _users_file(top))
     at = top
     for part in Path(os.path.relpath(folder, top)).parts:
         files = files.within(at)
         at = os.path.join(at, part)
     return files
+
+
+def _users_file(top: str) -> str:
+    """Where the user's own lines for all repositories are, as git has it; there may be no such file."""
+    command = ["git", "-C", top, "config", "--type=path", "--get", "core.excludesFile"]
+    environ = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    try:
+        done = subprocess.run(command, env=environ, capture_output=True, timeout=_TIMEOUT)
+    except (OSError, subprocess.SubprocessError) as exc:
+        log.debug("%s: git does not say which core.excludesFile holds (%s)", top, exc)
+    else:
+        if done.returncode == 0:
+            return os.path.join(top, os.fsdecode(done.stdout.removesuffix(b"\n")))
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return os.path.join(home, "git", "ignore")
 
 
 def ignoring(path: str, root: str) -> str | None:

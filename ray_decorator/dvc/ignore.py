@@ -183,7 +183,7 @@ def gits_rules(root: str) -> gitignore.IgnoreFiles | None:
         at = os.path.dirname(at)
     if str(config.load(root)["core"].get("no_scm")).lower() == "true":
         return None
-    return gitignore.above(root, at)
+    return gitignore.above(root, at, users=True)
 
 
 def _joined(folder: str, name: str) -> str:

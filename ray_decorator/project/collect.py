@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +44,8 @@ class Project:
     Paths in the tree have forward slashes. ``sys_path``, ``packages`` and ``cwd`` are as in `model.Code`;
     what they name need not hold a file. ``roots`` are the folders ``0``, ``1``, … ``size`` is in bytes.
     ``secrets`` are absolute paths of files that are kept back for their names, ``unused`` the lines of
-    ``code_include`` that match no file, ``earlier`` what is left out since earlier runs wrote it, ``missed`` what
-    this process has imported and stays at home.
+    ``code_include`` that match no file, ``earlier`` what is left out since earlier runs wrote it, ``staying``
+    since it stays at home, and ``missed`` what of that this process has imported.
     """
 
     files: tuple[tuple[str, str], ...]
@@ -57,6 +57,7 @@ class Project:
     secrets: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     earlier: tuple[str, ...] = ()
+    staying: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
 
 
@@ -97,7 +98,7 @@ def collect(
         stays=_but_for(main, stays),
     )
     wanted = Include(include)
-    sizes, secrets, left, missed = _walk(roots, starts, loaded, limits, wanted)
+    sizes, left = _walk(roots, starts, loaded, limits, wanted)
     files = {in_tree: path for path in sizes if (in_tree := roots.tree_path(path))}
     files.update(_local_files(local))
     packages = _packages(roots, files)
@@ -109,10 +110,11 @@ def collect(
         cwd=roots.code_path(here),
         roots=tuple(Path(root) for root in roots.folders),
         size=sum(sizes[path] if path in sizes else os.path.getsize(path) for path in files.values()),
-        secrets=tuple(sorted(secrets)),
+        secrets=tuple(sorted(left.secrets)),
         unused=wanted.unused,
-        earlier=tuple(sorted(left)),
-        missed=tuple(sorted(missed)),
+        earlier=tuple(sorted(left.earlier)),
+        staying=tuple(sorted(left.staying)),
+        missed=tuple(sorted(left.missed)),
     )
     if not quiet:
         _warn_if_large(project)
@@ -136,15 +138,23 @@ def describe(project: Project, n: int = 10) -> list[tuple[str, int]]:
     return [(shown(path, project.roots), size) for size, path in largest]
 
 
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """Absolute paths of what does not travel, as of `Project`."""
+
+    secrets: set[str] = field(default_factory=set)
+    earlier: set[str] = field(default_factory=set)
+    staying: set[str] = field(default_factory=set)
+    missed: set[str] = field(default_factory=set)
+
+
 def _walk(
     roots: Roots, starts: Sequence[str], loaded: Imported, limits: Limits, include: Include
-) -> tuple[dict[str, int], set[str], set[str], set[str]]:
-    """Absolute path -> size of all that travels of the roots; `Project.secrets`, `earlier` and `missed`."""
+) -> tuple[dict[str, int], _Left]:
+    """Absolute path -> size of all that travels of the roots, and what does not."""
     problems: list[str] = []
     sizes: dict[str, int] = {}
-    secrets: set[str] = set()
-    earlier: set[str] = set()
-    missed: set[str] = set()
+    left = _Left()
     elsewhere = [*roots.folders, *([roots.skipped] if roots.skipped else [])]
     for root in roots.folders:
         walk = Walk(root, limits, problems)
@@ -154,12 +164,13 @@ def _walk(
             walk.whole(loaded, [start for start in starts if start != root and is_in(start, root)])
         walk.included(include, deep=root not in roots.shallow)
         sizes.update(walk.files)
-        secrets |= walk.secrets
-        earlier |= walk.earlier
-        missed |= walk.missed
+        left.secrets.update(walk.secrets)
+        left.earlier.update(walk.earlier)
+        left.staying.update(walk.staying)
+        left.missed.update(walk.missed)
     if problems:
         raise InputError(tuple(sorted(problems)))
-    return sizes, secrets, earlier, missed
+    return sizes, left
 
 
 def _but_for(main: Path | None, stays: Callable[[str, bool], bool] | None) -> Callable[[str, bool], bool]:

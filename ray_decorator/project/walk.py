@@ -30,14 +30,15 @@ class Walk:
     """Gathers the files of one root. ``files``: absolute path -> size in bytes; ``problems`` adds up.
 
     ``secrets`` are those that would be there but for their names, ``earlier`` files and folders that would but for
-    earlier runs, ``missed`` what was imported and stays at home. Paths are real ones, but for what is behind a link
-    that a package was imported through.
+    earlier runs, ``staying`` those that would but for `Limits.stays`, ``missed`` what was imported and stays. Paths
+    are real ones, but for what is behind a link that a package was imported through.
     """
 
     def __init__(self, root: str, limits: Limits, problems: list[str]) -> None:
         self.files: dict[str, int] = {}
         self.secrets: set[str] = set()
         self.earlier: set[str] = set()
+        self.staying: set[str] = set()
         self.missed: set[str] = set()
         self._root = root
         self._limits = limits
@@ -51,7 +52,9 @@ class Walk:
         for start in [self._root, *starts]:
             if start not in self._folders and not self._is_left_out(start):
                 rules = self._rules(start)
-                if not self._limits.stays(start, True):
+                if self._limits.stays(start, True):
+                    self.staying.add(start)
+                else:
                     self._below(start, rules)
         for each in self._listings:
             self._also(each.tracked, tracked=True)
@@ -84,7 +87,7 @@ class Walk:
         for path in include.find(self._root, self._is_no_code, deep=deep):
             if not self._limits.forbid(path, os.path.basename(path), False) and not self._is_left_out(path):
                 self._add(path, link=os.path.islink(path), wanted=True)
-                for kept in (self.secrets, self.earlier, self.missed):
+                for kept in (self.secrets, self.earlier, self.staying, self.missed):
                     kept.discard(path)
 
     def _is_no_code(self, folder: str) -> bool:
@@ -126,8 +129,8 @@ class Walk:
                 if rules.ignores(entry.path, is_folder):
                     continue
                 if not rules.tracks(entry.path) and self._limits.stays(entry.path, is_folder):
-                    continue  # what git tracks of a folder comes later
-                if self._limits.is_earlier(entry.path) and not rules.tracks(entry.path):
+                    self.staying.add(entry.path)  # what git tracks of a folder comes later
+                elif self._limits.is_earlier(entry.path) and not rules.tracks(entry.path):
                     self.earlier.add(entry.path)
                 elif is_secret(entry.path, is_folder) and not rules.tracks(entry.path):
                     self._keep_back(entry.path, is_folder, rules)
@@ -182,6 +185,7 @@ class Walk:
             walk.whole(rest, ())
         self.files.update((link + path[len(target) :], size) for path, size in walk.files.items())
         self.secrets.update(link + path[len(target) :] for path in walk.secrets)
+        self.staying |= walk.staying
         self.missed |= walk.missed
 
     def _inside(self, paths: Iterable[str]) -> list[str]:
@@ -217,7 +221,7 @@ class Walk:
                 return self.earlier.add(path)
             if not wanted and not self._tracks(target):
                 if self._limits.stays(target, False):
-                    return
+                    return self.staying.add(path)
                 if lies_in_secret(target, self._root if is_in(target, self._root) else "/"):
                     return self.secrets.add(path)
         if os.access(path, os.R_OK):

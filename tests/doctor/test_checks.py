@@ -110,6 +110,11 @@ def test_code_that_stays_at_home_is_named(
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.chdir(project)
     (project / "model.txt").write_text("weights")
+    (project / ".dvc").mkdir()
+    (project / ".dvcignore").write_text("/raw/\n*.log\n")
+    (project / "raw").mkdir()
+    for name in ("raw/x", "a.log"):
+        (project / name).write_text("")
     HashCache(default_path()).record_outs([str(project / "model.txt"), str(project / "gone")])
     finding, found = checks._code(Options(code_include=["weights.bin", "nothing/"]).resolve())
     assert found is not None and "0/weights.bin" in [name for name, _ in found.files]
@@ -117,6 +122,8 @@ def test_code_that_stays_at_home_is_named(
     assert f"code_include: 'nothing/' matches no file below {project}; write it as in a .gitignore there" in (
         finding.facts
     )
+    at = finding.facts.index("kept back, since a .dvcignore names it and git does not track it:")
+    assert finding.facts[at + 1 : at + 3] == ("  a.log", "  raw")
     at = finding.facts.index("left out, since earlier runs wrote it:")
     assert finding.facts[at + 1] == "  model.txt" and not any("gone" in fact for fact in finding.facts)
 

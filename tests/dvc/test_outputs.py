@@ -282,3 +282,25 @@ def test_files_that_git_ignores_do_not_count_either(
     assert ours(Outputs().all_of(str(root))) == real
     for path in ("data", "sub/deep/x", "more/y", "b"):
         assert (Outputs().nearby(root / path) is not None) == (str(root / path) in real), path
+
+
+@pytest.mark.parametrize("named", ["core.excludesFile", "as git has it by default"])
+def test_nor_do_those_that_the_user_has_git_ignore_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    home, is_named = tmp_path / "home", named == "core.excludesFile"
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "xdg"))
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.delenv(name, raising=False)
+    file = "own" if is_named else "xdg/git/ignore"
+    tree(
+        home, {file: b"scratch*\n", ".gitconfig": b"[core]\n    excludesFile = ~/own\n" if is_named else b""}
+    )
+    root = dvc_repositories.init(tmp_path / "repository")
+    git(root, "init", "-q")
+    trackers = {f"{name}.dvc": tracker(name) for name in ("data", "scratch", "scratches/x", "kept/scratch")}
+    tree(root, {".dvc/config": b"", **trackers, "kept/.gitignore": b"!scratch.dvc\n"})
+    real = theirs(root)
+    assert real.keys() == {str(root / "data"), str(root / "kept" / "kept" / "scratch")}
+    assert ours(Outputs().all_of(str(root))) == real
