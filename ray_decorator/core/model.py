@@ -206,6 +206,7 @@ class Receipt:
     ``unwritten`` are the keys of outs that the job never wrote. ``sent`` and ``received`` are the
     worker's own transfers in bytes, ``seconds`` the run time of the function alone. ``end_marks`` is how many
     of its streams have one. ``replaced``: as `Job` says. ``told`` is for the driver to write down (`Entry`).
+    ``healed`` names objects that the store held with other bytes, and that the job's outs have replaced.
 
     Of a job that failed: ``failed`` are the keys of outs that are not in their places, or not whole there. What there
     is of them is in the workspace's folder `FAILED`; without a workspace ``aside`` has it, by index, where it is not
@@ -232,6 +233,7 @@ class Receipt:
     notes: tuple[str, ...] = ()
     left: bool = False
     exit_code: int | None = None
+    healed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

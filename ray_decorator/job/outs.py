@@ -16,11 +16,12 @@ from ..content.hashes.hash_cache import HashCache, Stamp
 from ..content.placing.move import move_all, move_aside
 from ..core.commands import fetch_command
 from ..core.contents import Content
-from ..core.errors import HomeError, InputError, StoreUnreachableError
+from ..core.errors import HomeError, InputError
 from ..core.machine.this_machine import is_same_path
 from ..core.model import DIRECTORIES, FAILED, Job, Out
 from ..core.progress import NoProgress
-from ..store.transfer import Snapshot, push, push_all, push_extras, snapshot
+from ..store.pushing import Pushed, push_each
+from ..store.transfer import Snapshot, snapshot
 from .side import Side
 
 Stuck = tuple[Exception, Path, Path]
@@ -37,6 +38,7 @@ class Sent:
     kept: bool = False  # one of them could not be sent, and is here still
     stuck: tuple[Stuck, ...] = ()  # of those, what belongs to a place on this machine
     unsent: tuple[Path, ...] = ()  # of those, what could not go to the store
+    healed: tuple[str, ...] = ()  # objects that the store had spoilt, and that were replaced
     aside: Mapping[int, Content] = field(
         default_factory=dict
     )  # of a failed job: what does not go to its place
@@ -182,41 +184,43 @@ def _stuck(out: Out, path: Path, home: Path, error: Exception) -> Exception:
 
 
 def _push(job: Job, leaving: Sequence[Leaving], side: Side) -> Sent:
-    """Hash and push them all as one batch; where that fails, one by one, so that each that can goes."""
+    """Hash and push them all as one batch; each that can go goes."""
     if not leaving:
         return Sent({}, 0, None)
     hashes = HashCache.in_memory()
     taken: dict[Leaving, Snapshot] = {}
-    unsent: list[Path] = []
-    error: Exception | None = None
+    errors: dict[Leaving, Exception] = {}
     for one in leaving:
         try:
             found = snapshot(one.path, hashes, NoProgress(), lenient=True)
             taken[one] = found.within(DIRECTORIES) if job.is_workspace(one.index) else found
         except Exception as exc:
-            unsent.append(one.path)
-            error = error or _of_out(exc, job, one.out)
-    sent, pushed = 0, dict(taken)
+            errors[one] = exc
+    pushed: dict[Leaving, Pushed] = {}
     try:
         # not trusted: once the scratch is removed, nobody else has these bytes
-        sent = sum(push_all(list(taken.values()), side.store, hashes, NoProgress(), trust=False))
-        push_extras([each.content for each in taken.values()], side.store)
-    except Exception:
-        gone: StoreUnreachableError | None = None
-        for one, each in sorted(taken.items(), key=lambda item: item[1].content.size):
-            try:
-                if gone is not None:  # larger ones would not go either
-                    raise gone
-                sent += push(each, side.store, hashes, NoProgress(), trust=False)
-                push_extras([each.content], side.store)
-            except Exception as exc:
-                gone = exc if isinstance(exc, StoreUnreachableError) else gone
-                del pushed[one]
-                unsent.append(one.path)
-                error = error or _of_out(exc, job, one.out)
-    outs = {one.index: each.content for one, each in pushed.items() if not one.aside}
-    aside = {one.index: each.content for one, each in pushed.items() if one.aside}
-    return Sent(outs, sent, error, kept=error is not None, aside=aside, unsent=tuple(unsent))
+        came = push_each(list(taken.values()), side.store, hashes, NoProgress())
+        pushed = dict(zip(taken, came, strict=True))
+    except Exception as exc:  # the store cannot be opened, say
+        errors.update(dict.fromkeys(taken, exc))
+    errors.update((one, each.error) for one, each in pushed.items() if each.error is not None)
+    outs = {one.index: taken[one].content for one in pushed if one not in errors and not one.aside}
+    aside = {one.index: taken[one].content for one in pushed if one not in errors and one.aside}
+    error = next((_of_out(errors[one], job, one.out) for one in leaving if one in errors), None)
+    return Sent(
+        outs,
+        sum(each.sent for each in pushed.values()),
+        error,
+        kept=bool(errors),
+        aside=aside,
+        unsent=tuple(one.path for one in leaving if one in errors),
+        healed=tuple(_spoilt(one, path, key) for one, each in pushed.items() for path, key in each.spoilt),
+    )
+
+
+def _spoilt(one: Leaving, path: str, key: str) -> str:
+    relpath = os.path.relpath(path, os.path.realpath(one.path))
+    return f"outs key {one.out.key!r}, {one.out.name if relpath == '.' else relpath} ({key})"
 
 
 def _of_out(error: Exception, job: Job, out: Out) -> Exception:

@@ -84,4 +84,12 @@ def _told(ran: Receipt, left: Left, before: Path, kept: Path) -> Receipt:
         ran = replace(ran, told=None)
         error = kept_back(sent, before, kept)
         notes = (f"What it had written did not come home: {error}", *getattr(error, "__notes__", ()))
-    return replace(ran, outs=sent.outs, sent=sent.bytes, failed=left.keys, aside=sent.aside, notes=notes)
+    return replace(
+        ran,
+        outs=sent.outs,
+        sent=sent.bytes,
+        failed=left.keys,
+        aside=sent.aside,
+        notes=notes,
+        healed=sent.healed,
+    )

@@ -170,7 +170,7 @@ def _done(
     before = scratch.path
     unwritten = tuple(out.key for out, path in zip(job.outs, outs, strict=True) if not path.exists())
     sent = _despite_a_cancel(lambda: bring_out(job, outs, side, copied))
-    ran = replace(ran, outs=sent.outs, sent=sent.bytes, unwritten=unwritten)
+    ran = replace(ran, outs=sent.outs, sent=sent.bytes, unwritten=unwritten, healed=sent.healed)
     if sent.error is None:
         return ran
     if sent.kept:

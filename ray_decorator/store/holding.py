@@ -5,6 +5,8 @@ ETag is the md5                 yes: the server computed it of what was put ther
 ETag is <md5 of md5s>-<parts>   yes, if it is that of our own multipart upload of this file, over a slow line or not
 any other ETag                  no: the server encrypts (SSE-KMS), or another program chose other parts
 a directory's file              its bytes are read
+
+"No" need not mean that an object is spoilt. That is certain only afterwards: see `was_spoilt`.
 """
 
 from __future__ import annotations
@@ -37,6 +39,22 @@ def holds(store: Store, seen: Seen | None, entry: Entry, part: int) -> bool:
         sizes = {part_size(entry.size, part), part_size(entry.size, min(part, LEAST))}
         return any(seen.etag == _etag_of_parts(entry, size) for size in sizes if _has_parts(seen, size))
     return False
+
+
+def was_spoilt(store: Store, before: Seen, entry: Entry, part: int) -> bool:
+    """Whether ``before``, which an upload of the entry has just replaced, certainly had other bytes.
+
+    Its size tells, and so does its ETag where the one of what has its place now shows that this store's ETags are
+    made of md5s. Raises StoreError.
+    """
+    if store.local or before.size != entry.size:
+        return True
+    now = store.look(before.key)
+    return now is not None and _parts_of(now) == _parts_of(before) and holds(store, now, entry, part)
+
+
+def _parts_of(seen: Seen) -> str:
+    return seen.etag.partition("-")[2]
 
 
 def _has_parts(seen: Seen, part: int) -> bool:

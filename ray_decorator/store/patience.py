@@ -4,6 +4,9 @@ What is waited for: no connection, a connection that is cut, no answer, an answe
 not in tries: a server that was down for half a minute has cost a run half a minute. The time counts from the last
 progress: a request that is not answered is given up after half of the patience at most (`request_timeout`), so that
 the second one in a row is an error within it.
+
+Once it is over, what comes next does not wait for it all over again: for a while nothing is sent, then one failure is
+enough.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ..core.errors import InputError, StoreError, StoreUnreachableError, text_of
 
@@ -67,6 +70,13 @@ def is_passing(error: StoreError) -> bool:
     return type(error) is StoreError and bool(_PASSING.search(text_of(error.__cause__ or error)))
 
 
+class _Gone(NamedTuple):
+    """When the patience was over, and with what."""
+
+    at: float
+    error: StoreError
+
+
 class Patience:
     """Shared by all threads that use one store: what one of them has seen, the others need not tell again."""
 
@@ -76,7 +86,9 @@ class Patience:
         self._lock = threading.Lock()
         self._since: float | None = None
         self._told = False
-        self._gone: dict[bool, float] = {}  # when it was over last, for uploads and for all else
+        # when it was over last, and when a request was answered last, for uploads and for all else
+        self._gone: dict[bool, _Gone] = {}
+        self._answered = {False: 0.0, True: 0.0}
 
     def keep(
         self,
@@ -88,8 +100,10 @@ class Patience:
 
         The patience is counted from when the first attempt that failed was begun, or from the last ``progress``
         within one (by time.monotonic; given for uploads). Where it was over for another request, and nothing was
-        answered since, a first failure is enough; answers to other requests say nothing of uploads.
+        answered since, there is no attempt for half of it (30 s at most), and then a first failure is enough; answers
+        to other requests say nothing of uploads.
         """
+        self._raise_if_over(progress is not None)
         began: float | None = None
         pause = _PAUSE
         while True:
@@ -102,20 +116,29 @@ class Patience:
                 if not passing(exc):
                     raise
                 if now - began >= self.seconds or self._is_gone(now, progress is not None):
-                    self._gone[progress is not None] = now
+                    if self._answered[progress is not None] <= began:  # else it is this request alone
+                        self._gone[progress is not None] = _Gone(now, exc)
                     raise
                 self._trouble(exc, max(started, now - _SILENT), now)
                 time.sleep(min(pause, max(0.0, began + self.seconds - now)))
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
             self._gone.pop(progress is not None, None)
+            self._answered[progress is not None] = time.monotonic()
             if began is not None:
                 self._over()
             return result
 
     def _is_gone(self, now: float, uploads: bool) -> bool:
-        since = self._gone.get(uploads)
-        return since is not None and now - since < self.seconds
+        gone = self._gone.get(uploads)
+        return gone is not None and now - gone.at < self.seconds
+
+    def _raise_if_over(self, uploads: bool) -> None:
+        rest = min(_SILENT, self.seconds / 2)
+        for kind in {False, uploads}:  # where nothing at all is answered, no upload is
+            gone = self._gone.get(kind)
+            if gone is not None and time.monotonic() - gone.at < rest:
+                raise type(gone.error)(text_of(gone.error)) from gone.error
 
     @contextlib.contextmanager
     def still(self) -> Iterator[Callable[[float], None]]:

@@ -1,7 +1,7 @@
 """Content goes to a store and comes home: the two directions, each a short story over its parts.
 
 snapshot(path)          what a path holds, by content                  (content/snapshot.py)
-push_all(snapshots)     files the store lacks -> their manifests       (upload.py)
+push_all(snapshots)     files the store lacks -> their manifests       (pushing.py, upload.py)
 pull_all(contents)      manifests -> files that are not right yet      (content/placing/merge.py, download.py)
 """
 
@@ -10,115 +10,26 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..content import extras_file
 from ..content.extras import Modes, close, closed_bits
 from ..content.hashes.hash_cache import HashCache, Stamp
 from ..content.hashes.hashing import hash_files
 from ..content.manifest import Row, object_key
 from ..content.placing.merge import Plan, Target, plan
-from ..content.snapshot import Entry, Snapshot, snapshot
+from ..content.snapshot import Snapshot, snapshot
 from ..content.temporary import clear_stale
 from ..content.threads import each
 from ..core.contents import Content
 from ..core.errors import CorruptObjectError, MissingObjectError
 from ..core.progress import Progress
 from .download import Wanted, download, rows_of
+from .pushing import push, push_all, push_each
 from .store import Store
-from .upload import lacking, upload
 
-__all__ = ["Snapshot", "pull", "pull_all", "push", "push_all", "snapshot"]
-
-
-def push(taken: Snapshot, store: Store, hashes: HashCache, progress: Progress, *, trust: bool = True) -> int:
-    """`push_all` of a single snapshot."""
-    return push_all([taken], store, hashes, progress, trust=trust)[0]
-
-
-def push_all(
-    taken: Sequence[Snapshot],
-    store: Store,
-    hashes: HashCache,
-    progress: Progress,
-    *,
-    trust: bool = True,
-    spoilt: Collection[str] = (),
-) -> list[int]:
-    """Bring what was hashed to the store; the bytes that each of them took, what they share counted once.
-
-    What the store is remembered to hold is not asked for. With ``trust=False`` nothing is taken for held that was
-    not seen there now, with the right bytes (`holding`): this replaces what a store has lost or spoilt. ``spoilt``
-    are md5s that are uploaded whatever the store says of them. A directory's manifest goes last: where it is, all
-    is. Raises InputError where a file is not what it was when hashed, StoreError.
-    """
-    sent: dict[tuple[str, str], int] = {}
-    for area in dict.fromkeys(one.content.area for one in taken):
-        part = [one for one in taken if one.content.area == area]
-        each_sent = _push_all(part, store.of(part[0].content), hashes, progress, trust, spoilt)
-        sent.update(((area, digest), size) for digest, size in each_sent.items())
-    return [sent.pop((one.content.area, one.content.digest), 0) for one in taken]
-
-
-def _push_all(
-    taken: Sequence[Snapshot],
-    store: Store,
-    hashes: HashCache,
-    progress: Progress,
-    trust: bool,
-    spoilt: Collection[str],
-) -> dict[str, int]:
-    """Digest -> the bytes that it took."""
-    unknown = _not_there(taken, store, hashes) if trust else {one.content.digest: one for one in taken}
-    entries: dict[str, Entry] = {}
-    owners: dict[str, str] = {}
-    for digest, one in unknown.items():
-        for entry in one.entries:
-            entries.setdefault(entry.md5, entry)
-            owners.setdefault(entry.md5, digest)
-    known = hashes.known(store.place, entries.keys()) if trust else set()
-    manifests = {digest: data for digest, one in unknown.items() if (data := one.manifest) is not None}
-    sent = dict.fromkeys(unknown, 0)
-    if wanted := [entry for md5, entry in entries.items() if md5 not in known]:
-        missing = [entry for entry in wanted if entry.md5 in spoilt]
-        lost, unsure = lacking([e for e in wanted if e.md5 not in spoilt], store, sure=not trust)
-        for entry in upload([*missing, *lost], unsure, store, progress, sure=not trust):
-            sent[owners[entry.md5]] += entry.size
-    each(lambda digest: store.put(object_key(digest), manifests[digest]), list(manifests), store.threads)
-    for digest, data in manifests.items():
-        sent[digest] += len(data)
-    if unknown:
-        hashes.remember(store.place, {*unknown, *entries})
-    return sent
-
-
-def push_extras(contents: Iterable[Content], store: Store) -> None:
-    """Keep beside contents what their manifests cannot say, so that each can be fetched whole later.
-
-    Raises StoreError.
-    """
-    files = dict(file for content in contents if (file := extras_file.dump(content)) is not None)
-    each(lambda digest: store.put(extras_file.key_of(digest), files[digest]), list(files), store.threads)
-
-
-def _not_there(taken: Sequence[Snapshot], store: Store, hashes: HashCache) -> dict[str, Snapshot]:
-    """By digest, those that the store is neither remembered nor, for a directory, seen to hold."""
-    known = hashes.known(store.place, [one.content.digest for one in taken])
-    unknown = {one.content.digest: one for one in taken if one.content.digest not in known}
-    seen: list[Snapshot] = []
-
-    def look(one: Snapshot) -> None:
-        size = store.head(object_key(one.content.digest))
-        if size is not None and size == len(one.manifest or b""):
-            seen.append(one)
-
-    each(look, [one for one in unknown.values() if one.content.is_tree], store.threads)
-    for one in seen:
-        del unknown[one.content.digest]
-        hashes.remember(store.place, [one.content.digest, *(entry.md5 for entry in one.entries)])
-    return unknown
+__all__ = ["Snapshot", "pull", "pull_all", "push", "push_all", "push_each", "snapshot"]
 
 
 class Pulled(NamedTuple):

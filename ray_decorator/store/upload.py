@@ -2,7 +2,7 @@
 
 which of them does it lack?  one LIST says how large the store is (md5s are spread evenly):
     few pages against the unknown files   ->  list it all
-    otherwise, small file                 ->  upload it, asking nothing
+    otherwise, small file                 ->  upload it, asking nothing (a job's out: as any other)
     otherwise                             ->  HEAD, upload what is missing
 up to 16 MiB                              ->  one PUT
 larger                                    ->  parts, several at once, hashed on their way, or, where it was
@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from ..content.hashes.hash_cache import Stamp
 from ..content.hashes.hashing import changed
 from ..content.manifest import PREFIX, digest_of_key, md5, object_key
 from ..content.snapshot import Entry
-from ..content.threads import Budget, each
+from ..content.threads import Budget
 from ..core.errors import InputError, StoreError
 from ..core.progress import Progress
-from .holding import holds
+from .holding import holds, was_spoilt
 from .patience import is_passing
 from .store import Seen, Store
 
@@ -37,17 +38,31 @@ _LIST_FROM = 16  # unknown files; fewer are not worth a LIST
 _FILES_A_PAGE = 50  # a LIST page answers for 1,000 keys, but pages come one after another
 
 
-def lacking(entries: Sequence[Entry], store: Store, *, sure: bool = False) -> tuple[list[Entry], list[Entry]]:
-    """Part the entries into those that the store was seen to lack, and those that it may or may not hold.
+class Lacking(NamedTuple):
+    """Entries that a store was seen to lack (``lost``), those that it may or may not hold, and md5s that it ``held``.
 
-    What it holds in the right size is in neither part; if ``sure``, what it `holds` with the right bytes.
+    ``others``: by md5, objects in the place of the lost ones that have other bytes, or may have.
     """
+
+    lost: list[Entry]
+    unsure: list[Entry]
+    held: frozenset[str] = frozenset()
+    others: Mapping[str, Seen] = {}
+
+
+def lacking(entries: Sequence[Entry], store: Store, *, sure: bool = False) -> Lacking:
+    """Part the entries by what the store was seen to hold: in the right size; if ``sure``, with the right bytes."""
     if store.local or len(entries) < _LIST_FROM:
-        return [], list(entries)
+        return Lacking([], list(entries))
     listed: dict[str, Seen] = {}
     complete = _list(store, listed, 1 + len(entries) / _FILES_A_PAGE)
-    rest = [entry for entry in entries if not _is_held(store, listed.get(entry.md5), entry, sure)]
-    return (rest, []) if complete else ([], rest)
+    held = {entry.md5 for entry in entries if _is_held(store, listed.get(entry.md5), entry, sure)}
+    rest = [entry for entry in entries if entry.md5 not in held]
+    others = {entry.md5: listed[entry.md5] for entry in rest if entry.md5 in listed}
+    if complete:
+        return Lacking(rest, [], frozenset(held), others)
+    lost = [entry for entry in rest if entry.md5 in others]
+    return Lacking(lost, [e for e in rest if e.md5 not in others], frozenset(held), others)
 
 
 def _is_held(store: Store, seen: Seen | None, entry: Entry, sure: bool) -> bool:
@@ -80,39 +95,46 @@ def _pages_left(last_key: str) -> float:
     return 1 / covered - 1
 
 
-def upload(
-    missing: Sequence[Entry], unsure: Sequence[Entry], store: Store, progress: Progress, *, sure: bool = False
-) -> list[Entry]:
-    """Bring to the store what it lacks; returns what was sent.
+class Brought(NamedTuple):
+    """Whether an object was ``sent``, and whether it replaced one that certainly had other bytes (``was_spoilt``)."""
 
-    ``sure``: an object of the right size will not do where its bytes may be others.
-    Raises InputError naming the files that are not what they were when hashed, StoreError.
+    sent: bool
+    was_spoilt: bool = False
+
+
+class Uploads:
+    """Brings objects to the store. Safe to use from several threads.
+
+    ``sure``: an object of the right size will not do where its bytes may be others. ``ask``: for small ones, too, it
+    is asked what the store has, so that a spoilt one is noticed.
     """
-    budget = Budget(_MEMORY)
-    problems: list[str] = []
-    sent: list[Entry] = []
-    certain = {entry.md5 for entry in missing}
-    work = sorted([*missing, *unsure], key=lambda entry: -entry.size)
-    progress.expect("uploading", len(work), sum(entry.size for entry in work))
 
-    def is_there(entry: Entry) -> bool:
-        return _is_held(store, store.look(object_key(entry.md5)), entry, sure)
+    def __init__(self, store: Store, progress: Progress, *, sure: bool = False, ask: bool = False) -> None:
+        self._store, self._progress, self._sure, self._ask = store, progress, sure, ask
+        self._budget = Budget(_MEMORY)
 
-    def one(entry: Entry) -> None:
-        worth_asking = entry.size > _BLIND or store.local
-        if entry.md5 not in certain and worth_asking and is_there(entry):
-            progress.advance("uploading", 1, entry.size)
-            return
-        try:
-            _send(entry, store, budget, progress)
-        except InputError as exc:
-            problems.extend(exc.problems)
-        sent.append(entry)
+    def bring(self, entry: Entry, *, lost: bool = False, seen: Seen | None = None) -> Brought:
+        """Send a file, unless it is there. ``lost``: it is not; ``seen`` is what has its place.
 
-    each(one, work, store.threads)
-    if problems:
-        raise InputError(tuple(sorted(problems)))
-    return sent
+        Raises InputError where the file is not what it was when hashed, StoreError.
+        """
+        worth_asking = self._ask or entry.size > _BLIND or self._store.local
+        if not lost and worth_asking:
+            seen = self._store.look(object_key(entry.md5))
+            if _is_held(self._store, seen, entry, self._sure):
+                self._progress.advance("uploading", 1, entry.size)
+                return Brought(False)
+        _send(entry, self._store, self._budget, self._progress)
+        return Brought(True, seen is not None and was_spoilt(self._store, seen, entry, _PART))
+
+    def bring_manifest(self, digest: str, data: bytes) -> Brought:
+        """The same for a directory's manifest. Raises StoreError."""
+        key, entry = object_key(digest), Entry("", "", len(data), digest.removesuffix(".dir"), None)
+        seen = self._store.look(key) if self._ask else None
+        if holds(self._store, seen, entry, _PART):
+            return Brought(False)
+        self._store.put(key, data)
+        return Brought(True, seen is not None and was_spoilt(self._store, seen, entry, _PART))
 
 
 def _send(entry: Entry, store: Store, budget: Budget, progress: Progress) -> None:

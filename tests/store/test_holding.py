@@ -15,7 +15,7 @@ from ray_decorator.content.manifest import object_key
 from ray_decorator.content.snapshot import Entry, snapshot
 from ray_decorator.store.holding import holds
 from ray_decorator.store.store import Seen, Store
-from ray_decorator.store.upload import _PART, upload
+from ray_decorator.store.upload import _PART, Uploads
 
 MIB = 1024 * 1024
 
@@ -31,7 +31,7 @@ def test_what_we_uploaded_is_seen_to_be_there(store: Store, tmp_path: Path, size
     entry = entry_of(tmp_path / "f", os.urandom(size))
     key = object_key(entry.md5)
     assert not holds(store, store.look(key), entry, _PART)
-    upload([entry], [], store, QUIET)
+    assert Uploads(store, QUIET).bring(entry).sent
     assert holds(store, store.look(key), entry, _PART)
     assert [holds(store, seen, entry, _PART) for page in store.look_at_all("files/md5") for seen in page] == [
         True

@@ -20,6 +20,7 @@ from trees import numbered, read, tree
 from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.core.errors import InputError, StoreDeniedError, StoreError, StoreUnreachableError
 from ray_decorator.core.progress import NoProgress
+from ray_decorator.store import patience as patience_module
 from ray_decorator.store.patience import SECONDS, Patience, is_passing, patience
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import pull_all, push, snapshot
@@ -59,23 +60,79 @@ def test_what_is_no_passing_trouble_is_told_at_once() -> None:
     assert is_passing(StoreUnreachableError("nobody")) and not is_passing(StoreError("in another region"))
 
 
-def test_where_one_upload_was_given_up_the_next_one_is_at_once_whatever_else_is_answered() -> None:
-    waiting, tries = Patience("there", 0.5), list[int]()
+class Clock:
+    """Time that passes where one waits."""
 
-    def swallowed() -> None:
-        tries.append(1)
-        raise StoreUnreachableError("nobody")
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(patience_module, "time", self)
 
-    for upload in (1, 2):
-        before = len(tries)
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Asked:
+    """A request that is swallowed for 90 s, until it is answered again."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.tries, self.answers = clock, 0, False
+
+    def __call__(self) -> None:
+        self.tries += 1
+        if not self.answers:
+            self.clock.now += 90
+            raise StoreUnreachableError("nobody")
+
+
+def test_once_the_patience_is_over_nothing_waits_for_it_all_over_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    waiting, upload = Patience("there", 180), Asked(clock)
+
+    def fails(tries: int) -> None:
+        before = upload.tries
+        with pytest.raises(StoreUnreachableError, match="nobody"):
+            waiting.keep(upload, progress=lambda: 0.0)
+        assert upload.tries - before == tries
+
+    fails(2)
+    fails(0)
+    waiting.keep(lambda: "a HEAD, which says nothing of uploads")
+    fails(0)
+    clock.now += 31
+    fails(1)
+    clock.now += 31
+    upload.answers = True
+    waiting.keep(upload, progress=lambda: 0.0)
+    upload.answers = False
+    fails(2)
+
+
+def test_where_nothing_is_answered_no_upload_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    waiting, read, upload = Patience("there", 180), Asked(clock), Asked(clock)
+    for request, progress in ((read, None), (upload, lambda: 0.0)):
         with pytest.raises(StoreUnreachableError):
-            waiting.keep(swallowed, progress=lambda: 0.0)
-        assert (len(tries) - before > 1) == (upload == 1)
-        waiting.keep(lambda: "a HEAD")
-    waiting.keep(lambda: None, progress=lambda: 0.0)
+            waiting.keep(request, progress=progress)
+    assert (read.tries, upload.tries) == (2, 0)
+
+
+def test_a_request_that_fails_alone_keeps_no_others_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store answers all others meanwhile."""
+    clock = Clock(monkeypatch)
+    waiting, alone = Patience("there", 180), Asked(clock)
+
+    def beside() -> None:
+        waiting.keep(lambda: None)
+        alone()
+
     with pytest.raises(StoreUnreachableError):
-        waiting.keep(swallowed, progress=lambda: 0.0)
-    assert len(tries) > before + 2, "an upload that went well has ended it"
+        waiting.keep(beside)
+    assert waiting.keep(lambda: "another one") == "another one"
 
 
 def test_the_wait_and_its_end_are_told_once_for_all_threads(

@@ -20,7 +20,7 @@ from ray_decorator.core.errors import InputError
 from ray_decorator.core.progress import Phase
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import pull, push
-from ray_decorator.store.upload import upload
+from ray_decorator.store.upload import lacking
 
 MIB = 1024 * 1024
 SIZE = 11 * MIB  # three parts
@@ -150,9 +150,10 @@ def test_a_server_that_fails_at_one_request(
 def test_all_files_that_changed_are_named(store: Store, hashes: HashCache, tmp_path: Path) -> None:
     source = tree(tmp_path / "t", {name: name.encode() for name in "abc"})
     taken = snapshot(source, hashes, QUIET)
+    assert lacking(taken.entries, store).unsure == list(taken.entries), "a few are not worth a LIST"
     for name in "ac":
         (source / name).write_bytes(b"x")
     with pytest.raises(InputError) as info:
-        upload(taken.entries, [], store, QUIET)
+        push(taken, store, hashes, QUIET)
     assert [problem.partition(":")[0] for problem in info.value.problems] == [f"{source}/a", f"{source}/c"]
     assert store.head(object_key(hashlib.md5(b"b").hexdigest())) == 1

@@ -31,14 +31,13 @@ from ...dvc.remote import has_old_layout
 from ...dvc.repository import root_of
 from ...store.identity import Identity, identify
 from ...store.last_checkpoint import newest
+from ...store.pushing import first
 from ...store.store import OURS, Store, open_store
 from ...store.transfer import Pulled, Snapshot, pull, pull_all, push_all, snapshot
 from .absent_deps import AbsentDeps
 from .dvc_outs import DvcOuts
 
 log = logging.getLogger(__name__)
-
-_MOST_NAMES = 3
 
 
 class Staging:
@@ -261,7 +260,7 @@ class Staging:
                 "were uploaded again",
                 store.url,
                 len(missing),
-                ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else ""),
+                first(names),
             )
 
     def _names(self, snapshots: Sequence[Snapshot], missing: Sequence[str]) -> tuple[str, ...]:

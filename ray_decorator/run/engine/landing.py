@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ...core.contents import Content
 from ...core.model import Call, Job, Outcome, Receipt
 from ...core.progress import Progress
 from ...core.serialization import pickling
+from ...store.pushing import REPLACED, first
 from ...store.transfer import Snapshot
 from ..data import homecoming
 from ..data.failed_outs import bring_failed
@@ -41,11 +42,18 @@ class Landing:
 
     store: Store
     progress: Progress
+    _told_of_spoilt: list[str] = field(default_factory=list)
 
     def outcome(
         self, call: Call, sent: int, attempts: int, receipt: Receipt, error: BaseException | None
     ) -> Outcome:
         """The outcome of ``call``, once its outs are at home. ``error`` is the job's own, and first."""
+        if receipt.healed:
+            level = logging.INFO if self._told_of_spoilt else logging.WARNING
+            self._told_of_spoilt.append(call.name)
+            log.log(
+                level, f"{call.name}: {REPLACED}", "the store", len(receipt.healed), first(receipt.healed)
+            )
         received, error = bring_home(receipt, call.targets, self.store, self.progress, error)
         if error is not None:
             received += bring_failed(receipt, call, self.store, self.progress, error)

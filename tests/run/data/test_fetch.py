@@ -16,8 +16,9 @@ from ray_decorator.content.snapshot import snapshot
 from ray_decorator.core.errors import InputError, MissingObjectError
 from ray_decorator.run.data.fetch import fetch
 from ray_decorator.store.identity import locate
+from ray_decorator.store.pushing import push_extras
 from ray_decorator.store.store import Store, open_store
-from ray_decorator.store.transfer import push, push_extras
+from ray_decorator.store.transfer import push
 
 FILES = {"a": b"1", "sub/b": b"22"}
 
