@@ -63,10 +63,13 @@ def s3_config(place: Location, *, signed: bool) -> S3Config:
     # never left out: obstore would take this process's AWS_ENDPOINT_URL, which may not be the driver's
     endpoint = place.endpoint or f"https://s3.{region}.amazonaws.com"
     virtual = _is_virtual(place, endpoint)
+    wished = ("payload_signing_enabled", "true") in place.clients.s3
     config: S3Config = {
         "region": region,
         "virtual_hosted_style_request": virtual,
         "skip_signature": not signed,
+        # as botocore's default: TLS sees that bytes arrive as they were, and a second hash takes 1 s a GiB
+        "unsigned_payload": endpoint.startswith("https://") and place.requests.verify and not wished,
         "endpoint": _with_bucket(endpoint, _bucket(place)) if virtual else endpoint,
     }
     if place.requests.encryption:

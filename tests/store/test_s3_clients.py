@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from obstore.store import S3Store
 
 from ray_decorator.core.s3_requests import S3Clients
 from ray_decorator.store.identity import locate
-from ray_decorator.store.s3_clients import settings_of
+from ray_decorator.store.s3_clients import s3_config, settings_of
 from ray_decorator.store.store import open_store
 
 VIRTUAL = "[default]\nregion = eu-west-7\ns3 =\n  addressing_style = virtual\n"
@@ -87,6 +88,27 @@ def test_what_is_not_asked_for_is_as_ever(
     section = f"s3 =\n  addressing_style = {style}\n" if style else ""
     configure(f"[default]\nregion = eu-west-7\n{section}", tmp_path, monkeypatch)
     assert where(signed("s3://bucket/x")) == where("https://s3.eu-west-7.amazonaws.com/bucket/x/k")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "settings", "expected"),
+    [
+        (None, "", True),
+        ("https://s3.lab:9000", "", True),
+        ("https://s3.lab:9000", "s3 =\n  payload_signing_enabled = true\n", False),
+        ("http://s3.lab:9000", "", False),
+    ],
+)
+def test_what_tls_watches_over_is_not_hashed_for_the_signature(
+    endpoint: str | None, settings: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(f"[default]\nregion = eu-west-7\n{settings}", tmp_path, monkeypatch)
+    if endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    place = locate("s3://bucket/x")
+    assert s3_config(place, signed=True)["unsigned_payload"] is expected
+    unverified = replace(place, requests=replace(place.requests, verify=False))
+    assert s3_config(unverified, signed=True)["unsigned_payload"] is False
 
 
 def test_what_travels_is_what_the_user_has_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from ray_decorator.core.errors import (
 from ray_decorator.core.stores import Credentials, Location
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
+from ray_decorator.store.uplink import LEAST
 
 
 class TestEveryStore:
@@ -228,6 +229,8 @@ class TestLocate:
             store.check()
             store.put("key", b"x")
             assert store.head("key") == 1
+            store.put_parts("parts", lambda: [b"x" * LEAST, b"y"], LEAST + 1, LEAST, 2)
+            assert store.head("parts") == LEAST + 1
 
     def test_a_worker_environment_does_not_mix_with_the_drivers_settings(
         self, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
