@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..core.errors import ClusterError, InputError, text_of
 from ..core.machine.network import connect_error, host_and_port
@@ -28,6 +28,11 @@ _CLIENT_SECONDS = 90.0  # Ray Client starts a server of ours on the head, for wh
 _RETRY_WITHIN = 45.0
 _PROBE_SECONDS = 5.0
 _START_SECONDS = 240.0  # a private Ray, which Ray gives up after some 30 to 90; and once again
+_HALF_DEAD = (
+    "If a part of it has crashed, `ray stop --force` ends the rest, and `ray start --head` starts another. Leave "
+    "ray_address and RAY_ADDRESS unset to start one for this run alone."
+)
+_NONE_HERE = "No Ray runs on this machine (ray_address is 'auto'%s): starting a private one"
 _ONE_AT_A_TIME = threading.Lock()
 
 _connected: tuple[str, str | None] = ("", None)
@@ -42,6 +47,12 @@ class Connection:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._address = settings.ray_address
+        self._found = (
+            threading.Event()
+        )  # that it is known which Ray it is: then the address above is that one's
+        if self._address != "auto":
+            self._found.set()
         self._error: BaseException | None = None
         self._done = threading.Event()
         self.is_ours = not is_connected()
@@ -63,27 +74,38 @@ class Connection:
 
     def wait(self) -> None:
         """Return once connected. Raises ClusterError if nobody answers in time."""
-        address = self._settings.ray_address
-        seconds, took = _START_SECONDS, ""
-        if address not in ("local", "auto"):
-            seconds = _CLIENT_SECONDS if address.startswith("ray://") else _CONNECT_SECONDS
-            took = " took the connection but"
-        if not self._done.wait(seconds):
+        self._found.wait(0 if self._done.is_set() else _START_SECONDS)
+        while not self._done.wait(_seconds(address := self._address)):
+            if address != self._address:  # a private Ray starts instead
+                continue
+            took = "" if address in ("local", "auto") else " took the connection but"
             raise ClusterError(
-                f"Ray at {address}{took} did not answer within {seconds:.0f} s. {_advice(address)}"
+                f"Ray at {address}{took} did not answer within {_seconds(address):.0f} s. "
+                f"{_advice(address) if self._settings.ray_address == address else _HALF_DEAD}"
             )
         if self._error is not None:
             raise self._error
 
     def _run(self) -> None:
         try:
-            _connect(self._settings)
+            _connect(self._settings, self._is_found)
         except BaseException as exc:  # raised again by wait(), in the thread that asked
             self._error = exc
         self._done.set()
+        self._found.set()
         # Ray's processes ask Linux to be killed with their parent (PR_SET_PDEATHSIG), and to Linux the
         # parent is the thread that started them: this one has to stay for as long as the process does
         threading.Event().wait()
+
+    def _is_found(self, address: str) -> None:
+        self._address = address
+        self._found.set()
+
+
+def _seconds(address: str) -> float:
+    if address in ("local", "auto"):
+        return _START_SECONDS
+    return _CLIENT_SECONDS if address.startswith("ray://") else _CONNECT_SECONDS
 
 
 def is_connected() -> bool:
@@ -107,7 +129,7 @@ def disconnect() -> None:
             ray.shutdown()
 
 
-def _connect(settings: Settings) -> None:
+def _connect(settings: Settings, found: Callable[[str], object]) -> None:
     global _connected
     _set_switches(patience())
     import ray
@@ -115,7 +137,7 @@ def _connect(settings: Settings) -> None:
     with _ONE_AT_A_TIME:
         if not ray.is_initialized():
             logging.getLogger("ray").setLevel(logging.ERROR)  # its banner comes before its logging_level
-            _init(settings)
+            _init(settings, found)
             _connected = (settings.ray_address, ray_api.connection_mark())
 
 
@@ -142,8 +164,11 @@ def _set_switches(patience: float) -> None:
         os.environ.setdefault(name, value)
 
 
-def _init(settings: Settings) -> None:
+def _init(settings: Settings, found: Callable[[str], object]) -> None:
     address = settings.ray_address
+    if address == "auto":
+        address, here = _running_here(settings)
+        found(here or address)
     if address not in ("local", "auto"):
         _probe(address)
         check_admission(address)
@@ -156,13 +181,29 @@ def _init(settings: Settings) -> None:
         except ConnectionError as exc:
             disconnect()
             if address == "auto":
-                log.warning("No Ray runs on this machine (ray_address is 'auto'): starting a private one")
+                log.warning(_NONE_HERE, "")
+                found("local")
                 _start_private(settings)
             elif address.startswith("ray://") and time.monotonic() - since < _RETRY_WITHIN:
                 log.info("Connecting to %s once more, after: %s", address, exc)  # one in 25 fails by itself
                 _ray_init(settings, address)
             else:
                 raise
+
+
+def _running_here(settings: Settings) -> tuple[str, str]:
+    """The address to which ``auto`` leads, and where the Ray that it finds here answers ("": not known).
+
+    Ray also takes one whose GCS has crashed, and then waits for that for as long as `_set_switches` says.
+    """
+    named = os.environ.get("RAY_ADDRESS")
+    if named and named != "auto":  # as Ray itself has it
+        return named, ""
+    here = ray_api.address_here(settings.ray_init_kwargs)
+    if here is None or (here and connect_error(*host_and_port(here), _PROBE_SECONDS) is None):
+        return "auto", here or ""
+    log.warning(_NONE_HERE, f"; nobody answers at {here}, where one was" if here else "")
+    return "local", ""
 
 
 def _start_private(settings: Settings) -> None:

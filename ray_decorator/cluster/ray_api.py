@@ -45,6 +45,22 @@ def without_private(
     return {name: value for name, value in arguments.items() if name not in refused}
 
 
+def address_here(init_kwargs: Mapping[str, Any]) -> str | None:
+    """The GCS address of the Ray on this machine that ``auto`` takes, "" for none. It may have crashed.
+
+    Ray looks at the raylets that run, and at what `ray start` has noted in its directory.
+    """
+    with _failing_open("ray._private.services.find_gcs_addresses", "a Ray that has crashed is waited for"):
+        import ray._private.services
+
+        services: Any = ray._private.services
+        services.find_gcs_addresses.cache_clear()
+        running = services.find_gcs_addresses()
+        noted = services.find_bootstrap_address(init_kwargs.get("_temp_dir"))
+        return _expected(next(iter(running)) if len(running) == 1 else noted or "", str)
+    return None
+
+
 def is_client() -> bool | None:
     """Whether this process is connected by Ray Client (``ray://``)."""
     with _failing_open("ray.util.client.ray.is_connected", "a lost Ray Client is noticed later"):

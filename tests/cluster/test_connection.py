@@ -269,9 +269,63 @@ def test_arguments_that_ray_init_does_not_take_are_not_tried_twice(connect: Call
     assert len(caught.value.__dict__["calls"]) == 1
 
 
-def test_without_ray_on_this_machine_auto_starts_a_private_one(connect: Callable[..., _Init]) -> None:
-    init = connect(ConnectionError("none"), _TIMED_OUT, address="auto")
-    assert [call["address"] for call in init.calls] == ["auto", "local", "local"]
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    """Says where on this machine a Ray seems to be; others of the machine are not looked at."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return lambda address: monkeypatch.setattr(ray_api, "address_here", lambda init_kwargs: address)
+
+
+@pytest.mark.parametrize(("address", "asked"), [("", ["local"]), (None, ["auto", "local"])])
+def test_without_ray_on_this_machine_auto_starts_a_private_one(
+    address: str | None,
+    asked: list[str],
+    here: Callable[[str | None], None],
+    connect: Callable[..., _Init],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    here(address)
+    errors = [ConnectionError("none")] if address is None else []
+    init = connect(*errors, _TIMED_OUT, address="auto")
+    assert [call["address"] for call in init.calls] == [*asked, "local"]
+    assert "No Ray runs on this machine (ray_address is 'auto'): starting a private one" in caplog.text
+
+
+def test_a_ray_on_this_machine_whose_gcs_has_crashed_is_none(
+    here: Callable[[str | None], None], connect: Callable[..., _Init], caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        gone = f"127.0.0.1:{listener.getsockname()[1]}"
+    here(gone)
+    assert [call["address"] for call in connect(address="auto").calls] == ["local"]
+    assert f"(ray_address is 'auto'; nobody answers at {gone}, where one was): starting" in caplog.text
+
+
+def test_what_half_a_ray_on_this_machine_is_waited_for(
+    here: Callable[[str | None], None], connect: Callable[..., _Init], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(connection, "_CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "_ray_init", lambda settings, address: ended.wait(60))
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(ClusterError) as caught:
+        here(address := f"127.0.0.1:{listener.getsockname()[1]}")
+        connect(address="auto")
+    ended.set()
+    assert str(caught.value) == (
+        f"Ray at {address} took the connection but did not answer within 0 s. If a part of it has crashed, "
+        "`ray stop --force` ends the rest, and `ray start --head` starts another. Leave ray_address and "
+        "RAY_ADDRESS unset to start one for this run alone."
+    )
+
+
+def test_auto_is_what_ray_address_says(
+    connect: Callable[..., _Init], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        gone = f"127.0.0.1:{listener.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", gone)
+    with pytest.raises(ClusterError, match=f"^Nobody answers at ray_address {gone} "):
+        connect(address="auto")
 
 
 def test_a_ray_without_its_private_argument_starts_without_it(
@@ -287,7 +341,7 @@ def test_no_wait_is_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
     monkeypatch.setattr(connection, "_START_SECONDS", 0.2)
     monkeypatch.setattr(connection, "is_connected", lambda: False)
-    monkeypatch.setattr(connection, "_connect", lambda settings: ended.wait(60))
+    monkeypatch.setattr(connection, "_connect", lambda settings, found: ended.wait(60))
     with pytest.raises(
         ClusterError, match=r"^Ray at local did not answer within 0 s\. See that this machine"
     ):
@@ -307,7 +361,7 @@ def test_no_wait_is_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_happens_is_said_until_it_has(address: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
     monkeypatch.setattr(connection, "is_connected", lambda: False)
-    monkeypatch.setattr(connection, "_connect", lambda settings: ended.wait(60))
+    monkeypatch.setattr(connection, "_connect", lambda settings, found: ended.wait(60))
     made = Connection(Options(ray_address=address, s3_base_path="s3://bucket/x").resolve())
     assert made.doing == said and made.is_ours
     ended.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import logging
 import re
 import subprocess
@@ -215,6 +216,25 @@ def test_asking_before_connecting(
     name = "ray._private.grpc_utils.init_grpc_channel"
     then = "Ray itself finds out about a wrong token or port, in 20 to 30 s"
     assert fails_open(lambda: greet(NOBODY), said, name, then) is None
+
+
+def test_the_ray_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    def there(*running: str) -> str | None:
+        monkeypatch.setattr("ray._private.services.find_gcs_addresses", functools.cache(lambda: {*running}))
+        return ray_api.address_here({"_temp_dir": str(tmp_path)})
+
+    assert [there(), there("10.0.0.1:1"), there("10.0.0.1:1", "10.0.0.1:2")] == ["", "10.0.0.1:1", ""]
+    (tmp_path / "ray_current_cluster").write_text("10.0.0.1:2\n")  # as `ray start` does
+    assert [there(), there("10.0.0.1:1"), there("10.0.0.1:1", "10.0.0.1:2")] == [
+        "10.0.0.1:2", "10.0.0.1:1", "10.0.0.1:2",
+    ]  # fmt: skip
+    assert said() == []
+    monkeypatch.delattr("ray._private.services.find_gcs_addresses")
+    name = "ray._private.services.find_gcs_addresses"
+    then = "a Ray that has crashed is waited for"
+    assert fails_open(lambda: ray_api.address_here({}), said, name, then) is None
 
 
 def test_a_ray_from_before_it_asked_for_tokens_is_not_asked(
