@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,40 +42,53 @@ def resolvers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     OmegaConf.register_new_resolver("half", lambda number: 10 / number, replace=True)
 
 
-def digest(tmp_path: Path, *overrides: str, text: str = CONFIG, num: int = 3, deps: Any = DEPS) -> str:
-    """The digest of the job's config; started with ``overrides`` of Hydra's, composed with the others."""
-    started = [each for each in overrides if each.startswith("hydra")]
+@contextmanager
+def digests(
+    tmp_path: Path, *started: str, text: str = CONFIG, deps: Any = DEPS
+) -> Iterator[Callable[..., str]]:
+    """What gives the digest of a job of an app, by its overrides and its number; the app was started with others."""
     with app(tmp_path, text, *started) as (context, config):
-        job = Composer(context.config_loader, config, StagePaths(Terms(deps, OUTS), tmp_path)).compose(  # type: ignore[arg-type]
-            [each for each in overrides if not each.startswith("hydra")], num
-        )
-    assert job.problems == ()
-    return job.digest
+        composer = Composer(context.config_loader, config, StagePaths(Terms(deps, OUTS), tmp_path))  # type: ignore[arg-type]
+
+        def of(*overrides: str, num: int = 3) -> str:
+            job = composer.compose(list(overrides), num)
+            assert job.problems == ()
+            return job.digest
+
+        yield of
 
 
-SAME = (
-    "x=1",
+def digest(tmp_path: Path, *started: str, text: str = CONFIG, deps: Any = DEPS) -> str:
+    """The digest of the plain job of an app."""
+    with digests(tmp_path, *started, text=text, deps=deps) as of:
+        return of()
+
+
+SAME = ("x=1", "data.files.0=c", "model=elsewhere.pkl", "data.path=other")
+OTHERS = ("x=2", "x=1.0", "x='1'", "x=null", "+y=1", "data.files.1=c")
+STARTED_SAME = (
     "hydra.sweep.dir=elsewhere",
     "hydra.verbose=true",
     "hydra.launcher.max_concurrent=1",
     "hydra.job.name=else",
-    "data.files.0=c",
-    "model=elsewhere.pkl",
-    "data.path=other",
 )
-OTHERS = ("x=2", "x=1.0", "x='1'", "x=null", "+y=1", "data.files.1=c", "hydra.job.env_set.MODE=slow")
+STARTED_OTHER = "hydra.job.env_set.MODE=slow"
 
 
 def test_a_changed_value_makes_another_job_but_for_what_is_no_matter(tmp_path: Path) -> None:
-    plain = digest(tmp_path)
-    assert {digest(tmp_path, override) for override in SAME} == {plain}
-    others = {override: digest(tmp_path, override) for override in OTHERS}
-    assert len({plain, *others.values()}) == 1 + len(OTHERS), others
+    with digests(tmp_path) as of:
+        plain = of()
+        assert {of(override) for override in SAME} == {plain}
+        others = {override: of(override) for override in OTHERS}
+    assert digest(tmp_path, *STARTED_SAME) == plain
+    others[STARTED_OTHER] = digest(tmp_path, STARTED_OTHER)
+    assert len({plain, *others.values()}) == 1 + len(OTHERS) + 1, others
 
 
 def test_its_number_does_not_count_nor_the_order_of_keys_nor_a_comment(tmp_path: Path) -> None:
-    first = digest(tmp_path)
-    assert digest(tmp_path, num=7) == first
+    with digests(tmp_path) as of:
+        first = of()
+        assert of(num=7) == first
     lines = CONFIG.splitlines()
     assert digest(tmp_path, text="\n".join(["# said otherwise", *reversed(lines)])) == first
 
@@ -111,7 +126,8 @@ def test_resolvers_of_any_name_count_and_symbols_do_not(tmp_path: Path) -> None:
 
 def test_a_resolver_that_fails_here_counts_as_it_is_written(tmp_path: Path) -> None:
     """`half` of a job's number cannot be had of a symbol."""
-    assert digest(tmp_path, num=1) == digest(tmp_path, num=2)
+    with digests(tmp_path) as of:
+        assert of(num=1) == of(num=2)
     assert digest(tmp_path, text=CONFIG.replace("${half:", "${ half:")) != digest(tmp_path)
 
 

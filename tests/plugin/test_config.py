@@ -27,6 +27,7 @@ from hydra.core.singleton import Singleton
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from plugin_app import hydras_singletons
 
 from hydra_plugins.hydra_ray_s3_launcher.config import RayS3LauncherConf
 from hydra_plugins.hydra_ray_s3_launcher.ray_s3_launcher import RayS3Launcher
@@ -98,12 +99,10 @@ STAND_IN = """
 
 @pytest.fixture(autouse=True)
 def _restore_singletons() -> Iterator[None]:
-    state = Singleton.get_state()
-    with warnings.catch_warnings():
+    with hydras_singletons(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"(?s).*version_base")
         yield
-    GlobalHydra.instance().clear()
-    Singleton.set_state(state)
+        GlobalHydra.instance().clear()
 
 
 @pytest.fixture

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import servers
 
 from ray_decorator.content.hashes.hash_cache import HashCache
+from ray_decorator.core.stores import Location
 from ray_decorator.store import download, upload
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
@@ -57,7 +61,15 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def s3_store(server: servers.Server, monkeypatch: pytest.MonkeyPatch, url: str = "") -> Store:
     """A store at an S3 server, empty unless ``url`` says which, opened as a user would."""
     use(server, monkeypatch)
-    return open_store(locate(url or f"s3://{servers.BUCKET}/{uuid.uuid4().hex}"))
+    told = tuple(sorted(item for item in os.environ.items() if item[0].startswith(("AWS_", "RAY_S3_"))))
+    url = url or f"s3://{servers.BUCKET}/{uuid.uuid4().hex}"
+    return open_store(replace(_located(told), url=url))
+
+
+@functools.cache
+def _located(told: tuple[tuple[str, str], ...]) -> Location:
+    """As the environment tells; once for each server, since boto3 needs a tenth of a second to say it."""
+    return locate(f"s3://{servers.BUCKET}")
 
 
 def use(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> None:
