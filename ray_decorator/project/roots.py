@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import site
@@ -99,6 +100,7 @@ def never_whole() -> frozenset[str]:
     return frozenset({"/", str(home), *map(str, home.parents), os.path.realpath(tempfile.gettempdir())})
 
 
+@functools.cache
 def installation_folders() -> frozenset[str]:
     """The folders of Python, of its packages and of their console scripts, as named and as real paths."""
     paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")}
