@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from itertools import islice
@@ -23,6 +24,7 @@ class Cache:
     def __init__(self, root: str) -> None:
         section = config.load(root)["cache"]
         self.path = str(section.get("dir") or os.path.join(root, DVC_DIR, "cache"))
+        self._is_shared = str(section.get("shared")).lower() == "group"
         kinds = section.get("type") or "copy"
         self._kinds = [str(kind).strip() for kind in (kinds.split(",") if isinstance(kinds, str) else kinds)]
 
@@ -40,7 +42,7 @@ class Cache:
 
     def _has_reflinks(self) -> bool:
         try:
-            os.makedirs(self.path, exist_ok=True)
+            self._make_folder(self.path)
             return reflink.works_in(self.path)
         except OSError:  # then nothing can be put into it either
             return True
@@ -48,6 +50,24 @@ class Cache:
     def file_of(self, digest: str) -> str:
         """Where the object of this name is, if it is there."""
         return f"{self.path}/{manifest.object_key(digest)}"
+
+    def place_for(self, digest: str) -> str:
+        """As `file_of`, with the folder made, which the group may write to where ``cache.shared`` says so.
+
+        Raises OSError.
+        """
+        file = self.file_of(digest)
+        self._make_folder(os.path.dirname(file))
+        return file
+
+    def _make_folder(self, folder: str) -> None:
+        if os.path.isdir(folder):
+            return
+        self._make_folder(os.path.dirname(folder))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)
+            if self._is_shared:
+                os.chmod(folder, 0o2775)  # dvc-data: LocalHashFileDB
 
     def inodes(self, wanted: int, before: int) -> tuple[int, dict[str, int]]:
         """The cache's device, and inode numbers of objects that were there ``before`` (ns), by their names.

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from ..core.errors import InputError
+from . import python_params
 
 PARAMS = "params.yaml"
 
@@ -52,7 +53,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
 def load(file: str) -> Mapping[str, Any]:
-    """A file of mappings: YAML, JSON or TOML; empty where it is. Raises InputError where it cannot be read."""
+    """A file of mappings in YAML, JSON, TOML or Python; empty where it is. Raises InputError for what is none."""
     try:
         with open(file, encoding="utf-8") as text:
             data = _parsed(text.read(), file)
@@ -68,7 +69,7 @@ def load(file: str) -> Mapping[str, Any]:
 def _parsed(text: str, file: str) -> Any:
     kind = os.path.splitext(file)[1]
     if kind == ".py":
-        raise ValueError("a Python file is read by DVC alone")
+        return python_params.parsed(text)
     if kind in (".json", ".toml"):
         return json.loads(text) if kind == ".json" else tomllib.loads(text)
     return yaml.load(text, _Loader)

@@ -76,7 +76,7 @@ def test_variables_come_from_params_and_from_files_and_mappings_that_are_named(t
     ("name", "text", "message"),
     [
         ("p.yaml", "a: [", "cannot be read as DVC would"),
-        ("p.py", "a = 1", "a Python file is read by DVC alone"),
+        ("p.py", "a = ", "cannot be read as DVC would"),
         ("p.yaml", "- 1", "holds a list; expected a mapping"),
         ("gone.yaml", None, "cannot be read as DVC would"),
     ],

@@ -109,13 +109,12 @@ def _name_as_dvc_does(kept: Sequence[Row], path: str, store: Store, hashes: Hash
 
 def _link_into(cache: Cache, rows: Sequence[Row], path: str) -> None:
     for row in rows:
-        file, entry = os.path.join(path, row.relpath) if row.relpath else path, cache.file_of(row.md5)
+        file = os.path.join(path, row.relpath) if row.relpath else path
         if os.path.islink(file):
             continue
         try:
-            os.makedirs(os.path.dirname(entry), exist_ok=True)
             with contextlib.suppress(FileExistsError):
-                os.link(file, entry)
+                os.link(file, cache.place_for(row.md5))
         except OSError as exc:  # another file system: there DVC has to copy
             log.debug("%s is no hard link into %s: %s", file, cache.path, exc)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shutil
 from pathlib import Path
 
 import dvc_repositories
@@ -120,6 +121,27 @@ def test_an_edit_before_the_commit_spoils_nothing(
         with pytest.raises(ObjectFormatError):  # it is writable, so DVC looks
             repo.cache.local.check(old)
         assert digest_of(root, root / "model" / "a") in repo.cache.local.all()
+
+
+def test_a_shared_cache_stays_the_groups(
+    root: Path, staging: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others of the group put objects into the folders that we make, as into DVC's own."""
+    monkeypatch.setenv("DVC_STAGE", "train")
+    modes: list[set[int]] = []
+    for cache in ("theirs", "ours"):
+        configure(root, f"symlink\nshared = group\ndir = {tmp_path / cache}")
+        if cache == "ours":
+            brought_home(staging, tmp_path, root / "model", FILES)
+        else:
+            tree(root / "model", FILES)
+            for name in ("single", "metrics"):
+                (root / name).write_bytes(b"1")
+            commit(root)
+        folders = [tmp_path / cache, *(tmp_path / cache / "files" / "md5").rglob("??")]
+        modes.append({folder.stat().st_mode for folder in folders if folder.is_dir()})
+        shutil.rmtree(root / "model")
+    assert modes[0] == modes[1] and len(modes[0]) == 1
 
 
 def test_what_is_no_out_of_dvcs_is_left_alone(
