@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
+from ..core.machine.directories import cache_home, node_root
 from . import roots as rooting
 from .hydra_outputs import HYDRAS_FOLDERS
 from .imports import Imported, imported
@@ -183,7 +184,8 @@ def _closed(started: Iterable[str], loaded: Imported) -> frozenset[str]:
     hydras = {os.path.join(folder, name) for folder in started for name in HYDRAS_FOLDERS}
     packages = {path for path in hydras if os.path.isfile(os.path.join(path, "__init__.py"))}
     packages.update(map(os.path.dirname, loaded.files))
-    others = {os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, tempfile.gettempdir())}
+    ours = (cache_home(), node_root())  # a CI machine keeps caches in the project, to find them again
+    others = {os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, tempfile.gettempdir(), *ours)}
     return rooting.installation_folders() | (hydras - packages) | others
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from ...core.bundles import Bundle, Code
 from ...core.options.settings import Settings
@@ -23,6 +24,7 @@ from .staging import Staging
 
 log = logging.getLogger(__name__)
 
+_DIRECTORY = "file://"
 _SECRETS = ""  # no line of code_include
 _MOST_NAMED = 3
 
@@ -138,11 +140,13 @@ def collected(
 ) -> Project:
     """As `find_code`, whether any is to travel or not. ``quiet``: none does, and what DVC ignores counts, too."""
     ignores = Ignores()
+    url = settings.store_url
+    store = [Path(unquote(url.removeprefix(_DIRECTORY)))] if url.startswith(_DIRECTORY) else []
     return collect(
         main=main,
         cwd=driver.started_at(),
         sys_path=sys_path,
-        left_out=left_out,
+        left_out=[*left_out, *store],
         local=packages.local,
         include=settings.code_include,
         earlier=earlier,

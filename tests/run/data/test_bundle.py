@@ -151,6 +151,29 @@ def test_what_dvcignore_names_stays_at_home_unless_git_tracks_it(
     } < included and "raw/rows.csv" not in included
 
 
+def test_what_we_keep_in_the_project_is_none_of_its_code(
+    project: Path, staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(
+        project,
+        {
+            ".cache/ray_s3/hashes.sqlite": b"of CI, which keeps caches in the project",
+            ".cache/ray_s3.py": b"y = 1\n",
+            "nodes/cache/files/md5/ab/c": b"of a node",
+            "a store/files/md5/ab/c": b"a dep",
+        },
+    )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(project / ".cache"))
+    monkeypatch.setenv("RAY_S3_NODE_DIR", str(project / "nodes"))
+    settings = replace(WITHOUT_PACKAGES, store_url=(project / "a store").as_uri())
+    found = collected(settings, None, [], [project / "out"], (), installed_distributions(), quiet=True)
+    assert [Path(path).relative_to(project).as_posix() for _, path in found.files] == [
+        ".cache/ray_s3.py",
+        "pyproject.toml",
+        "train.py",
+    ]
+
+
 def test_nothing_travels_where_the_settings_say_so(project: Path, staging: Staging, tmp_path: Path) -> None:
     assert Bundler(replace(WITHOUT_PACKAGES, code="none"), staging).make([], QUIET) == Bundle(
         None, None, Folder(str(project), True)
