@@ -27,7 +27,7 @@ _PAIR = operator.itemgetter("relpath", "md5")
 _NO_NAMES = frozenset({"", ".", ".."})
 _NO_NAME = re.compile(r"/\.{0,2}/")
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
-_MD5S = re.compile(r"[0-9a-f]*\Z")
+_HEX = "0123456789abcdef"
 _CHUNK = 1024 * 1024
 _LONGEST_SHOWN = 200  # characters of what somebody else has written
 _quoted = json.encoder.encode_basestring_ascii
@@ -97,11 +97,11 @@ def _taken_at_once(data: bytes) -> tuple[Row, ...] | None:
         listed = json.loads(data, object_hook=_PAIR)
         if not isinstance(listed, list) or any(kind is not tuple for kind in set(map(type, listed))):
             return None
-        names = "/".join(name for name, _ in listed)
+        names = "/".join([name for name, _ in listed])
         md5s = [md5 for _, md5 in listed]
         os.fsencode(names)
-        right = "\0" not in names and (not listed or not _NO_NAME.search(f"/{names}/"))
-        right = right and set(map(len, md5s)) <= {32} and bool(_MD5S.match("".join(md5s)))
+        right = not listed or not ("\0" in names or _NO_NAME.search(f"/{names}/"))
+        right = right and set(map(len, md5s)) <= {32} and not "".join(md5s).strip(_HEX)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return tuple(map(tuple.__new__, repeat(Row), listed)) if right else None
@@ -155,7 +155,7 @@ def _shown(value: object) -> str:
 
 
 def _check_layout(rows: tuple[Row, ...]) -> None:
-    files = {row.relpath for row in rows}
+    files = {relpath for relpath, _ in rows}
     if len(files) != len(rows):
         raise ValueError("a path is listed twice")
     for folder in {path.rpartition("/")[0] for path in files if "/" in path}:

@@ -137,7 +137,9 @@ def _code(settings: Settings) -> tuple[Finding, Project | None]:
 def _kept_back(found: Project) -> list[str]:
     return [
         *_listed("kept back as secrets, for their names:", found.secrets, found),
-        *_listed("kept back, since a .dvcignore names it and git does not track it:", found.staying, found),
+        *_listed(
+            "kept back, since a .dvcignore names it or DVC tracks it, and git does not:", found.staying, found
+        ),
         *_listed("left out, since earlier runs wrote it:", found.earlier, found),
     ]
 

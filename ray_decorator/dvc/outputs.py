@@ -113,6 +113,16 @@ class Outputs:
         found = [output for each in sorted(roots) for output in self._in(each, roots[each])]
         return [one for one in found if not os.path.lexists(one.path) and not one.source.endswith(LOCK)]
 
+    def is_data(self, path: str, root: str) -> bool:
+        """Whether the path is an output that DVC's cache keeps, by a DVC file in a folder above it."""
+        folder = os.path.dirname(path)
+        known = self._folder(folder, root)
+        return (
+            known is not None
+            and path in known.data
+            and any(one.path == path and one.is_cached for one in self._near(path, root))
+        )
+
     def untracked(self, deps: Iterable[PathSlot]) -> list[PathSlot]:
         """The deps but for those that are not here, and that DVC tracks."""
         return [dep for dep in deps if os.path.exists(dep.value) or self.tracking(dep.value) is None]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..environment.installed import Local
 
 _MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
+_DVCS = ".dvc"  # of a repository that has no git, it is the only marker
 _OWN_NAME = re.compile(r"^name\s*=\s*ray-decorator\s*$", re.MULTILINE)
 
 
@@ -116,12 +117,14 @@ def is_in(path: str, folder: str) -> bool:
 
 
 def _project_of(folder: str, never: Collection[str]) -> str:
-    at = folder
+    at, dvcs = folder, None
     while at not in never:
         if any(os.path.lexists(os.path.join(at, marker)) for marker in _MARKERS):
             return at
+        if dvcs is None and os.path.isdir(os.path.join(at, _DVCS)):
+            dvcs = at
         at = os.path.dirname(at)
-    return folder
+    return dvcs or folder
 
 
 def _is_installed(folder: str) -> bool:

@@ -122,7 +122,7 @@ def test_code_that_stays_at_home_is_named(
     assert f"code_include: 'nothing/' matches no file below {project}; write it as in a .gitignore there" in (
         finding.facts
     )
-    at = finding.facts.index("kept back, since a .dvcignore names it and git does not track it:")
+    at = finding.facts.index("kept back, since a .dvcignore names it or DVC tracks it, and git does not:")
     assert finding.facts[at + 1 : at + 3] == ("  a.log", "  raw")
     at = finding.facts.index("left out, since earlier runs wrote it:")
     assert finding.facts[at + 1] == "  model.txt" and not any("gone" in fact for fact in finding.facts)

@@ -55,6 +55,13 @@ def test_each_marker_makes_a_project(tmp_path: Path, marker: str) -> None:
     assert "0/lib.py" in names(collected(tmp_path / "app/tools/deep/run.py"))
 
 
+def test_dvcs_folder_makes_one_where_there_is_no_other(tmp_path: Path) -> None:
+    make(tmp_path / "app", ".dvc/config", "lib.py", "tools/run.py")
+    assert names(collected(tmp_path / "app/tools/run.py")) == ["0/lib.py", "0/tools/run.py"]
+    root = repository(tmp_path / "mono", "lib.py", "apps/one/.dvc/config", "apps/one/run.py")
+    assert names(collected(root / "apps/one/run.py")) == ["0/apps/one/run.py", "0/lib.py"]
+
+
 def test_the_nearest_marker_counts(tmp_path: Path) -> None:
     root = repository(tmp_path / "mono", "other/big.py", "apps/one/pyproject.toml", "apps/one/run.py")
     assert names(collected(root / "apps/one/run.py")) == ["0/pyproject.toml", "0/run.py"]

@@ -15,6 +15,7 @@ from ...core.progress import Progress
 from ...core.units import human_size
 from ...dvc.code import config_for
 from ...dvc.ignore import Ignores
+from ...dvc.no_code import NoCode
 from ...environment.installed import Installed, installed_distributions
 from ...environment.needed import Needed, needed
 from ...project import at_home, driver
@@ -105,8 +106,8 @@ def _missed(paths: Sequence[str], found: Project) -> str:
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return (
         f"Imported here, but not sent with the project's code: {', '.join(names[:_MOST_NAMED])}{more}. A .dvcignore "
-        "names them, and git does not track them. A job that imports them needs `git add`, or code_include: ['/…'] "
-        "with their paths"
+        "names them, or DVC tracks them, and git does not. A job that imports them needs `git add`, or code_include: "
+        "['/…'] with their paths"
     )
 
 
@@ -139,7 +140,7 @@ def collected(
     quiet: bool = False,
 ) -> Project:
     """As `find_code`, whether any is to travel or not. ``quiet``: none does, and what DVC ignores counts, too."""
-    ignores = Ignores()
+    no_code = NoCode()
     url = settings.store_url
     store = [Path(unquote(url.removeprefix(_DIRECTORY)))] if url.startswith(_DIRECTORY) else []
     return collect(
@@ -150,7 +151,7 @@ def collected(
         local=packages.local,
         include=settings.code_include,
         earlier=earlier,
-        stays=None if quiet else lambda path, is_folder: ignores.line(path, is_folder) is not None,
+        stays=no_code.is_data if quiet else no_code.stays,
         quiet=quiet,
     )
 

@@ -104,6 +104,37 @@ def test_code_include_sends_what_is_ignored_and_says_once_what_it_does_not_find(
     ]
 
 
+def test_data_that_dvc_tracks_is_no_code_where_there_is_no_git(
+    project: Path, staging: Staging, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With git, it is in a .gitignore."""
+    md5, outs = "1" * 32, ""
+    for name in ("data/raw", "single.bin"):
+        (project / "data").mkdir(exist_ok=True)
+        (project / f"{name}.dvc").write_text(
+            f"outs:\n- {{path: {Path(name).name}, hash: md5, md5: '{md5}'}}\n"
+        )
+    for name in ("cached", "m.json"):
+        outs += f"    - {{path: {name}, hash: md5, md5: '{md5}'}}\n"
+    (project / "dvc.yaml").write_text(
+        "stages: {e: {cmd: x, outs: [cached], metrics: [m.json: {cache: false}]}}"
+    )
+    (project / "dvc.lock").write_text(f"schema: '2.0'\nstages:\n  e:\n    cmd: x\n    outs:\n{outs}")
+    tree(project, {"data/raw/a": b"1", "data/notes.md": b"n", "single.bin": b"2", "params.yaml": b"lr: 1\n"})
+    tree(project, {"cached": b"3", "m.json": b"{}", ".dvc/config": b""})
+    bundle = Bundler(WITHOUT_PACKAGES, staging).make([project / "out"], QUIET)
+    assert bundle.code is not None
+    staging.pull_all([(bundle.code.content, tmp_path / "there")], NoProgress())
+    there = set(read(tmp_path / "there" / "0"))
+    assert there == {
+        ".dvc/config", "train.py", "data/notes.md", "data/raw.dvc", "dvc.lock", "dvc.yaml", "m.json",
+        "params.yaml", "pyproject.toml", "single.bin.dvc",
+    }  # fmt: skip
+    assert told(caplog) == []
+    looked = collected(WITHOUT_PACKAGES, None, [str(project)], [], [], installed_distributions(), quiet=True)
+    assert not {"0/data/raw/a", "0/single.bin", "0/cached"}.intersection(name for name, _ in looked.files)
+
+
 @pytest.mark.parametrize("with_git", [True, False])
 def test_what_dvcignore_names_stays_at_home_unless_git_tracks_it(
     project: Path, staging: Staging, tmp_path: Path, caplog: pytest.LogCaptureFixture, with_git: bool
@@ -125,8 +156,8 @@ def test_what_dvcignore_names_stays_at_home_unless_git_tracks_it(
     assert there == {".dvc/config", ".dvcignore", "new.py", "pyproject.toml", "train.py"} | tracked
     missed = "helpers/tb_new.py" if with_git else "helpers/tb_new.py, helpers/tb_old.py"
     assert told(caplog) == [
-        f"Imported here, but not sent with the project's code: {missed}. A .dvcignore names them, and git does not "
-        "track them. A job that imports them needs `git add`, or code_include: ['/…'] with their paths"
+        f"Imported here, but not sent with the project's code: {missed}. A .dvcignore names them, or DVC tracks "
+        "them, and git does not. A job that imports them needs `git add`, or code_include: ['/…'] with their paths"
     ]
     error = ModuleNotFoundError("No module named 'helpers.tb_new'", name="helpers.tb_new")
     bundler.explain(error)
