@@ -1,5 +1,6 @@
 """Fixtures of the whole suite; what they start is in the modules named here."""
 
+import gc
 import logging
 import os
 import sys
@@ -18,6 +19,9 @@ from store_fixtures import hashes, moto, rclone, small_parts, store
 # processes needs 8 s, not 3 s, before its first test), and our modules for the processes that tests start.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# What is collected stays: to look through it for garbage, time and again, takes a third of the time of collecting.
+gc.disable()
 
 __all__ = [
     "bare_venv_fixture",
@@ -63,6 +67,11 @@ def hydras_state() -> Iterator[None]:
 def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
     yield
     lasting.end_all_but(getattr(nextitem, "fixturenames", ()))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` picks

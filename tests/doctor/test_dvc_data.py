@@ -53,6 +53,7 @@ def test_what_nobody_has_is_a_warning_with_the_cure(root: Path) -> None:
     assert "3: neither the store nor DVC's cache has it" in found.facts
 
 
+@pytest.mark.app
 def test_the_command_shows_it(root: Path, tmp_path: Path) -> None:
     environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "RAY_S3_BASE_PATH": "dvc"}
     environ.pop("RAY_ADDRESS", None)

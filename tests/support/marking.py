@@ -47,3 +47,5 @@ def mark(items: list[pytest.Item]) -> None:
             getattr(item, "module", None), "warm_python"
         ):
             item.add_marker(pytest.mark.xdist_group("app"))  # one warm Python for all
+        elif hasattr(getattr(item, "module", None), "dvc"):
+            item.add_marker(pytest.mark.xdist_group("dvc"))  # one for the commands of dvc, too
