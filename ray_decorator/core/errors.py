@@ -10,7 +10,7 @@
     │   ├── MissingObjectError          the store lost objects that it was known to hold
     │   └── CorruptObjectError          an object's bytes are not what its name says
     ├── HomeError (OSError)             an out cannot be written at home; the message says how to bring it later
-    ├── NodeDiskError (OSError)         a node's disk is full, though nothing is kept there for later jobs any more
+    ├── NodeDiskError (OSError)         a node's disk is full even without what is kept for later jobs, or broken
     ├── ClusterError (RuntimeError)     Ray cannot be reached, or can never serve the request
     │   └── PackagesError               a node cannot be given the driver's Python packages
     ├── PicklingError (TypeError)       a function, argument or result cannot travel
@@ -156,7 +156,7 @@ class HomeError(RayS3Error, OSError):
 
 
 class NodeDiskError(RayS3Error, OSError):
-    """A node has no room for what a job reads."""
+    """A node's disk cannot take what a job needs: it is full, read-only, broken, …. The message says what to do."""
 
 
 class ClusterError(RayS3Error, RuntimeError):

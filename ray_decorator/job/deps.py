@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..content.hashes.hash_cache import Stamp
@@ -11,6 +12,7 @@ from ..content.placing.move import copy
 from ..core.contents import Content
 from ..core.model import Dep, Job
 from .disk.cache import Checkout
+from .disk.room import with_room
 from .disk.scratch import Scratch
 from .side import Side
 
@@ -33,9 +35,9 @@ def stage_deps(
     written: list[Checkout] = []
     for dep, path in zip(job.deps, paths, strict=True):
         if dep.content is None:
-            copied.update(_copied_from_home(dep, path))
+            copied.update(with_room(partial(_copied_from_home, dep, path)))
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with_room(partial(path.parent.mkdir, parents=True, exist_ok=True))
         if dep.inside is None:
             read.append((dep.content, path))
         else:

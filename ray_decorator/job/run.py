@@ -35,7 +35,9 @@ from ..store.renewal import Renew
 from .aws.fresh_credentials import ask
 from .checkpoints import Checkpoints, begin_with_newest
 from .deps import NoContent, stage_deps
+from .disk.disk_errors import of_disk
 from .disk.looks import Looks
+from .disk.room import with_room
 from .disk.scratch import Scratch, open_scratch
 from .outs import bring_out, kept_back, make_out_parents, out_paths
 from .process import exits
@@ -106,7 +108,7 @@ def serve_job(
     except NoContent:
         receipt = Receipt(lacks="content")
     except BaseException as exc:
-        receipt = Receipt(failure=failure_of(exc))
+        receipt = Receipt(failure=failure_of(of_disk(exc)))
     return replace(receipt, node=node) if receipt else None
 
 
@@ -114,7 +116,7 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
     """Run the pickled ``func`` for ``job``: deps in, the call, outs out."""
     with open_scratch(job.id) as scratch:
         outs = out_paths(job, scratch.path, side)
-        make_out_parents(job, outs)
+        with_room(lambda: make_out_parents(job, outs))
         copied: dict[str, Stamp] = {}
         deps, received = stage_deps(job, outs, scratch, side, copied)
         begin = begin_with_newest(job, outs, scratch.path, side)
@@ -155,7 +157,7 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
             return _despite_a_cancel(lambda: failed_home(ran, job, outs, scratch, side, looks.last()))
         except BaseException as exc:
             scratch.leave()
-            return Receipt(failure=failure_of(exc), received=received, left=True)
+            return Receipt(failure=failure_of(of_disk(exc)), received=received, left=True)
 
 
 def _done(

@@ -80,7 +80,14 @@ def enter(
         return pickle.dumps(("refused", f"Node {node}: {problem}"))
     if not at_home and common["bundle"] is None:
         return pickle.dumps(("unprepared", None))
-    make_importable(common["home"], common["runtime"], at_home)
+    try:
+        make_importable(common["home"], common["runtime"], at_home)
+    except OSError as exc:
+        told = f"{exc.strerror}: {exc.filename or node_root()}"
+        advice = "Mend that disk, or set RAY_S3_NODE_DIR on the node to a directory on another one"
+        return pickle.dumps(
+            ("refused", f"Node {node}: our source cannot be put down there ({told}). {advice}.")
+        )
     if at_home:
         from ray_decorator.job import run
         from ray_decorator.job.process import leftovers, reaper
@@ -191,7 +198,9 @@ def put_down(runtime: bytes) -> None:
             archive.extractall(unpacked)
         try:
             os.rename(unpacked, target)
-        except OSError:  # another job was faster
+        except OSError:
             shutil.rmtree(unpacked)
+            if not os.path.isdir(target):  # else another job was faster
+                raise
     if target not in sys.path:
         sys.path.insert(0, target)

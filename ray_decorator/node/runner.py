@@ -24,6 +24,7 @@ from ..core.errors import CorruptObjectError, MissingObjectError
 from ..core.model import Receipt
 from ..core.serialization.failures import failure_of
 from ..core.stores import Credentials
+from ..job.disk.disk_errors import of_disk
 from ..job.process.leftovers import Before, kill_descendants
 from ..job.process.process_state import working_directory
 from ..job.process.workplace import workplace
@@ -79,7 +80,7 @@ def main() -> None:
                 failure = None if exc.digests else failure_of(exc)
                 receipt = Receipt(missing=exc.digests, failure=failure, node=request.node)
             except BaseException as exc:
-                receipt = Receipt(failure=failure_of(exc), node=request.node)
+                receipt = Receipt(failure=failure_of(of_disk(exc)), node=request.node)
             _leave_ray()
             worn = before.is_left()
             line.send(Finished(pickle.dumps(receipt), worn))

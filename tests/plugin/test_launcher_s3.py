@@ -54,6 +54,12 @@ def copy_tree(cfg: DictConfig) -> int:
     return sum(1 for path in Path(cfg.out).rglob("*") if path.is_file())
 
 
+def copy_and_add(cfg: DictConfig) -> int:
+    copied = copy_tree(cfg)
+    (Path(cfg.out) / "made").write_bytes(b"made of %d" % cfg.x)
+    return copied
+
+
 def base(prefix: str = "") -> str:
     return f"s3://{servers.BUCKET}/{prefix or uuid.uuid4().hex}"
 
@@ -157,19 +163,25 @@ def test_outs_that_the_store_lost_or_spoilt_come_home_again(
     use(server, monkeypatch)
     url = base()
     arguments: dict[str, Any] = {"deps": ["data.path"], "outs": ["out"], "s3_base_path": url}
-    sweep(CONFIG, copy_tree, ["x=1,2"], **arguments)
+    sweep(CONFIG, copy_and_add, ["x=1,2"], **arguments)
     spoil(open_store(locate(url)), how)
     for folder in ("cache", "idle"):
         shutil.rmtree(session_caches / "node" / folder, ignore_errors=True)
     shutil.rmtree(home / "outs")
     capfd.readouterr()
-    jobs = sweep(CONFIG, copy_tree, ["x=1,2"], **arguments)
+    jobs = sweep(CONFIG, copy_and_add, ["x=1,2"], **arguments)
     assert [job.return_value for job in jobs] == [30, 30]
     for number in (1, 2):
+        made = home / "outs" / str(number) / "made"
+        assert made.read_bytes() == b"made of %d" % number
+        made.unlink()
         assert same(home / "data", home / "outs" / str(number))
     shown = "".join(capfd.readouterr())
     assert shown.count("no longer holds") == 1
     assert f"{home}/data" in shown and "(deps key 'data.path', files/md5/" in shown
+    assert shown.count("outs key 'out', made (files/md5/") == (0 if how == "lost" else 2), (
+        "each is named once"
+    )
 
 
 def test_an_out_that_is_lost_before_it_is_home_is_named_with_file_and_key(

@@ -67,16 +67,25 @@ def free_name_beside(destination: Path) -> Path:
 def copy(source: Path, destination: Path) -> dict[str, Stamp]:
     """Copy a file, or a directory's files, for a job that may write to them; by reflink where that can be.
 
-    What a snapshot of a directory leaves out is left out. Returns the copies' stamps by path.
+    What a snapshot of a directory leaves out is left out. Returns the copies' stamps by path. Raises OSError; then
+    no file of ours is left there.
     """
     found = taken_from(source)
     files = dict(found.files)
     planned = plan(destination, [Row(relpath, "") for relpath in files], found.extras)
     planned.make_folders()
     copies = {target.path: files[target.row.relpath] for target in planned.targets}
-    for place, path in copies.items():
-        copy_file(path, place, writable=True)
-    planned.make_links()
+    made: list[str] = []
+    try:
+        for place, path in copies.items():
+            copy_file(path, place, writable=True)
+            made.append(place)
+        planned.make_links()
+    except OSError:
+        for place in made:
+            with contextlib.suppress(OSError):
+                os.unlink(place)
+        raise
     return {os.path.realpath(place): Stamp.of(os.stat(place)) for place in copies}
 
 

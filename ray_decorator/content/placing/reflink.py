@@ -33,9 +33,13 @@ def copy_bytes(source: str, path: str, mode: int) -> None:
 def copy_file(source: str, path: str, *, writable: bool = False) -> None:
     """As `copy_bytes`, with mode and times of ``source``; ``writable``: the user may write to it in any case."""
     copy_bytes(source, path, 0o600)
-    shutil.copystat(source, path)
-    if writable:
-        os.chmod(path, os.stat(path).st_mode | 0o200)
+    try:
+        shutil.copystat(source, path)
+        if writable:
+            os.chmod(path, os.stat(path).st_mode | 0o200)
+    except OSError:
+        os.unlink(path)
+        raise
 
 
 def works_in(directory: str) -> bool:

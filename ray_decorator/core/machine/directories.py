@@ -14,6 +14,8 @@ from pathlib import Path
 
 from ..errors import InputError
 
+_ADVICE = "set RAY_S3_NODE_DIR (on a driver: XDG_CACHE_HOME) to a directory of your own"
+
 
 def cache_home() -> Path:
     """This project's directory in the user's cache: ``$XDG_CACHE_HOME/ray_s3``, else ``~/.cache/ray_s3``."""
@@ -33,9 +35,13 @@ def private_directory(path: str | os.PathLike[str]) -> Path:
     """``path``, made where it was missing, once it is certain that only this user can write to it.
 
     Raises InputError for a link, for what is no directory, for one that belongs to another user or that group
-    or others may write to, and where it cannot be made.
+    or others may write to, and where it cannot be made (then an OSError is its cause).
     """
-    if problem := why_not_private(os.fspath(path)):
+    try:
+        problem = _made_private(os.fspath(path))
+    except OSError as exc:
+        raise InputError(_cannot_be(path, exc)) from exc
+    if problem:
         raise InputError(problem)
     return Path(path)
 
@@ -54,21 +60,30 @@ def why_not_private(path: str) -> str | None:
     It may be used if it is a directory (no link) of this user that group and others cannot write to; others
     cannot read it from then on either (mode 0700). `node.entry` carries this to nodes by value.
     """
-    advice = "Remove it, or set RAY_S3_NODE_DIR (on a driver: XDG_CACHE_HOME) to a directory of your own"
     try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
-        status = os.lstat(path)
-        mode = status.st_mode
-        ours = stat.S_ISDIR(mode) and status.st_uid == os.getuid() and not mode & 0o022
-        if ours and stat.S_IMODE(mode) != 0o700:
-            os.chmod(path, 0o700)
+        return _made_private(path)
     except OSError as exc:
-        return f"{path} cannot be used as a private directory ({exc.strerror}: {exc.filename}). {advice}."
+        return _cannot_be(path, exc)
+
+
+def _made_private(path: str) -> str | None:
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    status = os.lstat(path)
+    mode = status.st_mode
+    ours = stat.S_ISDIR(mode) and status.st_uid == os.getuid() and not mode & 0o022
+    if ours and stat.S_IMODE(mode) != 0o700:
+        os.chmod(path, 0o700)
     if ours:
         return None
-    return f"{path} {_fault(status)}, so others could put files there that are run or trusted. {advice}."
+    why = f"{_fault(status)}, so others could put files there that are run or trusted"
+    return f"{path} {why}. Remove it, or {_ADVICE}."
+
+
+def _cannot_be(path: str | os.PathLike[str], error: OSError) -> str:
+    reason = f"{error.strerror}: {error.filename}"
+    return f"{os.fspath(path)} cannot be used as a private directory ({reason}). Change that, or {_ADVICE}."
 
 
 def _fault(status: os.stat_result) -> str:

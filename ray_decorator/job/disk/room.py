@@ -11,7 +11,6 @@ What a running job has, and what is kept for the user (scratch.py), is never rem
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import logging
@@ -19,16 +18,15 @@ import math
 import os
 import re
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
-from ...core.errors import InputError, NodeDiskError
+from ...core.errors import InputError
 from ...core.machine.directories import node_directory
-from ...core.units import human_size
+from .disk_errors import is_full, of_disk
 from .sockets import clear_dead
 
 log = logging.getLogger(__name__)
@@ -41,7 +39,6 @@ _LOW = 0.05  # of the disk: with less free, what is kept goes first
 _STARTING = 600.0  # seconds since an environment was chosen: a process may be about to start in it
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _SIZE = re.compile(r"\s*([\d.]+)\s*([kmgt]?)i?b?\s*|\s*([\d.]+)\s*%\s*", re.IGNORECASE)
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Kept(NamedTuple):
@@ -125,11 +122,6 @@ def remove(found: list[Kept], size: float) -> int:
     return gone
 
 
-def _is_full(error: OSError) -> bool:
-    """Whether it tells that a disk, or a user's share of it, is full."""
-    return error.errno in _FULL
-
-
 def make_room() -> int:
     """The disk is full: remove all that is kept for later jobs; how many bytes that took."""
     return remove(kept(), math.inf)
@@ -138,30 +130,23 @@ def make_room() -> int:
 def with_room(work: Callable[[], T]) -> T:
     """What ``work`` returns. Where the disk is full, all that is kept for later jobs goes, and it is done again.
 
-    Raises NodeDiskError where the disk is full even then.
+    Raises NodeDiskError where the disk is full even then, or does anything else wrong.
     """
     try:
         return work()
-    except OSError as exc:
-        if not _is_full(exc):
-            raise
+    except (OSError, InputError) as exc:
+        if not is_full(exc):
+            _raise(exc)
         make_room()
     try:
         return work()
-    except OSError as exc:
-        if not _is_full(exc):
-            raise
-        raise _disk_error(exc) from exc
+    except (OSError, InputError) as exc:
+        _raise(exc)
 
 
-def _disk_error(error: OSError) -> NodeDiskError:
-    root = _root()
-    usage = shutil.disk_usage(root)
-    return NodeDiskError(
-        f"the disk of node {socket.gethostname()} is full ({error.strerror}: {error.filename or root}): "
-        f"{human_size(usage.free)} of {human_size(usage.total)} are free at {root}, and nothing that was kept for "
-        "later jobs is left there. Free space on it, or set RAY_S3_NODE_DIR on the node to a directory with more"
-    )
+def _raise(error: Exception) -> NoReturn:
+    told = of_disk(error)
+    raise told from (error.__cause__ if told is error else error)
 
 
 def _root() -> Path:

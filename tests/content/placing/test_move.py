@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
+from quota_disk import quota_disk
 from trees import read, tree
 from whole_trees import TREES, build, described
 
@@ -176,3 +178,14 @@ def test_a_file_that_was_not_touched_stays_where_it_is(tmp_path: Path) -> None:
     copies = copy(tmp_path / "home", tmp_path / "scratch")
     assert move_all([(tmp_path / "scratch", tmp_path / "home")], copies) == [None]
     assert (tmp_path / "home").read_bytes() == b"model"
+
+
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.EROFS], ids=errno.errorcode.get)
+def test_where_home_takes_the_bytes_and_no_new_name_what_the_job_wrote_stays(
+    tmp_path: Path, number: int
+) -> None:
+    (tmp_path / "f").write_bytes(b"made")
+    with quota_disk(tmp_path / "home", number, takes_bytes=True) as home:
+        [error] = move_all([(tmp_path / "f", home / "f")])
+        assert isinstance(error, OSError) and error.errno == number
+        assert (tmp_path / "f").read_bytes() == b"made" and os.listdir(home) == []
