@@ -22,7 +22,7 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from pathlib import Path
 
-from ..cluster.connection import Connection
+from ..cluster.connection import Connection, leave_at_once
 from ..cluster.credential_broker import Broker
 from ..cluster.ray_api import connection_mark
 from ..cluster.ray_cluster import RayCluster, check_options
@@ -230,6 +230,8 @@ class Session:
         self._watch = Watch(self.settings.ray_address, lambda error: self._lost(engine, error))
         if cluster.reaches_out():
             self._prepare()
+        else:
+            leave_at_once()
         return engine
 
     def _connect(self) -> None:

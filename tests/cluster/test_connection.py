@@ -384,3 +384,56 @@ def test_switches_that_the_user_has_set_stay(monkeypatch: pytest.MonkeyPatch) ->
     assert os.environ["RAY_DEDUP_LOGS"] == "1"
     assert os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] == "2000"  # noqa: SIM112
     assert os.environ["RAY_CLIENT_RECONNECT_GRACE_PERIOD"] == "1000"
+
+
+_RAY = """
+import atexit
+
+def shutdown(_exiting_interpreter=False):
+    print("pauses" if _exiting_interpreter and is_initialized() else "leaves")
+    init.done = False
+
+def is_initialized():
+    return init.done
+
+def init(**arguments):
+    init.done = True
+
+init.done = False
+atexit.register(shutdown, _exiting_interpreter=True)
+"""
+_ENDS = """
+import atexit, sys
+from ray_decorator.cluster import connection, ray_api
+from ray_decorator.core.options.settings import Options
+
+if "first" in sys.argv:
+    import ray
+    atexit.register(lambda: print("a hook that needs a Ray"))
+ray_api.connection_mark = lambda: "a Ray"
+connection.Connection(Options(ray_address="local").resolve()).wait()
+if "here" in sys.argv:
+    connection.leave_at_once()
+atexit.register(lambda: print("a later hook"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (["here"], ["a later hook", "leaves", "leaves"]),
+        ([], ["a later hook", "pauses"]),
+        (["here", "first"], ["a later hook", "a hook that needs a Ray", "pauses"]),
+    ],
+)
+def test_where_all_is_shown_ray_is_left_without_its_pause_at_a_programs_end(
+    how: list[str], said: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "ray.py").write_text(
+        _RAY
+    )  # of Ray, the order in which hooks are called is all that counts here
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", _ENDS, *how], env=environ, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == said, done.stderr
