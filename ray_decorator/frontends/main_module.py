@@ -24,6 +24,8 @@ from typing import Any
 from ..core.serialization import pickling
 from ..job.process import workplace
 
+# multiprocessing runs the script by the second name in processes that it spawns: what they send back comes from there
+_NAMES = ("__main__", "__mp_main__")
 _MOST = 1024 * 1024  # bytes; what is larger holds data, which only the task itself may ask for
 
 
@@ -46,12 +48,15 @@ def captured() -> Main:
 @contextlib.contextmanager
 def installed(main: Main, function: Callable[..., Any]) -> Iterator[None]:
     """``main`` is this process's `__main__` for the time being. It came in one pickle with ``function``."""
-    before = sys.modules["__main__"]
-    sys.modules["__main__"] = _stand_in(main, function)
+    before = {name: sys.modules.get(name) for name in _NAMES}
+    sys.modules |= dict.fromkeys(_NAMES, _stand_in(main, function))
     try:
         yield
     finally:
-        sys.modules["__main__"] = before
+        for name, module in before.items():
+            sys.modules.pop(name)
+            if module is not None:
+                sys.modules[name] = module
 
 
 def _own_objects(main: types.ModuleType) -> dict[str, Any]:

@@ -80,6 +80,19 @@ def test_there_the_names_are_those_of_main_and_one_class_is_one_class(script: ty
     assert sys.modules["__main__"] is before
 
 
+@pytest.mark.parametrize("is_imported", [False, True])
+def test_what_a_spawned_process_sends_back_is_of_the_very_same_class(
+    is_imported: bool, script: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "__mp_main__", script)  # as the import of multiprocessing does
+    if not is_imported:
+        del sys.modules["__mp_main__"]
+    main, task = travelled(vars(script)["task"])
+    with installed(main, task):
+        assert pickle.loads(b"c__mp_main__\nModel\n.") is type(task(1))
+    assert sys.modules.get("__mp_main__") is (script if is_imported else None)
+
+
 def test_what_was_main_is_so_again_after_an_exception(script: types.ModuleType) -> None:
     with pytest.raises(KeyError), installed(Main({}, None, None), print):
         raise KeyError
