@@ -83,6 +83,10 @@ class HydraTask:
                     return Exited()
                 raise
 
+    def forget(self) -> None:
+        """See `main_module.forget`."""
+        main_module.forget(self.main, self.task_function)
+
     def _run(self, given: Payload, paths: Paths) -> Any:
         assert paths.workspace is not None
         config: DictConfig = pickling.loads(given.config)

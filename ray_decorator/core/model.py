@@ -62,7 +62,10 @@ class Paths:
 
 
 TaskFunction = Callable[[bytes, Paths], Any]
-"""What a worker runs. It is the front door's own, reads the payload, and fills the paths in."""
+"""What a worker runs. It is the front door's own, reads the payload, and fills the paths in.
+
+Where it has a method ``forget()``, that is called once its value, or what went wrong, is pickled.
+"""
 
 
 @dataclass(frozen=True, slots=True)

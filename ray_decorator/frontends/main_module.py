@@ -13,6 +13,7 @@ import importlib.machinery
 import importlib.util
 import inspect
 import linecache
+import logging
 import os
 import sys
 import types
@@ -26,6 +27,7 @@ from ..job.process import workplace
 
 # multiprocessing runs the script by the second name in processes that it spawns: what they send back comes from there
 _NAMES = ("__main__", "__mp_main__")
+_KEPT = (types.FunctionType, types.ModuleType, type, logging.Logger)  # finalizers use them
 _MOST = 1024 * 1024  # bytes; what is larger holds data, which only the task itself may ask for
 
 
@@ -57,6 +59,17 @@ def installed(main: Main, function: Callable[..., Any]) -> Iterator[None]:
             sys.modules.pop(name)
             if module is not None:
                 sys.modules[name] = module
+
+
+def forget(main: Main, function: Callable[..., Any]) -> None:
+    """Let go of what the script keeps in its globals, as Python does when a program ends.
+
+    Files that are open there are written then, and finalizers (``__del__``) run.
+    """
+    namespace = _namespace(main, function)
+    for name, value in list(namespace.items()):
+        if not name.startswith("__") and not isinstance(value, _KEPT):
+            del namespace[name]
 
 
 def _own_objects(main: types.ModuleType) -> dict[str, Any]:

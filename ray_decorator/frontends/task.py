@@ -44,6 +44,10 @@ class Task:
                 arguments = fill(arguments, slot, path)
             return self.function(*arguments["args"], **arguments["kwargs"])
 
+    def forget(self) -> None:
+        """See `main_module.forget`."""
+        main_module.forget(self.main, self.function)
+
     def _hydra(self) -> contextlib.AbstractContextManager[None]:
         if self.hydra is None:
             return contextlib.nullcontext()

@@ -14,10 +14,11 @@ import logging
 import os
 import pickle
 import sys
+import threading
 import time
 import traceback
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -192,20 +193,42 @@ def _call(
     func: bytes, job: Job, deps: Sequence[Path], outs: Sequence[Path]
 ) -> tuple[bytes | None, Value, Failure | None, float]:
     """The pickled value, what a receipt holds of it, what went wrong, and the seconds that it took."""
-    started, process = time.monotonic(), os.getpid()
+    started, process, threads = time.monotonic(), os.getpid(), threading.enumerate()
+    function: Any = None
     exits.begin()
     try:
-        function: Callable[[bytes, Paths], Any] = pickle.loads(func)
+        function = pickle.loads(func)
         paths = _paths(job, deps, outs)
         started = time.monotonic()
         with alone(job.name):
             value = function(job.payload, paths)
         _end_if_forked(process, None)
         seconds = time.monotonic() - started
-        return _dump_value(value), value_of(value) if job.entry is not None else Value(), None, seconds
+        dumped, held = _dump_value(value), value_of(value) if job.entry is not None else Value()
+        del value
+        _forget(function, None, threads)
+        return dumped, held, None, seconds
     except BaseException as exc:
         _end_if_forked(process, exc)
-        return None, Value(), failure_of(exc), time.monotonic() - started
+        failure, seconds = failure_of(exc), time.monotonic() - started
+        _forget(function, exc, threads)
+        return None, Value(), failure, seconds
+
+
+def _forget(function: Any, error: BaseException | None, threads: Collection[threading.Thread]) -> None:
+    """What the call holds open is written, and finalizers run, as at the end of a program.
+
+    Not where a thread is left that may use it. ``threads`` are those from before.
+    """
+    if not set(threading.enumerate()) <= set(threads):
+        return
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    if (forget := getattr(function, "forget", None)) is not None:
+        forget()
 
 
 def _paths(job: Job, deps: Sequence[Path], outs: Sequence[Path]) -> Paths:

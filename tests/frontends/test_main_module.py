@@ -93,6 +93,21 @@ def test_what_a_spawned_process_sends_back_is_of_the_very_same_class(
     assert sys.modules.get("__mp_main__") is (script if is_imported else None)
 
 
+def test_what_the_script_keeps_open_is_written_when_it_is_forgotten(
+    script: types.ModuleType, tmp_path: Path
+) -> None:
+    source = "def opens(path):\n    global file, size\n    file, size = open(path, 'w'), Model(3).size\n"
+    source += "    file.write('all')"
+    exec(source, vars(script))
+    main, opens = travelled(vars(script)["opens"])
+    with installed(main, opens):
+        opens(tmp_path / "open.txt")
+    assert (tmp_path / "open.txt").read_text() == ""
+    main_module.forget(main, opens)
+    assert (tmp_path / "open.txt").read_text() == "all"
+    assert opens.__globals__.keys() & {"file", "size", "Model"} == {"Model"}
+
+
 def test_what_was_main_is_so_again_after_an_exception(script: types.ModuleType) -> None:
     with pytest.raises(KeyError), installed(Main({}, None, None), print):
         raise KeyError
