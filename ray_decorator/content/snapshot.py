@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import operator
 import os
 import stat
 import time
@@ -27,6 +28,7 @@ from .selection import Selection
 log = logging.getLogger(__name__)
 
 _MANY = 1000  # files; of fewer, the md5s are found as fast one by one
+_CTIME = operator.itemgetter(Stamp._fields.index("ctime"))
 _MOST_LINKS = 3
 _MOST_LEFT_OUT = 5
 
@@ -131,7 +133,7 @@ def snapshot(
     if not quiet:
         _warn(path, root, seen, lenient)
     made = made_of_md5s(root, seen.found, md5s())
-    if fingerprint and not any(stamp.is_fresh(taken) for stamp in stamps.values()):
+    if fingerprint and not max(stamps.values(), key=_CTIME).is_fresh(taken):
         hashes.record_tree(root, fingerprint, made.content)
     return made
 

@@ -52,7 +52,7 @@ def hash_files(
     """
     md5s, others = hashes.unchanged(root, stamps) if hashes else ({}, [])
     for look in _in_order(hashes, known, stamps, md5s):
-        if rest := {p: stamp for p, stamp in stamps.items() if p not in md5s}:
+        if rest := {p: stamp for p, stamp in stamps.items() if p not in md5s} if md5s else stamps:
             md5s.update(look(rest))
     unknown = [(path, stamp) for path, stamp in stamps.items() if path not in md5s]
     fresh = _hash(unknown, taken, progress, unreadable) if unknown else []

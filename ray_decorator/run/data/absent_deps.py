@@ -59,8 +59,10 @@ class AbsentDeps:
         if path in self._told:
             return
         output = self._outputs.nearby(path)
-        count = 0 if output is None else _gaps(path, output, taken)
-        count += sum(max(1, one.files or 1) for one in self._outputs.absent_from(path, taken.names))
+        if output is not None:  # DVC looks for no file of its own in an output
+            count = _gaps(path, output, taken)
+        else:
+            count = sum(max(1, one.files or 1) for one in self._outputs.absent_from(path, taken.names))
         if count:
             self._told.add(path)
             log.warning(
