@@ -92,9 +92,14 @@ def _fetch_parser() -> argparse.ArgumentParser:
         epilog="The store is used as by a run: AWS_PROFILE, AWS_ENDPOINT_URL and the like are read.",
     )
     parser.add_argument(
-        "what", help="s3://bucket/prefix/<digest>[+<extras>], a digest alone (in RAY_S3_BASE_PATH), or a path"
+        "what",
+        help="s3://bucket/prefix/<digest>[+<extras>], a digest alone (in RAY_S3_BASE_PATH), a path, or <node>:<path> "
+        "on a node of the cluster",
     )
     parser.add_argument("where", type=Path, help="the file or directory to make of it")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="override", help="which cluster: ray_address=…; else RAY_ADDRESS"
+    )
     return parser
 
 
@@ -105,7 +110,9 @@ def _fetch(options: argparse.Namespace) -> int:
     from .run.data.fetch import fetch
 
     try:
-        received = fetch(options.what, options.where.absolute(), NoProgress())
+        received = fetch(
+            options.what, options.where.absolute(), NoProgress(), lambda: _settings(options.overrides, None)
+        )
     except (RayS3Error, OSError) as exc:
         print(f"ray-s3 fetch: {exc}", file=sys.stderr)
         return 1

@@ -51,11 +51,15 @@ def bring_failed(job: Job, paths: Sequence[Path], root: Path, side: Side, seen: 
         except (RayS3Error, OSError) as exc:  # what is at home stays then
             log.warning("%s: its newest checkpoint cannot be had: %s", job.name, exc)
     sent = bring(job, parts.leaving(), side, unchanged)
-    here = {path for _, path, _ in sent.stuck}
+    here = {*(path for _, path, _ in sent.stuck), *sent.unsent}
     came = [
         index
         for index, path in sorted(parts.aside.items())
-        if job.has_workspace or index in sent.aside or (side.reaches(job.outs[index]) and path not in here)
+        if (
+            paths[-1] not in here  # it came with the job's directory
+            if job.has_workspace
+            else index in sent.aside or (side.reaches(job.outs[index]) and path not in here)
+        )
     ]
     if parts.stuck:
         error = HomeError.of([problem for problem, _, _ in (*parts.stuck, *sent.stuck)])

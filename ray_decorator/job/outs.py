@@ -100,7 +100,7 @@ def bring(
     return replace(sent, error=error, kept=sent.kept or bool(left), stuck=left)
 
 
-def kept_back(sent: Sent, before: Path, kept: Path) -> Exception:
+def kept_back(sent: Sent, before: Path, kept: Path, *, at_home: bool) -> Exception:
     """The error of outs that did not leave; of those that are on their node still, with what brings them later.
 
     The scratch directory was at ``before``, and is at ``kept`` now.
@@ -113,17 +113,24 @@ def kept_back(sent: Sent, before: Path, kept: Path) -> Exception:
     for problem, path, home in sent.stuck:
         commands.append(fetch_command(now(path), home))
         told.append(_kind(problem)(f"{problem}. On node {node}, bring it later with: {commands[-1]}"))
-    commands += [fetch_command(now(path), path.name) for path in sent.unsent]
+    commands += [kept_command(now(path), path.name, at_home=at_home) for path in sent.unsent]
     error = HomeError.of(told) or sent.error
     assert error is not None
     if sent.kept:
-        error.add_note(kept_on(node, "The job's outs are", kept, commands))
+        error.add_note(kept_on("The job's outs are", kept, commands, at_home=at_home))
     return error
 
 
-def kept_on(node: str, what: str, at: Path, commands: Sequence[str]) -> str:
-    """What a note says of something that stays on a node, ``at`` a path, with the commands that bring it."""
-    return f"{what} kept on node {node} at {at}. Bring them later, on that node, with: {'; '.join(commands)}"
+def kept_command(path: Path, where: str | Path, *, at_home: bool) -> str:
+    """The command that brings what is kept here: to be given on this machine or, if that is not home, at home."""
+    return fetch_command(path if at_home else f"{socket.gethostname()}:{path}", where)
+
+
+def kept_on(what: str, at: Path, commands: Sequence[str], *, at_home: bool) -> str:
+    """What a note says of what stays on this node, ``at`` a path, with the `kept_command`s that bring it."""
+    where = "on that node" if at_home else "where RAY_ADDRESS names the cluster"
+    told = f"{what} kept on node {socket.gethostname()} at {at}"
+    return f"{told}. Bring them later, {where}, with: {'; '.join(commands)}"
 
 
 def _kind(error: Exception) -> type[InputError] | type[HomeError]:

@@ -10,7 +10,6 @@ The scratch directory goes only when all that the job has written is at home or 
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from ..core.model import Job, Receipt
 from .disk.looks import Seen, recorded
 from .disk.scratch import Scratch, dead_attempt, job_root, keep
 from .failed import Left, bring_done, bring_failed, bring_logs
-from .outs import kept_back, kept_on, out_paths
+from .outs import kept_back, kept_command, kept_on, out_paths
 from .process.ending import code_of
 from .side import Side
 
@@ -43,8 +42,8 @@ def rescue(job: Job, side: Side) -> Receipt | None:
             bring = bring_done if ended.exit_code == 0 else bring_failed
             left = bring(job, outs, root, side, recorded(root))
             if left.sent.kept:
-                return _told(ended, left, root, keep(root))
-            receipt = _told(ended, left, root, root)
+                return _told(ended, left, root, keep(root), side)
+            receipt = _told(ended, left, root, root, side)
         shutil.rmtree(job_root(job.id), ignore_errors=True)
         return receipt
 
@@ -57,7 +56,7 @@ def failed_home(
     left = bring_failed(job, outs, scratch.path, side, seen)
     if left.sent.kept:
         scratch.keep()
-    return _told(ran, left, before, scratch.path)
+    return _told(ran, left, before, scratch.path, side)
 
 
 def logs_home(
@@ -70,19 +69,21 @@ def logs_home(
     sent = bring_logs(job, outs, root, side)
     notes: tuple[str, ...] = ()
     if sent.error is not None:
-        node, kept = socket.gethostname(), stay()
-        commands = [fetch_command(kept / path.relative_to(root), path.name) for path in sent.unsent]
+        kept, at_home = stay(), side.at_home
+        commands = [
+            kept_command(kept / path.relative_to(root), path.name, at_home=at_home) for path in sent.unsent
+        ]
         commands += [fetch_command(kept / path.relative_to(root), home) for _, path, home in sent.stuck]
         what = f"The logs of attempt {job.attempt} are"
-        notes = (f"{kept_on(node, what, kept, commands)} ({sent.error})",)
+        notes = (f"{kept_on(what, kept, commands, at_home=at_home)} ({sent.error})",)
     return replace(ran, outs=sent.outs, sent=sent.bytes, notes=notes)
 
 
-def _told(ran: Receipt, left: Left, before: Path, kept: Path) -> Receipt:
+def _told(ran: Receipt, left: Left, before: Path, kept: Path, side: Side) -> Receipt:
     sent, notes = left.sent, ()
     if sent.error is not None:
         ran = replace(ran, told=None)
-        error = kept_back(sent, before, kept)
+        error = kept_back(sent, before, kept, at_home=side.at_home)
         notes = (f"What it had written did not come home: {error}", *getattr(error, "__notes__", ()))
     return replace(
         ran,

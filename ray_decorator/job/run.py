@@ -178,7 +178,8 @@ def _done(
         return ran
     if sent.kept:
         scratch.keep()
-    return replace(ran, failure=failure_of(kept_back(sent, before, scratch.path)), unwritten=(), told=None)
+    error = kept_back(sent, before, scratch.path, at_home=side.at_home)
+    return replace(ran, failure=failure_of(error), unwritten=(), told=None)
 
 
 def _despite_a_cancel(bring: Callable[[], _T]) -> _T:

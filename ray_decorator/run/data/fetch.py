@@ -5,7 +5,8 @@
 <base>/files/md5/<2>/<30>        the first, as the store keeps it
 <base>/ray_s3/<area>/…           what is no data, such as a job's own directory; as one of the others
 <digest>                         the same, in the store that RAY_S3_BASE_PATH names, else the default one
-/a/local/path                    what a job left in its node's `kept` directory: it is moved
+/a/local/path                    what a job left in the `kept` directory of this machine: it is moved
+<node>:/a/path                   the same on a node of a cluster: it is copied
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import filecmp
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...content import extras_file
@@ -25,12 +26,13 @@ from ...content.placing.move import move
 from ...content.snapshot import taken_from
 from ...core.contents import NO_EXTRAS, Content, Extras
 from ...core.errors import InputError, MissingObjectError
-from ...core.options.settings import Options
+from ...core.options.settings import Options, Settings
 from ...core.progress import Progress
 from ...store.download import rows_of
 from ...store.identity import identify
 from ...store.store import OURS, Store, open_store
 from ...store.transfer import pull
+from .fetch_from_node import fetched
 
 log = logging.getLogger(__name__)
 
@@ -41,22 +43,29 @@ _DIGEST = re.compile(
 _MOST_NAMED = 5
 
 
-def fetch(what: str, where: Path, progress: Progress) -> int:
+_NODE = re.compile(r"(?P<host>[\w.-]+):(?P<path>/[^/].*)", re.DOTALL)
+
+
+def fetch(what: str, where: Path, progress: Progress, settings: Callable[[], Settings] | None = None) -> int:
     """Bring ``what`` to ``where``; how many bytes came from the store.
 
-    Raises InputError for what is neither a content nor a path, and where other files are in its place;
-    StoreError; OSError of this machine's disk.
+    ``settings`` says which cluster a node is of; by default the environment does. Raises InputError for what is
+    neither a content nor a path, and where other files are in its place; StoreError; ClusterError; OSError of this
+    machine's disk.
     """
     found = _DIGEST.fullmatch(what)
     if found is None:
         source = Path(what)
+        if not source.exists() and (node := _NODE.fullmatch(what)) is not None:
+            cluster = (settings or Options().resolve)()
+            with fetched(node["host"], node["path"], where, cluster) as copy:
+                return _moved(copy, where)
         if not source.exists():
             raise InputError(
                 f"{what} is neither a path on this machine nor a content's name: expected what the run's message "
                 "says, such as s3://bucket/prefix/<32 hex digits>, with .dir after it for a directory"
             )
-        _refuse_clobbering(where, [(path, Row(relpath, "")) for relpath, path in taken_from(source).files])
-        move(source, where)
+        _moved(source, where)
         return 0
     url = Options(s3_base_path=found["base"]).resolve().store_url
     identity = identify(url, credentials="driver")
@@ -66,6 +75,15 @@ def fetch(what: str, where: Path, progress: Progress) -> int:
     rows = rows_of(content, store.of(content))
     _refuse_clobbering(where, [("", row) for row in rows], content.extras)
     return pull(content, where, store, HashCache(default_path()), progress)
+
+
+def _moved(source: Path, where: Path) -> int:
+    """Move it there; how many bytes its files have."""
+    files = taken_from(source).files
+    _refuse_clobbering(where, [(path, Row(relpath, "")) for relpath, path in files])
+    size = sum(os.stat(path).st_size for _, path in files)
+    move(source, where)
+    return size
 
 
 def _content(digest: str, area: str, extras: str | None, store: Store) -> Content:
