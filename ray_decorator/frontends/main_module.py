@@ -64,12 +64,23 @@ def installed(main: Main, function: Callable[..., Any]) -> Iterator[None]:
 def forget(main: Main, function: Callable[..., Any]) -> None:
     """Let go of what the script keeps in its globals, as Python does when a program ends.
 
-    Files that are open there are written then, and finalizers (``__del__``) run.
+    Files that are open there are written then, and finalizers (``__del__``) run. Not while a thread is left that runs
+    the script's code.
     """
     namespace = _namespace(main, function)
+    if any(_runs(frame, namespace) for frame in sys._current_frames().values()):
+        return
     for name, value in list(namespace.items()):
         if not name.startswith("__") and not isinstance(value, _KEPT):
             del namespace[name]
+
+
+def _runs(frame: types.FrameType | None, namespace: Mapping[str, Any]) -> bool:
+    while frame is not None:
+        if frame.f_globals is namespace:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _own_objects(main: types.ModuleType) -> dict[str, Any]:

@@ -14,11 +14,10 @@ import logging
 import os
 import pickle
 import sys
-import threading
 import time
 import traceback
 import types
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -194,7 +193,7 @@ def _call(
     func: bytes, job: Job, deps: Sequence[Path], outs: Sequence[Path]
 ) -> tuple[bytes | None, Value, Failure | None, float]:
     """The pickled value, what a receipt holds of it, what went wrong, and the seconds that it took."""
-    started, process, threads = time.monotonic(), os.getpid(), threading.enumerate()
+    started, process = time.monotonic(), os.getpid()
     function: Any = None
     exits.begin()
     try:
@@ -207,22 +206,17 @@ def _call(
         seconds = time.monotonic() - started
         dumped, held = _dump_value(value), value_of(value) if job.entry is not None else Value()
         del value
-        _forget(function, None, threads)
+        _forget(function, None)
         return dumped, held, None, seconds
     except BaseException as exc:
         _end_if_forked(process, exc)
         failure, seconds = failure_of(exc), time.monotonic() - started
-        _forget(function, exc, threads)
+        _forget(function, exc)
         return None, Value(), failure, seconds
 
 
-def _forget(function: Any, error: BaseException | None, threads: Collection[threading.Thread]) -> None:
-    """What the call holds open is written, and finalizers run, as at the end of a program.
-
-    Not where a thread is left that may use it. ``threads`` are those from before.
-    """
-    if not set(threading.enumerate()) <= set(threads):
-        return
+def _forget(function: Any, error: BaseException | None) -> None:
+    """What the call holds open is written, and finalizers run, as at the end of a program."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

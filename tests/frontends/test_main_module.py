@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import pickle
 import sys
+import threading
 import types
 from pathlib import Path
 from typing import Any
@@ -96,15 +97,33 @@ def test_what_a_spawned_process_sends_back_is_of_the_very_same_class(
 def test_what_the_script_keeps_open_is_written_when_it_is_forgotten(
     script: types.ModuleType, tmp_path: Path
 ) -> None:
-    source = "def opens(path):\n    global file, size\n    file, size = open(path, 'w'), Model(3).size\n"
-    source += "    file.write('all')"
+    """Once no thread is left that runs the script's code; others' threads do not count."""
+    source = (
+        "def opens(path, waits):\n    global file, size\n    file, size = open(path, 'w'), Model(3).size\n"
+    )
+    source += "    file.write('all')\n    waits()"
     exec(source, vars(script))
     main, opens = travelled(vars(script)["opens"])
+    begun, ended = threading.Event(), threading.Event()
+
+    def waits() -> None:
+        begun.set()
+        ended.wait(60)
+
+    other = threading.Thread(target=ended.wait, args=[60])
+    thread = threading.Thread(target=opens, args=[tmp_path / "open.txt", waits])
     with installed(main, opens):
-        opens(tmp_path / "open.txt")
+        thread.start()
+        assert begun.wait(60)
+        main_module.forget(main, opens)
+        ended.set()
+        thread.join()
+    ended.clear()
+    other.start()
     assert (tmp_path / "open.txt").read_text() == ""
     main_module.forget(main, opens)
     assert (tmp_path / "open.txt").read_text() == "all"
+    ended.set()
     assert opens.__globals__.keys() & {"file", "size", "Model"} == {"Model"}
 
 

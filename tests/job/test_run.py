@@ -8,7 +8,6 @@ import inspect
 import os
 import pickle
 import sys
-import threading
 import typing
 import uuid
 from collections.abc import Callable
@@ -354,8 +353,8 @@ def test_a_manifest_that_leads_astray_is_an_error_and_nothing_is_uploaded_for_it
 class Leaves:
     """Leaves a file open: in what it holds, and in a frame of what it raises, which is part of a cycle."""
 
-    def __init__(self, error: bool, note: Path) -> None:
-        self.error, self.note = error, note
+    def __init__(self, error: bool) -> None:
+        self.error = error
         self.kept: list[Any] = []
 
     def __call__(self, payload: bytes, paths: Paths) -> None:
@@ -371,7 +370,6 @@ class Leaves:
                 raise
 
     def forget(self) -> None:
-        self.note.touch()
         self.kept.clear()
 
 
@@ -382,32 +380,10 @@ def test_what_a_job_leaves_open_is_written_before_its_outs_leave(
     one = job(outs=(Out("w", "run", directory=True),), has_workspace=True)
     gc.disable()
     try:
-        receipt = run(Leaves(error, tmp_path / "forgotten"), one, where)
+        receipt = run(Leaves(error), one, where)
     finally:
         gc.enable()
     assert (receipt.failure is not None) == error
     pull(receipt.outs[0], tmp_path / "home", shop, hashes, NoProgress())
     local = {"local": b"local"} if error else {}
     assert read(tmp_path / "home") == {"kept": b"kept", **local}
-
-
-class Starts:
-    def __init__(self, note: Path) -> None:
-        self.note = note
-
-    def __call__(self, payload: bytes, paths: Paths) -> None:
-        threading.Thread(target=ENDED.wait, args=[60], daemon=True).start()
-
-    def forget(self) -> None:
-        self.note.touch()
-
-
-ENDED = threading.Event()
-
-
-def test_what_a_thread_that_is_left_may_use_is_not_forgotten(where: Location, tmp_path: Path) -> None:
-    try:
-        assert run(Starts(tmp_path / "forgotten"), job(), where).failure is None
-    finally:
-        ENDED.set()
-    assert not (tmp_path / "forgotten").exists()
