@@ -187,7 +187,9 @@ def _stuck(out: Out, path: Path, home: Path, error: Exception) -> Exception:
             problem = f"{error}; nor beside it: {exc}"
     if isinstance(error, OSError) and error.strerror:
         problem = error.strerror
-    return _kind(error)(f"outs key {out.key!r}: what the job wrote cannot be brought to {home} ({problem})")
+    half = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+    text = f"outs key {out.key!r}: what the job wrote cannot be brought to {home} ({problem}){half}"
+    return _kind(error)(text)
 
 
 def _push(job: Job, leaving: Sequence[Leaving], side: Side) -> Sent:

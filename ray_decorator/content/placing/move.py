@@ -37,7 +37,7 @@ def move_all(
 
     ``untouched`` are files that were put there for the job, by path: those that still have that stamp stay where
     they are. An error is InputError, naming all that is in the way, before anything of that pair is changed; or
-    OSError. What could not be moved is still where it was.
+    OSError, with a note where a part has come. What could not be moved is still where it was.
     """
     moves = [_Move(source, destination, untouched or {}) for source, destination in pairs]
     # a link may lead to any other file of the job: all are read through before the first file goes away
@@ -47,7 +47,7 @@ def move_all(
                 try:
                     step(each)
                 except Exception as exc:
-                    each.error = exc
+                    each.error = each.told(exc)
     return [each.error for each in moves]
 
 
@@ -99,6 +99,7 @@ class _Move:
         self._top = "" if source.is_symlink() else os.path.realpath(source)
         self._own: list[tuple[str, Target]] = []
         self._linked: list[tuple[str, Target]] = []
+        self._came = 0
         self._plan: Plan | None = None
 
     def prepare(self) -> None:
@@ -118,14 +119,23 @@ class _Move:
         clear_stale({os.path.dirname(target.path) for target in self._plan.targets} - set(self._plan.folders))
         for path, target in self._linked:
             _copy_into_place(path, target)
+            self._came += 1
 
     def rename(self) -> None:
         for path, target in self._own:
             _move_file(path, target)
+            self._came += 1
 
     def link(self) -> None:
         if self._plan is not None:
             self._plan.make_links()
+
+    def told(self, error: Exception) -> Exception:
+        """The error, with how far the move has come."""
+        if self._came:
+            files = len(self._own) + len(self._linked)
+            error.add_note(f"it is incomplete, with {self._came} of its {files} files")
+        return error
 
     def _is_own(self, path: str) -> bool:
         below = path == self._top or path.startswith(os.path.join(self._top, ""))

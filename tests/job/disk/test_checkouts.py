@@ -53,6 +53,22 @@ def test_an_unchanged_checkout_is_taken_again_and_by_one_job_alone(
     assert checkouts.take(CONTENT, tmp_path / "job3") == sealed
 
 
+def test_no_more_are_kept_than_jobs_can_run_side_by_side(
+    checkouts: Checkouts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray_decorator.job.disk.checkouts._KEPT", 2)
+    roots = [make(tmp_path / f"job{number}" / "data") for number in range(3)]
+    made = checkouts.made([(CONTENT, root) for root in roots])
+    for content, root, sealed in made:
+        checkouts.give(content, root, sealed)
+    assert [root.exists() for root in roots] == [False, False, True], "which goes with its job"
+    assert [checkouts.take(CONTENT, tmp_path / f"next{n}") is not None for n in range(3)] == [
+        True,
+        True,
+        False,
+    ]
+
+
 def write_with_the_old_time(root: Path) -> None:
     file = root / "1" / "7"
     before = file.stat()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -150,6 +151,10 @@ class TestThroughTheLauncher:
             assert set(said) == {"1", "2"} and read(home / "other" / "1") == written(1)
             for job, place in (("1", "disk/2"), ("2", "disk/3")):
                 assert f"{home}/{place}" in said[job] and reason in said[job]
+            if reason.startswith("No space"):
+                assert re.search(
+                    rf"; it is incomplete, with [1-9] of its {FILES} files\. ", "\n".join(said.values())
+                )
             assert read(at.path / "2")["kept"] == b"mine too"
             assert read(at.path / "2")["0.bin"] in (b"mine", written(1)["0.bin"])
             assert list(at.path.rglob(".ray_s3*")) == []
