@@ -1,4 +1,4 @@
-"""A job that is scheduled into a placement group is in it, as a plain task of Ray is."""
+"""What of Ray itself a job uses is as for a plain task: its placement group; a detached actor outlives it."""
 
 from __future__ import annotations
 
@@ -32,3 +32,20 @@ def test_it_sees_the_group_and_its_tasks_join_it_as_rays_own_do(captures: bool) 
     assert ray_decorator(ray_remote_kwargs=options)(job)() == plain
     assert ray_decorator()(job)() == [None, None]
     ray.util.remove_placement_group(group)
+
+
+class Keeper:
+    def number(self) -> int:
+        return 7
+
+
+def keeps() -> None:
+    options = {"name": "keeper", "namespace": "kept", "lifetime": "detached", "num_cpus": 0}
+    assert ray.get(ray.remote(Keeper).options(**options).remote().number.remote(), timeout=60) == 7
+
+
+def test_a_detached_actor_of_a_job_outlives_it() -> None:
+    ray_decorator(ray_remote_kwargs={"max_calls": 1})(keeps)()  # also the process of the job ends
+    keeper = ray.get_actor("keeper", namespace="kept")
+    assert ray.get(keeper.number.remote(), timeout=60) == 7
+    ray.kill(keeper)
