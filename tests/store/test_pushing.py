@@ -21,6 +21,8 @@ from ray_decorator.store.transfer import pull, push
 
 MIB = 1 << 20
 
+pytestmark = pytest.mark.usefixtures("small_parts")
+
 
 def pushed(store: Store, *paths: Path) -> tuple[list[Snapshot], list[Pushed]]:
     hashes = HashCache.in_memory()
@@ -100,16 +102,16 @@ def test_what_was_spoilt_is_replaced_and_named(
 ) -> None:
     """Small and large, in parts, a few and many that are listed, and a manifest."""
     parts = tmp_path / "parts"
-    parts.write_bytes(os.urandom(MIB) * 17)
+    parts.write_bytes(os.urandom(MIB) * 6)
     taken, first = pushed(store, *outs, parts)
     assert all(one.error is None and not one.spoilt for one in first)
     spoilt = {key for one in taken for key in keys(one)[:1]} | {object_key(taken[3].content.digest)}
     for key in spoilt:
         size = store.head(key) or 0
         bad = b"x" * size + more
-        if size > 16 * MIB:
-            pieces = [bad[start : start + 8 * MIB] for start in range(0, len(bad), 8 * MIB)]
-            store.put_parts(key, lambda pieces=pieces: pieces, len(bad), 8 * MIB, 4)  # type: ignore[misc]
+        if size > 5 * MIB:
+            pieces = [bad[start : start + 5 * MIB] for start in range(0, len(bad), 5 * MIB)]
+            store.put_parts(key, lambda pieces=pieces: pieces, len(bad), 5 * MIB, 4)  # type: ignore[misc]
         else:
             store.put(key, bad)
     _, again = pushed(store, *outs, parts)
@@ -127,7 +129,7 @@ def test_an_etag_that_is_no_md5_is_no_sign_of_spoilt_bytes(
 ) -> None:
     """As where the store encrypts, or another program uploaded the same file in parts of its own."""
     (tmp_path / "f").write_bytes(b"encrypted")
-    (tmp_path / "large").write_bytes(os.urandom(MIB) * 17)
+    (tmp_path / "large").write_bytes(os.urandom(MIB) * 11)
     store = s3_store(moto, monkeypatch)
     taken, _ = pushed(store, tmp_path / "large")
     data = (tmp_path / "large").read_bytes()
