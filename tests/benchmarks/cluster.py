@@ -154,7 +154,7 @@ def one_cluster(table: Table, name: str, projects: Mapping[str, Path], again: in
     with (
         tempfile.TemporaryDirectory(prefix="cluster-") as root,
         servers.rclone(Path(root, "s3")) as server,
-        cluster_bed.start(workers=1, cpus=1, warm=False) as bed,
+        cluster_bed.start(workers=1, cpus=1) as bed,
     ):
         environ = far_project.environment(bed, server, Path(root, "home"), "benchmark")
         driver = Driver(f"{name}.py", environ | {"RAY_USAGE_STATS_ENABLED": "0"}, runtime_envs(projects))

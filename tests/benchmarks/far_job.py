@@ -113,7 +113,7 @@ def main() -> int:
     with programs.directory() as root, servers.rclone(root / "s3") as server, ExitStack() as beds:
         far_project.write(root / "project", {"train.py": TRAIN})
         users = [
-            User(python, beds.enter_context(cluster_bed.start(workers=1, cpus=1, warm=False)), server, root)
+            User(python, beds.enter_context(cluster_bed.start(workers=1, cpus=1)), server, root)
             for python in pythons
         ]
         measure(users, root, server, options.rounds, results)

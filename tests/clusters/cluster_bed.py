@@ -8,9 +8,6 @@ Each node is a ``ray start --block`` from another virtual environment, which hol
 driver's but those that package registries need. Where that is allowed (root on Linux), the workers run in
 mount namespaces where the driver's home, temp directories, virtual environment and checkout are not there,
 with host names and boot ids of their own.
-
-The Python processes of a node's Ray are forks of one that has imported it (`warm_ray`), but for ``warm=False``, and
-where RAY_S3_TEST_COLD is set. Those that jobs run in are started as ever.
 """
 
 from __future__ import annotations
@@ -34,12 +31,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import cluster_node
 import lasting
 import pytest
-import warm_ray
 from ray_fixtures import LESS_WORK
 from servers import free_port
 
@@ -58,7 +53,6 @@ _START_SECONDS = 180.0
 _NODE_ARGUMENTS = (
     "--block", "--disable-usage-stats", "--object-store-memory=100000000", "--log-color=false",
 )  # fmt: skip
-_IMPORTS = ("ray", "ray.scripts.scripts", "ray.util.client.server.proxier", *warm_ray.IMPORTS)
 _HEAD_IP = "127.0.0.2"  # 127.0.0.1 is what Ray replaces by the machine's outer address
 
 
@@ -123,12 +117,11 @@ class Bed:
         isolated: bool,
         all_of_it: bool,
         node_types: Mapping[str, Mapping[str, float]],
-        warm: bool,
     ) -> None:
         self.directory = directory
         self.venv = venv
         self.token = token
-        self._isolated, self._warm = isolated, warm
+        self._isolated = isolated
         self._scales = bool(node_types)
         self.nodes: list[Node] = []
         port, client_port = free_port(), free_port()
@@ -241,7 +234,6 @@ class Bed:
             "hide": _hidden() if isolated else [],
             "show": [str(path) for path in (directory, self.venv, _base_python(self.venv))],
             "hostname": name,
-            "warm": self._warm_python(directory),
         }
         with open(directory / "output.txt", "wb") as output:
             process = subprocess.Popen(
@@ -249,7 +241,7 @@ class Bed:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**_environment(self.venv, directory, self.environment()), **self._variables()},
+                env=_environment(self.venv, directory, self.environment()) | self._fake_cloud(),
                 cwd=directory / "cwd",
                 start_new_session=True,  # Ctrl-C is the driver's
             )
@@ -257,22 +249,8 @@ class Bed:
         self.nodes.append(node)
         return node
 
-    def _variables(self) -> dict[str, str]:
-        fake_cloud = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-        return {**(fake_cloud if self._scales else {}), **(warm_ray.ENVIRONMENT if self._warm else {})}
-
-    def _warm_python(self, directory: Path) -> dict[str, Any] | None:
-        """What `cluster_node` needs for it, which the node can see."""
-        if not self._warm:
-            return None
-        for name in ("warm_python_server.py", "warm_python_starter.py", "warm_ray.py"):
-            shutil.copy(Path(warm_ray.__file__).with_name(name), directory)
-        return {
-            "directory": str(directory),
-            "python": str(self.venv / "bin" / "python"),
-            "imports": _IMPORTS,
-            "placeholders": warm_ray.PLACEHOLDERS,
-        }
+    def _fake_cloud(self) -> dict[str, str]:
+        return {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"} if self._scales else {}
 
     def _await(self, node: Node, what: str, happened: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _START_SECONDS
@@ -295,7 +273,6 @@ def start(
     isolated: bool | str | None = None,
     resources: Mapping[str, float] | None = None,
     node_types: Mapping[str, Mapping[str, float]] | None = None,
-    warm: bool = True,
 ) -> Iterator[Bed]:
     """A cluster for as long as the block lasts: a head without CPUs, and workers with ``cpus`` each.
 
@@ -303,7 +280,7 @@ def start(
     ``python``, ``ray`` (a version; the driver's unless told) and ``uv`` say what its environment holds.
     ``isolated``: the workers do not see the driver's files; None, where the machine allows it; True, skip the
     test elsewhere; ``"all"``, the head neither, which then only ``ray://`` reaches. ``node_types``, with the
-    resources of each, are what an autoscaler can add, on this machine. ``warm=False``: no process is a fork.
+    resources of each, are what an autoscaler can add, on this machine.
     """
     if not sys.platform.startswith("linux"):
         pytest.skip("the nodes of a cluster run on Linux")
@@ -313,15 +290,8 @@ def start(
     home = _own_directory("bed") if directory is None else directory
     home.mkdir(exist_ok=True)
     token_text = secrets.token_hex(32) if token else None
-    warm = warm and (python, ray or RAY) == (sys.executable, version("ray")) and not warm_ray.COLD
     bed = Bed(
-        home,
-        venv,
-        token_text,
-        isolated is not False and can_isolate(),
-        isolated == "all",
-        node_types or {},
-        warm,
+        home, venv, token_text, isolated is not False and can_isolate(), isolated == "all", node_types or {}
     )
     try:
         made = [bed.add_worker(cpus=cpus, resources=resources, wait=False) for _ in range(workers)]
@@ -355,14 +325,11 @@ def bare_venv(python: str = sys.executable, ray: str = "", uv: bool = True) -> P
     Made once a session for each ``python`` (a path or ``3.12``), Ray version and ``uv``.
     """
     packages = [f"ray[default,client]=={ray or version('ray')}", *(["uv"] if uv else [])]
-    return made_venv("bare", python, [packages], "import ray.scripts.scripts, ray.dashboard.agent")
+    return made_venv("bare", python, [packages])
 
 
-def made_venv(name: str, python: str, installs: Sequence[Sequence[str]], first: str = "") -> Path:
-    """A virtual environment after ``uv pip install`` of each of these, which all processes of the session share.
-
-    ``first`` is run there: what it imports is not compiled by many processes at once then.
-    """
+def made_venv(name: str, python: str, installs: Sequence[Sequence[str]]) -> Path:
+    """A virtual environment after ``uv pip install`` of each of these, which all processes of the session share."""
     asked = hashlib.md5(repr((python, installs)).encode()).hexdigest()
     directory = _venvs() / f"{name}-{asked[:8]}"
     made = directory / "venv"
@@ -375,10 +342,6 @@ def made_venv(name: str, python: str, installs: Sequence[Sequence[str]], first: 
             command = [_uv(), "pip", "install", "--quiet", "--python", str(made / "bin" / "python")]
             for arguments in installs:
                 subprocess.run([*command, *arguments], check=True, env=environment)
-            if first:
-                subprocess.run(
-                    [str(made / "bin" / "python"), "-c", first], check=True, env=environment, cwd="/"
-                )
             (directory / "complete").touch()
     return made
 

@@ -2,8 +2,6 @@
 
     python cluster_node.py '{"hide": […], "show": […], "hostname": …}' command argument…
 
-With ``warm``, the Python processes of the command's Ray are forks of one that has imported Ray (`warm_ray`).
-
 With ``hide``, the command runs in a mount namespace of its own, where those directories are empty but for
 what ``show`` names, and where the machine has another host name and boot id: as on another machine. Needs
 root then. Whatever way the test session ends, its end of the pipe closes, and nothing of the node stays.
@@ -21,7 +19,6 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SET_CHILD_SUBREAPER = 36
@@ -29,32 +26,17 @@ _NEW_MOUNTS, _NEW_HOSTNAME = 0x00020000, 0x04000000
 _BIND, _RECURSIVE, _PRIVATE = 4096, 16384, 1 << 18
 
 
-def main(options: dict[str, Any], command: list[str]) -> int:
+def main(options: dict[str, object], command: list[str]) -> int:
     _call("prctl", _SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans stay our descendants, to be found and killed
     if options["hide"]:
         isolate(options["hide"], options["show"], str(options["hostname"]))
     # a test run that was put in the background ignores it, and Ray cancels a task by it
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if options["warm"]:
-        command = [*_warm(**options["warm"]), *command]
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     code = child.wait()
     kill_descendants()
     return code
-
-
-def _warm(directory: str, python: str, imports: Sequence[str], placeholders: dict[str, str]) -> list[str]:
-    """The command that stands for ``python``."""
-    place = os.path.join(directory, "socket")
-    server = subprocess.Popen(
-        [python, os.path.join(directory, "warm_python_server.py"), place, *imports],
-        stdin=subprocess.PIPE,  # it ends with us
-        stdout=subprocess.PIPE,
-        env={**os.environ, **placeholders},
-    )
-    assert server.stdout is not None and server.stdout.readline() == b"ready\n"
-    return [python, "-IS", os.path.join(directory, "warm_python_starter.py"), place]
 
 
 def isolate(hide: Sequence[str], show: Sequence[str], hostname: str) -> None:

@@ -2,7 +2,7 @@
 
 Ray starts a Python for each worker, and five more for itself. Each needs half a second to import Ray, and a job then
 as much for what it uses. Here they are forks; the programs that they run are Ray's own. Workers in a runtime_env
-start with the interpreter that Ray's agent names, as ever. With RAY_S3_TEST_COLD=1, all do.
+start with the interpreter that Ray's agent names, as ever. So do all processes of `clusters/cluster_bed.py`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-COLD = bool(os.environ.get("RAY_S3_TEST_COLD"))
-"""Whether all processes of Ray are to start as ever."""
 EXECUTABLE = "python"
 """What stands for the interpreter, beside the server's socket."""
 IMPORTS = (
@@ -106,7 +104,5 @@ def use(place: str) -> None:
     from ray._private import services
     from ray._raylet import Config
 
-    if COLD:
-        return
     Config.initialize("")  # reads the environment that this process has now
     services.sys = _Sys(os.path.join(os.path.dirname(place), EXECUTABLE))  # type: ignore[attr-defined]
