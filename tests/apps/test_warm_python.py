@@ -65,19 +65,3 @@ def test_signals_reach_it_and_it_ends_with_who_asked_for_it(tmp_path: Path) -> N
     asked[1].kill()
     assert asked[1].communicate(timeout=30)[0] == ""  # the end of its output: nobody has it any more
     assert len(pids) == 2
-
-
-def test_a_worker_of_its_ray_is_a_fork_that_knows_its_job_and_its_raylet(ray_session: str) -> None:
-    import ray
-
-    @ray.remote
-    def told() -> tuple[str, str, int, str]:
-        command = Path(f"/proc/{os.getppid()}/cmdline").read_text()
-        return command, os.environ["RAY_RAYLET_PID"], os.getpgid(0) - os.getpid(), sys.executable
-
-    command, raylet, group, executable = ray.get(told.remote())
-    assert "warm_python_server.py" in command and executable == sys.executable
-    assert "raylet" in Path(f"/proc/{raylet}/cmdline").read_text() and group == 0
-    assert ray.get_runtime_context().get_job_id() == ray.get(
-        ray.remote(lambda: ray.get_runtime_context().get_job_id()).remote()
-    )

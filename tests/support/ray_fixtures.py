@@ -12,8 +12,6 @@ from pathlib import Path
 import botocore.session
 import lasting
 import pytest
-import warm_python
-import warm_ray
 from botocore.loaders import create_loader
 
 LESS_WORK = {
@@ -33,7 +31,7 @@ def session_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("RAY_S3_NODE_DIR", str(root / "node"))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_DEDUP_LOGS", "0")
-        for name, value in {**LESS_WORK, **warm_ray.ENVIRONMENT}.items():
+        for name, value in LESS_WORK.items():
             patch.setenv(name, value)
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.delenv("RAY_S3_BASE_PATH", raising=False)
@@ -56,7 +54,6 @@ def _private_ray() -> Iterator[str]:
     from ray_decorator.run.sessions import close_all
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    warm_ray.use(warm_python.server())
     ray.init(
         address="local",
         num_cpus=2,

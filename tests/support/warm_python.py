@@ -24,13 +24,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import warm_ray
-
 APPS = (
     "boto3", "cloudpickle", "hydra.main", "hydra.utils", "hydra._internal.hydra", "hydra._internal.utils",
     "hydra.core.plugins", "hydra_zen", "importlib.metadata", "multiprocessing.pool", "obstore.store",
     "packaging.requirements", "pathspec", "ray", "ray.util.client", "requests", "rich.live", "rich.progress",
-    "rich.table", "sqlite3", *warm_ray.IMPORTS,
+    "rich.table", "sqlite3",
 )  # fmt: skip
 """What apps import."""
 _AT_IMPORT = ("PYTHONPATH", "RAY_")
@@ -45,25 +43,17 @@ def starter(
 
     ``imports`` are made beforehand, where ``python`` has them.
     """
-    place = server(environ, python, imports)
-    return [sys.executable, "-I", "-S", str(Path(__file__).with_name("warm_python_starter.py")), place]
-
-
-def server(
-    environ: Mapping[str, str] | None = None, python: str = sys.executable, imports: tuple[str, ...] = APPS
-) -> str:
-    """Where the server of such programs listens."""
     given = dict(os.environ if environ is None else environ)
     read = {k: v for k, v in given.items() if k.startswith(_AT_IMPORT) and not k.startswith(_LATER)}
-    return _server(python, tuple(sorted(read.items())), imports)
+    place = _server(python, tuple(sorted(read.items())), imports)
+    return [sys.executable, "-I", "-S", str(Path(__file__).with_name("warm_python_starter.py")), place]
 
 
 @functools.cache
 def _server(python: str, read: tuple[tuple[str, str], ...], imports: tuple[str, ...]) -> str:
     """Where it listens, once it is ready; it ends when its standard input does."""
     place = os.path.join(tempfile.mkdtemp(prefix="warm", dir="/tmp"), "socket")  # paths of sockets are short
-    environ = {k: v for k, v in os.environ.items() if not k.startswith(_AT_IMPORT)}
-    environ |= {**dict(read), **warm_ray.PLACEHOLDERS}
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(_AT_IMPORT)} | dict(read)
     process = subprocess.Popen(
         [python, str(Path(__file__).with_name("warm_python_server.py")), place, *imports],
         stdin=subprocess.PIPE,

@@ -28,8 +28,6 @@ from importlib.machinery import BuiltinImporter, SourceFileLoader
 from pathlib import Path
 from typing import Any
 
-import warm_ray
-
 _interrupted: list[BaseException] = []  # in a program: what it has not caught
 
 
@@ -42,7 +40,6 @@ def serve(place: str) -> dict[str, Any]:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(place)
     listener.listen(100)
-    warm_ray.write_executable(place)
     print("ready", flush=True)
     asking: dict[int, socket.socket] = {}  # by the program's pid
     while True:
@@ -116,12 +113,6 @@ def become(wanted: dict[str, Any]) -> None:
     sys.orig_argv = [sys.executable, *wanted["arguments"]]
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     what, *arguments = wanted["arguments"]
-    while what in ("-u", "-s", "-S"):  # as Ray starts its processes
-        if what == "-u":
-            sys.stdout.reconfigure(line_buffering=False, write_through=True)  # type: ignore[union-attr]
-        what, *arguments = arguments
-    if "ray" in sys.modules:
-        warm_ray.use(sys.argv[1])
     filters = [one for one in [os.environ.get("PYTHONWARNINGS")] if one]
     while what == "-W":
         filters.append(arguments[0])
@@ -182,7 +173,4 @@ if __name__ == "__main__":
             importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    found = warm_ray.find_placeholders()
-    wanted = serve(place)
-    warm_ray.put_in_place(found, wanted["environ"])
-    become(wanted)
+    become(serve(place))
