@@ -325,11 +325,14 @@ def bare_venv(python: str = sys.executable, ray: str = "", uv: bool = True) -> P
     Made once a session for each ``python`` (a path or ``3.12``), Ray version and ``uv``.
     """
     packages = [f"ray[default,client]=={ray or version('ray')}", *(["uv"] if uv else [])]
-    return made_venv("bare", python, [packages])
+    return made_venv("bare", python, [packages], "import ray.scripts.scripts, ray.dashboard.agent")
 
 
-def made_venv(name: str, python: str, installs: Sequence[Sequence[str]]) -> Path:
-    """A virtual environment after ``uv pip install`` of each of these, which all processes of the session share."""
+def made_venv(name: str, python: str, installs: Sequence[Sequence[str]], first: str = "") -> Path:
+    """A virtual environment after ``uv pip install`` of each of these, which all processes of the session share.
+
+    ``first`` is run there: what it imports is not compiled by many processes at once then.
+    """
     asked = hashlib.md5(repr((python, installs)).encode()).hexdigest()
     directory = _venvs() / f"{name}-{asked[:8]}"
     made = directory / "venv"
@@ -342,6 +345,9 @@ def made_venv(name: str, python: str, installs: Sequence[Sequence[str]]) -> Path
             command = [_uv(), "pip", "install", "--quiet", "--python", str(made / "bin" / "python")]
             for arguments in installs:
                 subprocess.run([*command, *arguments], check=True, env=environment)
+            if first:
+                command = [str(made / "bin" / "python"), "-c", first]
+                subprocess.run(command, check=True, env=environment, cwd="/")
             (directory / "complete").touch()
     return made
 
