@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.hydra_ray_s3_launcher import _config_files
-from hydra_plugins.hydra_ray_s3_launcher._config_files import forget, read_once
+from hydra_plugins.hydra_ray_s3_launcher._config_files import read_once
 from hydra_plugins.hydra_ray_s3_launcher._defaults import shared
 
 FILES = {
@@ -92,19 +94,6 @@ def failure(loader: Any, override: str) -> tuple[type[BaseException], str]:
     return type(caught.value), str(caught.value)
 
 
-def count(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The config files that are merged from now on."""
-    merged: list[str] = []
-    load = ConfigLoaderImpl._load_single_config
-
-    def counted(self: Any, default: Any, repo: Any) -> Any:
-        merged.append(default.config_path)
-        return load(self, default, repo)
-
-    monkeypatch.setattr(ConfigLoaderImpl, "_load_single_config", counted)
-    return merged
-
-
 def test_what_is_composed_and_what_is_refused_is_the_same(loader: Any) -> None:
     before = [text(composed(loader, *each)) for each in JOBS]
     refused = [failure(loader, each) for each in WRONG]
@@ -114,21 +103,51 @@ def test_what_is_composed_and_what_is_refused_is_the_same(loader: Any) -> None:
         assert [failure(sharing, each) for each in WRONG] == refused
 
 
-def test_jobs_that_differ_in_values_share_the_rest_until_it_is_forgotten(
-    loader: Any, conf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sharing = once(loader)
-    merged = count(monkeypatch)
-    first = composed(sharing, "x=1")
-    assert merged.count("model/a") == 1
-    first.nested.z.append(9)  # a job's config is its own
-    assert composed(sharing, "x=2").nested.z == [1, 2]
-    composed(sharing, "x=3", "model=b")
-    composed(sharing, "x=4", "model=b")
-    assert [merged.count(f"model/{name}") for name in "ab"] == [1, 1]
-    (conf / "model" / "a.yaml").write_text("name: edited\nlayers: []\n")
+SHARING = """
+import sys
+from pathlib import Path
+
+from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from hydra_plugins.hydra_ray_s3_launcher._config_files import forget, read_once
+from hydra_plugins.hydra_ray_s3_launcher._defaults import shared
+
+merged, load = [], ConfigLoaderImpl._load_single_config
+
+def counted(self, default, repo):
+    merged.append(default.config_path)
+    return load(self, default, repo)
+
+def composed(*overrides):
+    return sharing.load_sweep_config(master, list(overrides))
+
+ConfigLoaderImpl._load_single_config = counted
+conf = Path(sys.argv[1])
+master = OmegaConf.create({"hydra": {"overrides": {"hydra": []}, "job": {"config_name": "config"}}})
+with initialize_config_dir(str(conf), version_base="1.3"):
+    loader = GlobalHydra.instance().hydra.config_loader
+    read_once(loader)
+    sharing = shared(loader)
+    composed("x=1").nested.z.append(9)  # a job's config is its own
+    assert composed("x=2").nested.z == [1, 2]
+    composed("x=3", "model=b")
+    composed("x=4", "model=b")
+    assert [merged.count(f"model/{name}") for name in "ab"] == [1, 1], merged
+    (conf / "model" / "a.yaml").write_text("name: edited\\nlayers: []\\n")
     forget(sharing)
-    assert composed(sharing, "x=2").path == "edited/out"
+    assert composed("x=2").path == "edited/out"
+print("shared")
+"""
+
+
+def test_jobs_that_differ_in_values_share_the_rest_until_it_is_forgotten(conf: Path) -> None:
+    # in a process of its own: others' tests store configs of classes that cannot be pickled
+    command = [sys.executable, "-c", SHARING, str(conf)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert ran.stdout == "shared\n", ran.stderr
 
 
 def test_a_resolver_in_a_defaults_list_is_asked_for_each_job(loader: Any) -> None:
