@@ -174,16 +174,20 @@ class Ignores:
         return outer.within(name)
 
 
-def gits_rules(root: str) -> gitignore.IgnoreFiles | None:
-    """What git ignores in the repository ``root`` from further up; None where DVC does without git."""
+def git_of(root: str) -> str | None:
+    """The repository of git that DVC's ``root`` is in; None where DVC does without git."""
     at = root
     while not os.path.lexists(os.path.join(at, ".git")):
         if at == os.path.dirname(at):
             return None
         at = os.path.dirname(at)
-    if str(config.load(root)["core"].get("no_scm")).lower() == "true":
-        return None
-    return gitignore.above(root, at, users=True)
+    return None if str(config.load(root)["core"].get("no_scm")).lower() == "true" else at
+
+
+def gits_rules(root: str) -> gitignore.IgnoreFiles | None:
+    """What git ignores in DVC's repository ``root`` from further up; None where DVC does without git."""
+    top = git_of(root)
+    return None if top is None else gitignore.above(root, top, users=True)
 
 
 def _joined(folder: str, name: str) -> str:

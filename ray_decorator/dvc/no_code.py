@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 
-from .ignore import Ignores, gits_rules
+from .ignore import Ignores, git_of
 from .outputs import Outputs
 from .repository import root_of
 
@@ -19,7 +19,7 @@ class NoCode:
 
     def __init__(self) -> None:
         self._ignores, self._outputs = Ignores(), Outputs()
-        self._root_of = functools.cache(_root_without_git)
+        self._root_of, self._git_of = functools.cache(root_of), functools.cache(git_of)
 
     def stays(self, path: str, is_folder: bool) -> bool:
         """Whether the real path stays at home. Raises InputError for a file of DVC's that cannot be read."""
@@ -28,9 +28,4 @@ class NoCode:
     def is_data(self, path: str, is_folder: bool) -> bool:
         """Whether it is data that DVC tracks, and that git does not ignore since there is none. Raises as `stays`."""
         root = self._root_of(os.path.dirname(path))
-        return root is not None and self._outputs.is_data(path, root)
-
-
-def _root_without_git(folder: str) -> str | None:
-    root = root_of(folder)
-    return root if root is not None and gits_rules(root) is None else None
+        return root is not None and self._git_of(root) is None and self._outputs.is_data(path, root)
