@@ -59,7 +59,7 @@ class _ReadOnce(ConfigRepository):
         plain = {
             name: value for name, value in vars(self).items() if name not in ("_read", "_found", "_made")
         }
-        return _plain, (plain,)
+        return as_plain, (ConfigRepository, plain)
 
     def clear(self) -> None:
         self._read.clear()
@@ -92,7 +92,8 @@ class _ReadOnce(ConfigRepository):
         return self._found[key]
 
 
-def _plain(attributes: dict[str, Any]) -> ConfigRepository:
-    repository = ConfigRepository.__new__(ConfigRepository)
-    vars(repository).update(attributes)
-    return repository
+def as_plain(kind: Any, attributes: dict[str, Any]) -> Any:
+    """An object of Hydra's class ``kind`` with these attributes: what a subclass of ours travels as."""
+    made = kind.__new__(kind)
+    vars(made).update(attributes)
+    return made

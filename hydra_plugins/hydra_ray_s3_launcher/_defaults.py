@@ -10,6 +10,7 @@ and ``Overrides`` tells choices of groups from values. Where that is not so, Hyd
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import re
@@ -20,7 +21,7 @@ from hydra._internal import config_loader_impl, defaults_list
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
-from ._config_files import made_of
+from ._config_files import as_plain, made_of
 
 _ASKS = re.compile(r"\$\{(?!oc\.)[^{}$]*:")
 """An interpolation that asks a resolver of an app's own, or Hydra's, which may answer each job otherwise. OmegaConf's
@@ -36,14 +37,10 @@ def shared(loader: ConfigLoader) -> ConfigLoader:
 def _class() -> type[Any] | None:
     plain: Any = getattr(config_loader_impl, "ConfigLoaderImpl", None)
     load: Any = getattr(plain, "_load_configuration_impl", None)
+    compose = getattr(plain, "_compose_config_from_defaults_list", None)
     create = getattr(config_loader_impl, "create_defaults_list", None)
     overrides, found = (getattr(defaults_list, name, None) for name in ("Overrides", "DefaultsList"))
-    if not (
-        callable(getattr(plain, "_compose_config_from_defaults_list", None))
-        and create
-        and overrides
-        and found
-    ):
+    if not (compose and create and overrides and found):
         return None
     if not isinstance(load, FunctionType) or "create_defaults_list" not in load.__code__.co_names:
         return None
@@ -79,7 +76,7 @@ def _class() -> type[Any] | None:
             self.__dict__.update(vars(loader))
 
         def __reduce__(self) -> tuple[Any, ...]:
-            return _plain, (plain, vars(self))
+            return as_plain, (plain, vars(self))
 
         def _compose_config_from_defaults_list(self, defaults: list[Any], repo: Any) -> DictConfig:
             made, key = made_of(repo), repr(defaults)
@@ -87,8 +84,9 @@ def _class() -> type[Any] | None:
                 copy: DictConfig = pickle.loads(made[key])
                 return copy
             config: DictConfig = super()._compose_config_from_defaults_list(defaults=defaults, repo=repo)
-            if made is not None and (pickled := _pickled(config)) is not None:
-                made[key] = pickled
+            if made is not None:
+                with contextlib.suppress(Exception):  # it holds what cannot be pickled, and is made again
+                    made[key] = pickle.dumps(config)
             return config
 
     return Shared
@@ -97,16 +95,3 @@ def _class() -> type[Any] | None:
 def _lists(repo: Any) -> list[Any]:
     """The defaults lists of the config files that were read through ``repo``, a ``CachingConfigRepository``."""
     return [found.defaults_list for found in repo.cache.values() if found is not None]
-
-
-def _pickled(config: DictConfig) -> bytes | None:
-    try:
-        return pickle.dumps(config)
-    except Exception:  # it holds what cannot be pickled, and is made again for the next job
-        return None
-
-
-def _plain(kind: Any, attributes: dict[str, Any]) -> Any:
-    loader = kind.__new__(kind)
-    vars(loader).update(attributes)
-    return loader

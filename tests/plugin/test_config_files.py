@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import initialize_config_dir
 from hydra._internal.config_repository import ConfigRepository
-from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from plugin_app import config_loader
 
 from hydra_plugins.hydra_ray_s3_launcher._config_files import forget, read_once
 
@@ -29,10 +28,8 @@ def conf(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def loader(conf: Path) -> Iterator[Any]:
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        yield hydra.config_loader
+    with config_loader(conf) as found:
+        yield found
 
 
 def composed(loader: Any, *overrides: str) -> DictConfig:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import initialize_config_dir
 from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
+from plugin_app import config_loader
 
 from hydra_plugins.hydra_ray_s3_launcher import _config_files
 from hydra_plugins.hydra_ray_s3_launcher._config_files import read_once
@@ -66,10 +65,8 @@ def conf(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def loader(conf: Path) -> Iterator[Any]:
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        yield hydra.config_loader
+    with config_loader(conf) as found:
+        yield found
 
 
 def once(loader: Any) -> Any:

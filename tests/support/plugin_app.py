@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
@@ -31,6 +32,15 @@ def hydras_singletons() -> Iterator[None]:
     finally:
         Singleton._instances, BaseContainer._resolvers = instances, resolvers
         HydraConfig.instance().cfg = config
+
+
+@contextmanager
+def config_loader(conf: Path) -> Iterator[Any]:
+    """The loader of an app whose configs are in ``conf``."""
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        yield hydra.config_loader
 
 
 @contextmanager
