@@ -1,4 +1,4 @@
-"""The way to Ray: connect in the background, and say in our own words why that failed.
+"""The way to Ray: connect in the background, for as long as the process lasts, or for a block (`connected`).
 
 Imports ray inside functions only: every Hydra app on a machine imports the plugin, and Ray takes a second
 to import.
@@ -15,11 +15,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from ..core.errors import ClusterError, InputError, text_of
+from ..core.errors import ClusterError, InputError
 from ..core.machine.network import connect_error, host_and_port
 from ..core.options.settings import Settings
 from . import ray_api
-from .admission import check_admission, mismatch, missing_token
+from .admission import check_admission
+from .connect_errors import HALF_DEAD, advice, explained, is_about_arguments, said
 from .watch import patience
 
 log = logging.getLogger(__name__)
@@ -29,10 +30,6 @@ _CLIENT_SECONDS = 90.0  # Ray Client starts a server of ours on the head, for wh
 _RETRY_WITHIN = 45.0
 _PROBE_SECONDS = 5.0
 _START_SECONDS = 240.0  # a private Ray, which Ray gives up after some 30 to 90; and once again
-_HALF_DEAD = (
-    "If a part of it has crashed, `ray stop --force` ends the rest, and `ray start --head` starts another. Leave "
-    "ray_address and RAY_ADDRESS unset to start one for this run alone."
-)
 _NONE_HERE = "No Ray runs on this machine (ray_address is 'auto'%s): starting a private one"
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -50,9 +47,8 @@ class Connection:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._address = settings.ray_address
-        self._found = (
-            threading.Event()
-        )  # that it is known which Ray it is: then the address above is that one's
+        # that it is known which Ray it is: then the address above is that one's
+        self._found = threading.Event()
         if self._address != "auto":
             self._found.set()
         self._error: BaseException | None = None
@@ -83,7 +79,7 @@ class Connection:
             took = "" if address in ("local", "auto") else " took the connection but"
             raise ClusterError(
                 f"Ray at {address}{took} did not answer within {_seconds(address):.0f} s. "
-                f"{_advice(address) if self._settings.ray_address == address else _HALF_DEAD}"
+                f"{advice(address) if self._settings.ray_address == address else HALF_DEAD}"
             )
         if self._error is not None:
             raise self._error
@@ -129,6 +125,23 @@ def disconnect() -> None:
     if ray is not None:
         with contextlib.suppress(Exception):  # of what is being left; an error before it is the one to tell
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def connected(settings: Settings, unnamed: str) -> Iterator[None]:
+    """The process is connected to a cluster for as long as the block lasts, or stays so if it was before.
+
+    Raises InputError, which says ``unnamed``, where the settings name none; ClusterError.
+    """
+    was_connected = is_connected()
+    if settings.ray_address == "local" and not was_connected:
+        raise InputError(unnamed)
+    try:
+        Connection(settings).wait()
+        yield
+    finally:
+        if not was_connected:
+            disconnect()
 
 
 def leave_at_once() -> None:
@@ -231,10 +244,10 @@ def _start_private(settings: Settings) -> None:
     try:
         _ray_init(settings, "local")
     except Exception as exc:
-        if _is_about_arguments(exc, settings):
+        if is_about_arguments(exc, settings):
             raise
         disconnect()
-        log.warning("A private Ray did not start (%s): trying once more", _said(exc))
+        log.warning("A private Ray did not start (%s): trying once more", said(exc))
         _ray_init(settings, "local")
 
 
@@ -254,23 +267,7 @@ def _ray_init(settings: Settings, address: str) -> None:
 def _probe(address: str) -> None:
     """Ray itself waits long for an address where nobody listens; a bare TCP connection tells at once."""
     if (error := connect_error(*host_and_port(address), _PROBE_SECONDS)) is not None:
-        raise ClusterError(
-            f"Nobody answers at ray_address {address} ({error}). {_advice(address)}"
-        ) from error
-
-
-def _advice(address: str) -> str:
-    if address in ("local", "auto"):
-        return (
-            "See that this machine has memory and disk space to spare (`free -h`, `df -h /tmp`), what Ray's "
-            "own logs say (/tmp/ray/session_latest/logs), and whether Ray starts without this project: "
-            "`python -c 'import ray; ray.init(address=\"local\")'`."
-        )
-    port = "Ray Client's, 10001 by default" if address.startswith("ray://") else "the GCS's, 6379 by default"
-    return (
-        f"Check host and port ({port}), that the head node is up (`ray status` there), and that no firewall "
-        "blocks it. Leave ray_address unset to run on this machine."
-    )
+        raise ClusterError(f"Nobody answers at ray_address {address} ({error}). {advice(address)}") from error
 
 
 @contextlib.contextmanager
@@ -279,30 +276,6 @@ def _translated(settings: Settings) -> Iterator[None]:
         yield
     except (Exception, SystemExit) as exc:
         disconnect()
-        if _is_about_arguments(exc, settings):
+        if is_about_arguments(exc, settings):
             raise InputError(f"ray_init_kwargs are not accepted by ray.init: {exc}") from exc
-        raise ClusterError(_explained(settings.ray_address, exc)) from exc
-
-
-def _is_about_arguments(error: BaseException, settings: Settings) -> bool:
-    likely = isinstance(error, TypeError | ValueError) or "keyword argument" in text_of(error)
-    return likely and bool(settings.ray_init_kwargs)
-
-
-def _explained(address: str, error: BaseException) -> str:
-    import ray.exceptions
-
-    if isinstance(error, getattr(ray.exceptions, "AuthenticationError", ())):  # in a Ray that has tokens
-        return missing_token(address)
-    if (message := mismatch(address, text_of(error))) is not None:
-        return message
-    failed = {
-        "local": "A private Ray on this machine did not start, in two tries.",
-        "auto": "A Ray on this machine can neither be connected to nor started.",
-    }.get(address, f"Cannot connect to Ray at {address}.")
-    return f"{failed}\nRay says: {_said(error)}\n{_advice(address)}"
-
-
-def _said(error: BaseException) -> str:
-    """What a foreign exception says, in one line."""
-    return " ".join([f"{type(error).__name__}:", *text_of(error).split()])
+        raise ClusterError(explained(settings.ray_address, exc)) from exc

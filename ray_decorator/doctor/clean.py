@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cluster.connection import Connection, disconnect, is_connected
+from ..cluster.connection import connected
 from ..content.hashes.hash_cache import HashCache, default_path
 from ..core.errors import InputError, RayS3Error
 from ..core.options.settings import Settings
@@ -29,6 +29,7 @@ from . import ours_on_nodes
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([hdw])")
 _UNITS = {"h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
 
+_NO_CLUSTER = "--nodes: no cluster is named. Set ray_address or RAY_ADDRESS, or leave --nodes out"
 _EPILOG = """\
 examples:
   ray-s3 clean
@@ -107,23 +108,10 @@ def _parts(
     if not options.nodes:
         yield parts
         return
-    with _connected(settings):
+    with connected(settings, _NO_CLUSTER):
         parts += [_node(node) for node in ours_on_nodes.survey(kept=kept)]
         nodes = _Part((), 0, 0, lambda: _clear_nodes(kept))
         yield [*parts, nodes]
-
-
-@contextmanager
-def _connected(settings: Settings) -> Iterator[None]:
-    if settings.ray_address == "local" and not is_connected():
-        raise InputError("--nodes: no cluster is named. Set ray_address or RAY_ADDRESS, or leave --nodes out")
-    was_connected = is_connected()
-    try:
-        Connection(settings).wait()
-        yield
-    finally:
-        if not was_connected:
-            disconnect()
 
 
 def _part(title: str, found: Sequence[on_machine.Ours], clear: Callable[[], None]) -> _Part:

@@ -10,6 +10,7 @@ import pytest
 from trees import read, tree
 
 from ray_decorator.__main__ import main
+from ray_decorator.cluster import connection
 from ray_decorator.content.hashes.hash_cache import HashCache, default_path
 from ray_decorator.doctor import clean
 
@@ -124,6 +125,6 @@ def test_the_nodes(
 def test_no_cluster_is_started_to_be_cleaned(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clean, "is_connected", lambda: False)
+    monkeypatch.setattr(connection, "is_connected", lambda: False)
     assert main(["clean", "--nodes"]) == 1
     assert "--nodes: no cluster is named. Set ray_address or RAY_ADDRESS" in capsys.readouterr().err

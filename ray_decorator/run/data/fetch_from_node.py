@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...cluster.connection import Connection, disconnect, is_connected
+from ...cluster.connection import connected
 from ...cluster.every_node import ask_nodes, living_nodes
 from ...content.temporary import beside, remove
 from ...core.errors import ClusterError, InputError
@@ -16,6 +16,7 @@ from ...core.options.settings import Settings
 from ...node import kept
 
 _SECONDS = 120.0  # for one question; a part of a file is one
+_NO_CLUSTER = "no cluster is named: set RAY_ADDRESS, or add ray_address=… to the command"
 _PART = 32 * 1024 * 1024
 
 
@@ -29,24 +30,11 @@ def fetched(host: str, path: str, where: Path, settings: Settings) -> Iterator[P
     where.parent.mkdir(parents=True, exist_ok=True)
     copy = Path(beside(str(where)))
     try:
-        with _connected(settings):
+        with connected(settings, _NO_CLUSTER):
             _copy(host, path, copy)
         yield copy
     finally:
         remove(str(copy))
-
-
-@contextmanager
-def _connected(settings: Settings) -> Iterator[None]:
-    if settings.ray_address == "local" and not is_connected():
-        raise InputError("no cluster is named: set RAY_ADDRESS, or add ray_address=… to the command")
-    was_connected = is_connected()
-    try:
-        Connection(settings).wait()
-        yield
-    finally:
-        if not was_connected:
-            disconnect()
 
 
 def _copy(host: str, path: str, copy: Path) -> None:
