@@ -33,7 +33,7 @@ _START_SECONDS = 240.0  # a private Ray, which Ray gives up after some 30 to 90;
 _NONE_HERE = "No Ray runs on this machine (ray_address is 'auto'%s): starting a private one"
 _ONE_AT_A_TIME = threading.Lock()
 
-_all_is_shown = False
+_all_is_shown: Callable[[], bool] | None = None
 _connected: tuple[str, str | None] = ("", None)
 """The address of the connection that was made here last, and what tells it from others."""
 
@@ -144,18 +144,19 @@ def connected(settings: Settings, unnamed: str) -> Iterator[None]:
             disconnect()
 
 
-def leave_at_once() -> None:
+def leave_at_once(all_is_shown: Callable[[], bool]) -> None:
     """At its end, this program leaves the Ray that it is connected to now without a pause for late output.
 
-    For where all nodes are here: all that jobs print has come when they are done.
+    For where all nodes are here: all that jobs print has come when they are done. ``all_is_shown`` is asked then:
+    not so where jobs were stopped.
     """
     global _all_is_shown
-    _all_is_shown = True
+    _all_is_shown = all_is_shown
 
 
 def _leave() -> None:
     """Ray itself sleeps 0.5 s at a program's end before it leaves."""
-    if _all_is_shown and own_address() is not None:
+    if _all_is_shown is not None and _all_is_shown() and own_address() is not None:
         disconnect()
 
 

@@ -60,6 +60,11 @@ def stop_the_run() -> Iterator[None]:
                     signal.signal(number, default)
 
 
+def came() -> bool:
+    """Whether such a signal has come since `install`."""
+    return _count > 0
+
+
 def renew() -> None:
     """Handle again what is handled: a Ray that has just started takes SIGTERM, and aborts the process at it."""
     if threading.current_thread() is threading.main_thread():

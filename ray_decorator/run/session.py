@@ -231,7 +231,7 @@ class Session:
         if cluster.reaches_out():
             self._prepare()
         else:
-            leave_at_once()
+            leave_at_once(lambda: not interrupts.came())
         return engine
 
     def _connect(self) -> None:

@@ -413,7 +413,7 @@ if "first" in sys.argv:
 ray_api.connection_mark = lambda: "a Ray"
 connection.Connection(Options(ray_address="local").resolve()).wait()
 if "here" in sys.argv:
-    connection.leave_at_once()
+    connection.leave_at_once(lambda: "stopped" not in sys.argv)
 atexit.register(lambda: print("a later hook"))
 """
 
@@ -423,6 +423,7 @@ atexit.register(lambda: print("a later hook"))
     [
         (["here"], ["a later hook", "leaves", "leaves"]),
         ([], ["a later hook", "pauses"]),
+        (["here", "stopped"], ["a later hook", "pauses"]),
         (["here", "first"], ["a later hook", "a hook that needs a Ray", "pauses"]),
     ],
 )

@@ -31,7 +31,9 @@ def defaults(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_ctrl_c_is_a_keyboard_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt), interrupts.stop_the_run():
+        assert not interrupts.came()
         os.kill(os.getpid(), signal.SIGINT)
+    assert interrupts.came()
 
 
 @pytest.mark.parametrize("number", SIGNALS[1:])
