@@ -20,7 +20,7 @@ APP = """
 import atexit, os, sys, time
 import hydra
 from hydra_plugins.hydra_ray_s3_launcher import _compose
-from ray_decorator.run import beside, ledger, run_records
+from ray_decorator.run.ledger import beside, ledger, run_records
 
 spent = []
 
