@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 from pathlib import Path
 
@@ -113,6 +114,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_nodes(
     ray_session: str, session_caches: Path, capsys: pytest.CaptureFixture[str], machine: Path
 ) -> None:
+    shutil.rmtree(session_caches / "node" / "kept", ignore_errors=True)  # of this process's other tests
     kept = tree(session_caches / "node" / "kept", {"of this test/model": b"m" * 50_000})
     for path in (kept.parent, kept):
         path.chmod(0o700)
