@@ -49,8 +49,8 @@ def test_a_program_runs_and_ends_as_ever(tmp_path: Path, how: str) -> None:
 def test_signals_reach_it_and_it_ends_with_who_asked_for_it(tmp_path: Path) -> None:
     program = """if True:
         import os, time
-        print(os.getpid(), flush=True)
         try:
+            print(os.getpid(), flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
             print("heard")
