@@ -33,4 +33,4 @@ def made_of(path: str, objects: Iterable[tuple[str, str, str]]) -> Snapshot:
         found.files.append((relpath, file))  # the modes are those of the objects, which mean nothing
         found.stamps[file] = Stamp.of(os.stat(file))
         md5s[file] = md5
-    return made_of_md5s(path, found, Md5s(md5s, frozenset()))
+    return made_of_md5s(path, found, Md5s(md5s, frozenset(), frozenset(md5s)))

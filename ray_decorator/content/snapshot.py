@@ -40,6 +40,7 @@ class Entry(NamedTuple):
     """A file as it was when hashed: ``relpath`` is ``""`` where the snapshot is of a single file.
 
     ``stamp``: while the file has it, its bytes are certain to have this md5. None where only the bytes tell.
+    ``is_unread``: the md5 was known without reading the file.
     """
 
     relpath: str
@@ -47,6 +48,7 @@ class Entry(NamedTuple):
     size: int
     md5: str
     stamp: Stamp | None
+    is_unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,16 @@ class Snapshot:
     @property
     def entries(self) -> tuple[Entry, ...]:
         """The files, in no order."""
-        stamps, (md5s, settled) = self._found.stamps, self._md5s()
+        stamps, (md5s, settled, unread) = self._found.stamps, self._md5s()
         return tuple(
-            Entry(relpath, path, stamps[path].size, md5s[path], stamps[path] if path in settled else None)
+            Entry(
+                relpath,
+                path,
+                stamps[path].size,
+                md5s[path],
+                stamps[path] if path in settled else None,
+                path in unread,
+            )
             for relpath, path in self._found.files
             if path in md5s
         )
@@ -167,7 +176,7 @@ def snapshot_of(files: Sequence[tuple[str, str]], hashes: HashCache, progress: P
     for part in parts.values():
         root = os.path.commonpath([os.path.dirname(path) for path in part])
         more = hash_files(part, root, taken, hashes, progress)
-        md5s = Md5s(md5s.by_path | more.by_path, md5s.settled | more.settled)
+        md5s = Md5s(md5s.by_path | more.by_path, md5s.settled | more.settled, md5s.unread | more.unread)
     return made_of_md5s(os.path.commonpath(found.stamps) if found.stamps else "", found, md5s)
 
 

@@ -2,7 +2,7 @@
 
 which of them does it lack?  one LIST says how large the store is (md5s are spread evenly):
     few pages against the unknown files   ->  list it all
-    otherwise, small file                 ->  upload it, asking nothing (a job's out: as any other)
+    otherwise, small file, read just now  ->  upload it, asking nothing (a job's out: as any other)
     otherwise                             ->  HEAD, upload what is missing
 up to 16 MiB                              ->  one PUT
 larger                                    ->  parts, several at once, hashed on their way, or, where it was
@@ -118,7 +118,7 @@ class Uploads:
 
         Raises InputError where the file is not what it was when hashed, StoreError.
         """
-        worth_asking = self._ask or entry.size > _BLIND or self._store.local
+        worth_asking = self._ask or entry.is_unread or entry.size > _BLIND or self._store.local
         if not lost and worth_asking:
             seen = self._store.look(object_key(entry.md5))
             if _is_held(self._store, seen, entry, self._sure):

@@ -26,11 +26,12 @@ Known = Callable[[Mapping[str, Stamp]], Mapping[str, str]]
 class Md5s(NamedTuple):
     """Path -> md5, and the large files among them that were hashed now and had not changed for long.
 
-    Any later change to one of ``settled`` shows in its stamp.
+    Any later change to one of ``settled`` shows in its stamp. ``unread`` are those that were known without reading.
     """
 
     by_path: dict[str, str]
     settled: frozenset[str]
+    unread: frozenset[str] = frozenset()
 
 
 def hash_files(
@@ -54,6 +55,7 @@ def hash_files(
     for look in _in_order(hashes, known, stamps, md5s):
         if rest := {p: stamp for p, stamp in stamps.items() if p not in md5s} if md5s else stamps:
             md5s.update(look(rest))
+    unread = frozenset(md5s)
     unknown = [(path, stamp) for path, stamp in stamps.items() if path not in md5s]
     fresh = _hash(unknown, taken, progress, unreadable) if unknown else []
     md5s.update((file.path, file.md5) for file in fresh)
@@ -62,7 +64,7 @@ def hash_files(
     if hashes and prune and others:
         hashes.drop(others)
     settled = (f.path for f in fresh if f.stamp.size > _CHUNK and f.stamp.is_settled(taken))
-    return Md5s(md5s, frozenset(settled))
+    return Md5s(md5s, frozenset(settled), unread)
 
 
 def _in_order(

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import dvc_repositories
 import pytest
+import servers
 from dvc.repo import Repo
 from fake_cluster import call
-from trees import QUIET, read, tree
+from store_fixtures import s3_store
+from trees import QUIET, Tally, read, tree
 
-from ray_decorator.content.manifest import object_key
+from ray_decorator.content.manifest import md5, object_key
 from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import InputError, MissingObjectError
 from ray_decorator.core.model import Dep, Home, Job, Out, PathId, PathSlot
@@ -254,3 +256,25 @@ def test_what_one_stage_of_dvcs_wrote_is_not_hashed_for_the_next_one(
     with contextlib.chdir(root), Repo() as repo:
         repo.reproduce()
     assert json.loads((root / "end").read_text()) == reads
+
+
+def test_single_files_that_the_remote_has_are_neither_read_nor_sent(
+    home: Path, monkeypatch: pytest.MonkeyPatch, rclone: servers.Server
+) -> None:
+    root = dvc_repositories.init(home / "repository")
+    (root / ".dvc" / "config").write_text("[core]\nno_scm = true\n[cache]\ntype = hardlink\n")
+    files = [root / name for name in ("a", "b", "new")]
+    for file in files:
+        file.write_text(file.name)
+    with contextlib.chdir(root), Repo() as repo:
+        repo.add([str(file) for file in files])
+    with servers.counting(rclone) as (proxy, requests):
+        remote = s3_store(proxy, monkeypatch)
+        for file in files[:2]:
+            remote.put(object_key(md5(file.read_bytes()).hexdigest()), file.read_bytes())
+        requests.seen.clear()
+        staging, tally = Staging(remote.url, "driver"), Tally()
+        taken = list(staging.hash(slots(*files), tally).values())
+        sent = staging.push([one for one in taken if isinstance(one, Snapshot)], tally)
+    assert "hashing" not in tally.expected and sent == [0, 0, 3]
+    assert sorted(requests.verbs()) == ["GET", "HEAD", "HEAD", "HEAD", "PUT"]
