@@ -21,6 +21,16 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class DvcDirectory:
+    """How DVC keeps objects in a directory that is its remote: their files are read-only.
+
+    ``shared``: folders are the group's, which may write to them whatever the umask is (dvc: ``shared = group``).
+    """
+
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Location:
     """All that a process needs to open a store: resolved once on the driver, sent to each worker.
 
@@ -30,6 +40,7 @@ class Location:
     ``patience`` is for how many seconds it may stay away, ``requests`` how they are sent,
     ``clients`` what else AWS's settings say of clients of S3.
     ``endpoint_in_environ``: the driver's environment says the endpoint, so libraries that look there alone find it.
+    ``kept_as`` says how files are kept in a directory that is a DVC remote; None: as the umask is.
     ``settings`` is the mark of the AWS settings that all this was resolved from (`store.identity.aws_settings`).
     """
 
@@ -44,3 +55,4 @@ class Location:
     requests: S3Requests = field(default_factory=S3Requests)
     clients: S3Clients = field(default_factory=S3Clients)
     endpoint_in_environ: bool = False
+    kept_as: DvcDirectory | None = None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 from itertools import islice
 from pathlib import Path
 
-from ..content import manifest
+from ..content import manifest, shared_folders
 from ..content.hashes.inodes import are_lasting
 from ..content.placing import reflink
 from . import config
@@ -42,7 +41,7 @@ class Cache:
 
     def _has_reflinks(self) -> bool:
         try:
-            self._make_folder(self.path)
+            shared_folders.make(self.path, shared=self._is_shared)
             return reflink.works_in(self.path)
         except OSError:  # then nothing can be put into it either
             return True
@@ -57,17 +56,8 @@ class Cache:
         Raises OSError.
         """
         file = self.file_of(digest)
-        self._make_folder(os.path.dirname(file))
+        shared_folders.make(os.path.dirname(file), shared=self._is_shared)
         return file
-
-    def _make_folder(self, folder: str) -> None:
-        if os.path.isdir(folder):
-            return
-        self._make_folder(os.path.dirname(folder))
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder)
-            if self._is_shared:
-                os.chmod(folder, 0o2775)  # dvc-data: LocalHashFileDB
 
     def inodes(self, wanted: int, before: int) -> tuple[int, dict[str, int]]:
         """The cache's device, and inode numbers of objects that were there ``before`` (ns), by their names.

@@ -21,7 +21,7 @@ from ..core.errors import InputError, without_passwords
 from ..core.options.s3_account import S3Account
 from ..core.options.settings import Settings
 from ..core.s3_requests import S3Requests
-from ..core.stores import Credentials
+from ..core.stores import Credentials, DvcDirectory
 from . import config
 from .repository import root_of
 
@@ -59,11 +59,11 @@ _OF_S3 = _COMMON | _TEXTS | _FLAGS | _NUMBERS | {"ssl_verify", *_REFUSED}
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A remote as a store: its URL (``s3://…``, ``file:///…``), and for S3, who we are there."""
+    """A remote as a store: its URL (``s3://…``, ``file:///…``), and who we are on S3, or how a directory is kept."""
 
     name: str
     url: str
-    account: S3Account | None = None
+    account: S3Account | DvcDirectory | None = None
 
 
 def is_remote(store_url: str) -> bool:
@@ -104,7 +104,7 @@ def find(root: str, name: str = "") -> Remote:
     scheme, host = urlsplit(url).scheme, urlsplit(url).netloc
     if not (scheme and host):
         _Keys(name, section, _OF_DIRECTORIES, "a directory").check()
-        return Remote(name, Path(url.removeprefix("file://")).as_uri())
+        return Remote(name, Path(url.removeprefix("file://")).as_uri(), DvcDirectory("shared" in section))
     if scheme != "s3":
         raise InputError(
             f"the DVC remote {name!r} is {without_passwords(url)}: jobs can use remotes on S3 and in a directory. "

@@ -17,11 +17,12 @@ from ..core.inherited import JOB
 from ..core.machine import at_exit
 from ..core.options.s3_account import S3Account
 from ..core.options.settings import Settings
+from ..core.stores import DvcDirectory
 from ..project import driver
 from . import interrupts
 from .session import Session, ShowProgress
 
-_sessions: dict[tuple[str, str, str, S3Account | None], Session] = {}
+_sessions: dict[tuple[str, str, str, S3Account | DvcDirectory | None], Session] = {}
 _lock = threading.Lock()
 _interrupted = threading.Event()
 

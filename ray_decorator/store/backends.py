@@ -17,6 +17,7 @@ from obstore.store import LocalStore, S3Store
 
 from ..core.machine.directories import cache_home, private_directory
 from ..core.stores import Location
+from .dvc_directory import make_room
 from .patience import request_timeout
 from .renewal import Provider
 from .s3_clients import s3_config
@@ -75,6 +76,8 @@ class Backends:
             root = Path(place.url.removeprefix("file://"))
             if root.parent == cache_home():
                 private_directory(root.parent)
+            if place.kept_as is not None:
+                make_room(place.kept_as, str(root / "any"))
             return LocalStore(root, mkdir=True)
         bucket = urlsplit(place.url).netloc
         prefix = place.url.partition(bucket)[2].strip("/")

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..core.errors import InputError, StoreDeniedError
 from ..core.options.s3_account import S3Account
-from ..core.stores import Credentials, Location
+from ..core.stores import Credentials, DvcDirectory, Location
 from .credentials import Keys, find, open_session
 from .patience import patience
 from .s3_clients import settings_of
@@ -31,11 +31,13 @@ log = logging.getLogger(__name__)
 _KINDS = ("driver", "worker")
 
 
-def identify(url: str, *, credentials: str = "driver", account: S3Account | None = None) -> Identity:
+def identify(
+    url: str, *, credentials: str = "driver", account: S3Account | DvcDirectory | None = None
+) -> Identity:
     """Resolve ``s3_base_path``: ``s3://bucket[/prefix]`` or ``file:///directory``. For the driver.
 
     For S3, what boto3 would use: profile, shared config files, environment, endpoint, region, CA bundle; what
-    ``account`` says of these comes first.
+    ``account`` says of these comes first. For a directory, it says how DVC keeps objects there.
     ``credentials`` says whose travel with a job: the ``driver``'s, or none, since each ``worker`` finds its
     node's own. Raises InputError for a URL, a profile or a value that is not usable, StoreDeniedError where
     there are no credentials.
@@ -48,9 +50,11 @@ def identify(url: str, *, credentials: str = "driver", account: S3Account | None
     parts = urlsplit(url)
     if parts.scheme == "s3" and parts.netloc:
         clean = f"s3://{parts.netloc}{_clean(url.partition(parts.netloc)[2])}"
-        return _identify_s3(clean, credentials, account or S3Account("~/.aws and the environment"))
+        found = account if isinstance(account, S3Account) else S3Account("~/.aws and the environment")
+        return _identify_s3(clean, credentials, found)
     if url.startswith("file:///") and url.strip("/") != "file:":
-        return Identity(Location("file://" + os.path.normpath(unquote(url.removeprefix("file://")))))
+        place = "file://" + os.path.normpath(unquote(url.removeprefix("file://")))
+        return Identity(Location(place, kept_as=account if isinstance(account, DvcDirectory) else None))
     raise InputError(
         f"s3_base_path is {url!r}, which is no store: expected s3://bucket, s3://bucket/prefix, "
         "file:///absolute/directory, or a DVC remote: dvc or dvc://name"

@@ -22,6 +22,7 @@ from ..core.errors import StoreDeniedError, StoreError, StoreUnreachableError
 from ..core.stores import Location
 from .backends import Backends
 from .credentials import own
+from .dvc_directory import make_room, protect
 from .faults import Faults, code_of, first_line
 from .incoming import Incoming
 from .patience import Patience, is_passing
@@ -74,7 +75,7 @@ class Store:
 
     def __init__(self, location: Location, renew: Renew | None = None, beside: Store | None = None) -> None:
         """As `open_store`. ``beside`` is one on the same server, which the same line leads to."""
-        self._location, self._renew = location, renew
+        self._location, self._renew, self._kept_as = location, renew, location.kept_as
         self._areas: dict[str, Store] = {}
         self._keys = _provider(location, renew)
         self.url = location.url
@@ -188,7 +189,7 @@ class Store:
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object in one request."""
-        self._upload(lambda: self._sending.whole(key, data))
+        self._upload(key, lambda: self._sending.whole(key, data))
 
     def put_parts(self, key: str, chunks: Chunks, size: int, part: int, window: int) -> None:
         """Write an object of ``size`` bytes from its chunks, in parts of ``part`` bytes, ``window`` at once.
@@ -208,10 +209,15 @@ class Store:
                 if now is None or now.size != size or now == before:
                     raise
 
-        self._upload(attempt)
+        self._upload(key, attempt)
 
-    def _upload(self, attempt: Callable[[], None]) -> None:
+    def _upload(self, key: str, attempt: Callable[[], None]) -> None:
+        if self._kept_as is not None:
+            with self._faults.translated(key):
+                make_room(self._kept_as, self.file_of(key))
         self.patience.keep(attempt, progress=lambda: self.uplink.progress)
+        if self._kept_as is not None:
+            protect(self.file_of(key))
 
     def delete(self, key: str) -> None:
         """Remove an object; that it was not there is no error."""

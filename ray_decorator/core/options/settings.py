@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict
 from ..errors import InputError
 from ..inherited import Inherited
 from ..machine.directories import cache_home
+from ..stores import DvcDirectory
 from .job_options import for_ray
 from .retries import NO_RETRIES, Retries, retries_of
 from .s3_account import S3Account
@@ -154,7 +155,7 @@ class Settings:
     resume: Resume = ""
     checkpoint_interval: float | None = None
     store_name: str = ""
-    account: S3Account | None = None
+    account: S3Account | DvcDirectory | None = None
 
     @property
     def is_embedded(self) -> bool:

@@ -23,7 +23,7 @@ from ...core.errors import InputError, MissingObjectError
 from ...core.model import CODE, FAILED, Call, Job, PathSlot
 from ...core.options.s3_account import S3Account
 from ...core.progress import NoProgress, Progress
-from ...core.stores import Credentials, Location
+from ...core.stores import Credentials, DvcDirectory, Location
 from ...dvc.hashed import HashedFiles
 from ...dvc.ignore import Ignores
 from ...dvc.outputs import Outputs
@@ -47,11 +47,11 @@ class Staging:
         self,
         store_url: str,
         credentials: str,
-        account: S3Account | None = None,
+        account: S3Account | DvcDirectory | None = None,
         *,
         is_remote: bool = False,
     ) -> None:
-        """``is_remote``: the store is a DVC remote; ``account`` is then what that says of S3."""
+        """``is_remote``: the store is a DVC remote; ``account`` is what that says of S3, or of its directory."""
         self._store_url, self._credentials, self._account = store_url, credentials, account
         self._is_remote = is_remote
         self._identity: Identity | None = None
