@@ -68,8 +68,8 @@ def s3_config(place: Location, *, signed: bool) -> S3Config:
         "region": region,
         "virtual_hosted_style_request": virtual,
         "skip_signature": not signed,
-        # as botocore's default: TLS sees that bytes arrive as they were, and a second hash takes 1 s a GiB
-        "unsigned_payload": endpoint.startswith("https://") and place.requests.verify and not wished,
+        # TLS, as botocore has it, or this machine sees that bytes arrive as they were; one more hash takes 1 s a GiB
+        "unsigned_payload": _is_sealed(endpoint, place.requests.verify) and not wished,
         "endpoint": _with_bucket(endpoint, _bucket(place)) if virtual else endpoint,
     }
     if place.requests.encryption:
@@ -77,6 +77,21 @@ def s3_config(place: Location, *, signed: bool) -> S3Config:
     if place.requests.kms_key:
         config["sse_kms_key_id"] = place.requests.kms_key
     return config
+
+
+def _is_sealed(endpoint: str, verify: bool) -> bool:
+    """Whether nobody on the way can change what is sent."""
+    address = urlsplit(endpoint)
+    if address.scheme == "https":
+        return verify
+    return _is_loopback(address.hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _is_virtual(place: Location, endpoint: str) -> bool:
