@@ -31,6 +31,10 @@ _RETRY_WITHIN = 45.0
 _PROBE_SECONDS = 5.0
 _START_SECONDS = 240.0  # a private Ray, which Ray gives up after some 30 to 90; and once again
 _NONE_HERE = "No Ray runs on this machine (ray_address is 'auto'%s): starting a private one"
+_SEVERAL_HERE = (
+    "Several Rays run on this machine (%s), and `ray start` has noted none (ray_address is 'auto'): starting a "
+    "private one. To use one of them, name it: ray_address, or RAY_ADDRESS=%s"
+)
 _ONE_AT_A_TIME = threading.Lock()
 
 _all_is_shown: Callable[[], bool] | None = None
@@ -234,10 +238,15 @@ def _running_here(settings: Settings) -> tuple[str, str]:
     named = os.environ.get("RAY_ADDRESS")
     if named and named != "auto":  # as Ray itself has it
         return named, ""
-    here = ray_api.address_here(settings.ray_init_kwargs)
-    if here is None or (here and connect_error(*host_and_port(here), _PROBE_SECONDS) is None):
-        return "auto", here or ""
-    log.warning(_NONE_HERE, f"; nobody answers at {here}, where one was" if here else "")
+    here = ray_api.addresses_here(settings.ray_init_kwargs)
+    if here is None:
+        return "auto", ""
+    if len(here) > 1:
+        log.warning(_SEVERAL_HERE, ", ".join(here), here[0])
+        return "local", ""
+    if here and connect_error(*host_and_port(here[0]), _PROBE_SECONDS) is None:
+        return "auto", here[0]
+    log.warning(_NONE_HERE, f"; nobody answers at {here[0]}, where one was" if here else "")
     return "local", ""
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -45,10 +45,10 @@ def without_private(
     return {name: value for name, value in arguments.items() if name not in refused}
 
 
-def address_here(init_kwargs: Mapping[str, Any]) -> str | None:
-    """The GCS address of the Ray on this machine that ``auto`` takes, "" for none. It may have crashed.
+def addresses_here(init_kwargs: Mapping[str, Any]) -> Sequence[str] | None:
+    """The GCS address of the Ray on this machine that ``auto`` takes: several where nothing tells which.
 
-    Ray looks at the raylets that run, and at what `ray start` has noted in its directory.
+    It may have crashed. Ray looks at the raylets that run, and at what `ray start` has noted in its directory.
     """
     with _failing_open("ray._private.services.find_gcs_addresses", "a Ray that has crashed is waited for"):
         import ray._private.services
@@ -57,7 +57,7 @@ def address_here(init_kwargs: Mapping[str, Any]) -> str | None:
         services.find_gcs_addresses.cache_clear()
         running = services.find_gcs_addresses()
         noted = services.find_bootstrap_address(init_kwargs.get("_temp_dir"))
-        return _expected(next(iter(running)) if len(running) == 1 else noted or "", str)
+        return sorted(running) if len(running) == 1 or noted is None else [_expected(noted, str)]
     return None
 
 

@@ -270,45 +270,56 @@ def test_arguments_that_ray_init_does_not_take_are_not_tried_twice(connect: Call
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
-    """Says where on this machine a Ray seems to be; others of the machine are not looked at."""
+def here(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str] | None], None]:
+    """Says where on this machine Rays seem to be; others of the machine are not looked at."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    return lambda address: monkeypatch.setattr(ray_api, "address_here", lambda init_kwargs: address)
+    return lambda addresses: monkeypatch.setattr(ray_api, "addresses_here", lambda init_kwargs: addresses)
 
 
-@pytest.mark.parametrize(("address", "asked"), [("", ["local"]), (None, ["auto", "local"])])
+@pytest.mark.parametrize(("addresses", "asked"), [([], ["local"]), (None, ["auto", "local"])])
 def test_without_ray_on_this_machine_auto_starts_a_private_one(
-    address: str | None,
+    addresses: list[str] | None,
     asked: list[str],
-    here: Callable[[str | None], None],
+    here: Callable[[list[str] | None], None],
     connect: Callable[..., _Init],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    here(address)
-    errors = [ConnectionError("none")] if address is None else []
+    here(addresses)
+    errors = [ConnectionError("none")] if addresses is None else []
     init = connect(*errors, _TIMED_OUT, address="auto")
     assert [call["address"] for call in init.calls] == [*asked, "local"]
     assert "No Ray runs on this machine (ray_address is 'auto'): starting a private one" in caplog.text
 
 
+def test_of_several_rays_on_this_machine_none_is_taken_unasked(
+    here: Callable[[list[str] | None], None], connect: Callable[..., _Init], caplog: pytest.LogCaptureFixture
+) -> None:
+    here(["10.0.0.1:1", "10.0.0.1:2"])
+    assert [call["address"] for call in connect(address="auto").calls] == ["local"]
+    assert (
+        "Several Rays run on this machine (10.0.0.1:1, 10.0.0.1:2), and `ray start` has noted" in caplog.text
+    )
+    assert caplog.text.rstrip().endswith("name it: ray_address, or RAY_ADDRESS=10.0.0.1:1")
+
+
 def test_a_ray_on_this_machine_whose_gcs_has_crashed_is_none(
-    here: Callable[[str | None], None], connect: Callable[..., _Init], caplog: pytest.LogCaptureFixture
+    here: Callable[[list[str] | None], None], connect: Callable[..., _Init], caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         gone = f"127.0.0.1:{listener.getsockname()[1]}"
-    here(gone)
+    here([gone])
     assert [call["address"] for call in connect(address="auto").calls] == ["local"]
     assert f"(ray_address is 'auto'; nobody answers at {gone}, where one was): starting" in caplog.text
 
 
 def test_what_half_a_ray_on_this_machine_is_waited_for(
-    here: Callable[[str | None], None], connect: Callable[..., _Init], monkeypatch: pytest.MonkeyPatch
+    here: Callable[[list[str] | None], None], connect: Callable[..., _Init], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = threading.Event()
     monkeypatch.setattr(connection, "_CONNECT_SECONDS", 0.2)
     monkeypatch.setattr(connection, "_ray_init", lambda settings, address: ended.wait(60))
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(ClusterError) as caught:
-        here(address := f"127.0.0.1:{listener.getsockname()[1]}")
+        here([address := f"127.0.0.1:{listener.getsockname()[1]}"])
         connect(address="auto")
     ended.set()
     assert str(caught.value) == (

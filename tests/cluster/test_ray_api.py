@@ -8,7 +8,7 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -221,20 +221,19 @@ def test_asking_before_connecting(
 def test_the_ray_on_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
 ) -> None:
-    def there(*running: str) -> str | None:
+    def there(*running: str) -> Sequence[str] | None:
         monkeypatch.setattr("ray._private.services.find_gcs_addresses", functools.cache(lambda: {*running}))
-        return ray_api.address_here({"_temp_dir": str(tmp_path)})
+        return ray_api.addresses_here({"_temp_dir": str(tmp_path)})
 
-    assert [there(), there("10.0.0.1:1"), there("10.0.0.1:1", "10.0.0.1:2")] == ["", "10.0.0.1:1", ""]
+    one, other = "10.0.0.1:1", "10.0.0.1:2"
+    assert [there(), there(one), there(other, one)] == [[], [one], [one, other]]
     (tmp_path / "ray_current_cluster").write_text("10.0.0.1:2\n")  # as `ray start` does
-    assert [there(), there("10.0.0.1:1"), there("10.0.0.1:1", "10.0.0.1:2")] == [
-        "10.0.0.1:2", "10.0.0.1:1", "10.0.0.1:2",
-    ]  # fmt: skip
+    assert [there(), there(one), there(one, other)] == [[other], [one], [other]]
     assert said() == []
     monkeypatch.delattr("ray._private.services.find_gcs_addresses")
     name = "ray._private.services.find_gcs_addresses"
     then = "a Ray that has crashed is waited for"
-    assert fails_open(lambda: ray_api.address_here({}), said, name, then) is None
+    assert fails_open(lambda: ray_api.addresses_here({}), said, name, then) is None
 
 
 def test_a_ray_from_before_it_asked_for_tokens_is_not_asked(
