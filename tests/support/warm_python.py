@@ -27,10 +27,10 @@ from pathlib import Path
 APPS = (
     "boto3", "cloudpickle", "hydra.main", "hydra.utils", "hydra._internal.hydra", "hydra._internal.utils",
     "hydra.core.plugins", "hydra_zen", "importlib.metadata", "multiprocessing.pool", "obstore.store",
-    "packaging.requirements", "pathspec", "ray", "ray.util.client", "requests", "rich.live", "rich.progress",
-    "rich.table", "sqlite3",
+    "packaging.requirements", "pathspec", "ray", "ray._common.pydantic_compat", "ray._common.usage.usage_lib",
+    "ray.util.client", "requests", "rich.live", "rich.progress", "rich.table", "sqlite3",
 )  # fmt: skip
-"""What apps import."""
+"""What apps import, and what Ray does when they connect."""
 _AT_IMPORT = ("PYTHONPATH", "RAY_")
 """Variables that are read by imports: programs that have others have another server."""
 _LATER = ("RAY_ADDRESS", "RAY_S3_")
