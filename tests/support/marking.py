@@ -20,6 +20,9 @@ _NEEDS = {
 }
 """Fixtures of clusters, the most expensive ones first, and the marker of tests that use them."""
 
+_PROGRAMS = ("moto",)
+"""Fixtures that start a whole program: moto's server, which is all of boto3 and of a web framework."""
+
 _SHARED = ("ray_session", "bed")
 """Fixtures that end when the next test does not use them (`lasting`)."""
 
@@ -34,6 +37,8 @@ def mark(items: list[pytest.Item]) -> None:
         for name in used:
             item.add_marker(_NEEDS[name])
         folder = _FOLDERS.get(item.path.parent.name)
+        if _asked_for(item).intersection(_PROGRAMS):
+            item.add_marker("app")
         if folder is not None:
             item.add_marker(folder)
         if item.get_closest_marker("cluster") is not None:
@@ -49,3 +54,10 @@ def mark(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("app"))  # one warm Python for all
         elif hasattr(getattr(item, "module", None), "dvc"):
             item.add_marker(pytest.mark.xdist_group("dvc"))  # one for the commands of dvc, too
+
+
+def _asked_for(item: pytest.Item) -> set[str]:
+    """The fixtures that a test uses, and its parameters: ``store`` and others take the name of one."""
+    callspec = getattr(item, "callspec", None)
+    given = callspec.params.values() if callspec is not None else ()
+    return {*getattr(item, "fixturenames", ()), *(value for value in given if isinstance(value, str))}
