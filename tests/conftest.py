@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import lasting
 import pytest
 from cluster_bed import bare_venv_fixture, bed
+from dvc_repositories import dvc
 from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 from marking import mark
@@ -26,6 +27,7 @@ gc.disable()
 __all__ = [
     "bare_venv_fixture",
     "bed",
+    "dvc",
     "hashes",
     "moto",
     "ray_session",

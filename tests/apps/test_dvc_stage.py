@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import servers
 import warm_python
-from dvc_repositories import digest_of, dvc, dvc_process
+from dvc_repositories import Dvc
 from store_fixtures import use
 from trees import read, tree
 
@@ -55,7 +55,7 @@ def keys(store: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(dvc: Dvc, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("template") / "repository"
     for name, text in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def repository(tmp_path: Path, template: Path) -> Path:
 
 
 @pytest.mark.usefixtures("ray_session_address")
-def test_a_stage_runs_on_ray_and_shares_the_remote(repository: Path, tmp_path: Path) -> None:
+def test_a_stage_runs_on_ray_and_shares_the_remote(dvc: Dvc, repository: Path, tmp_path: Path) -> None:
     # RAY_S3_BASE_PATH is the very directory that is the DVC remote
     dvc(repository, "repro")
     assert (repository / "model.pkl").read_text() == "ALPHA BETA"
@@ -103,6 +103,7 @@ def copies(data: str, same: str, begun: str, go: str) -> str:
 
 @pytest.mark.usefixtures("ray_session")
 def test_gc_while_jobs_run(
+    dvc: Dvc,
     repository: Path,
     tmp_path: Path,
     session_caches: Path,
@@ -122,7 +123,7 @@ def test_gc_while_jobs_run(
     jobs = [submit(name, f"{name}.out", str(tmp_path / f"{name}.begun"), str(go)) for name in names]
     wait_for(*(tmp_path / f"{name}.begun" for name in names))
     deps = {
-        object_key(digest_of(repository, repository / name / file))
+        object_key(dvc.digest_of(repository, repository / name / file))
         for name in names
         for file in ("", "a.txt")
     }
@@ -138,9 +139,11 @@ def test_gc_while_jobs_run(
             "a.txt": name.encode(),
             "own.txt": f"made of {name}".encode(),
         }
-        out = {object_key(digest_of(repository, repository / f"{name}.out" / file)) for file in ("", "a.txt")}
+        out = {
+            object_key(dvc.digest_of(repository, repository / f"{name}.out" / file)) for file in ("", "a.txt")
+        }
         assert out < set(keys(store))
-    assert object_key(digest_of(repository, repository / "retried")) in keys(store)
+    assert object_key(dvc.digest_of(repository, repository / "retried")) in keys(store)
     [said] = [line for line in caplog.messages if "no longer holds" in line]
     assert "/retried (deps key 'data', files/md5/" in said
     assert {key for key in before if key.startswith("ray_s3/")} <= set(keys(store))
@@ -155,7 +158,7 @@ def wait_for(*paths: Path) -> None:
 
 
 @pytest.mark.usefixtures("ray_session_address")
-def test_what_dvcignore_names_is_neither_sent_nor_seen(repository: Path, tmp_path: Path) -> None:
+def test_what_dvcignore_names_is_neither_sent_nor_seen(dvc: Dvc, repository: Path, tmp_path: Path) -> None:
     (repository / "data/c.txt").write_text("SECRET")
     (repository / "data/sub").mkdir()
     (repository / "data/sub/d.tmp").write_text("SECRET too")
@@ -168,7 +171,7 @@ def test_what_dvcignore_names_is_neither_sent_nor_seen(repository: Path, tmp_pat
 
 @pytest.mark.usefixtures("ray_session_address")
 def test_the_default_remote_is_the_store_with_keys_of_its_own(
-    repository: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
+    dvc: Dvc, repository: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The keys are in .dvc/config.local alone; the job reads and writes where `dvc push` would."""
     server = rclone  # it checks the keys
@@ -181,12 +184,15 @@ def test_the_default_remote_is_the_store_with_keys_of_its_own(
     dvc(repository, "remote", "modify", "store", "endpointurl", server.endpoint)
     for key, value in (("access_key_id", servers.ACCESS_KEY), ("secret_access_key", servers.SECRET_KEY)):
         dvc(repository, "remote", "modify", "--local", "store", key, value)
-    done = dvc_process(repository, "repro")
+    done = dvc.process(repository, "repro")
     assert done.returncode == 0, done.stdout + done.stderr
     assert servers.SECRET_KEY not in done.stdout + done.stderr
     assert (repository / "model.pkl").read_text() == "ALPHA BETA"
     recorded = set(re.findall(r"md5: ([0-9a-f]{32}(?:\.dir)?)", (repository / "dvc.lock").read_text()))
-    data, model = digest_of(repository, repository / "data"), digest_of(repository, repository / "model.pkl")
+    data, model = (
+        dvc.digest_of(repository, repository / "data"),
+        dvc.digest_of(repository, repository / "model.pkl"),
+    )
     assert {data, model} <= recorded
     use(server, monkeypatch)
     store = open_store(locate(url))
@@ -205,7 +211,7 @@ def train(repository: Path, *overrides: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def trained(template: Path, ray_session: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(dvc: Dvc, template: Path, ray_session: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a repository whose data are added and pushed, and whose stage has run, and with its store."""
     directory = tmp_path_factory.mktemp("trained")
     repository = shutil.copytree(template, directory / "repository")
@@ -221,7 +227,7 @@ def trained(template: Path, ray_session: str, tmp_path_factory: pytest.TempPathF
 @pytest.mark.usefixtures("ray_session_address")
 @pytest.mark.parametrize("where", ["remote", "cache, no store", "nowhere"])
 def test_data_that_is_not_here(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    dvc: Dvc, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """`dvc repro` would refuse it; the program itself runs. `dvc commit` wants the data here again, and no rerun."""
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
@@ -272,7 +278,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.usefixtures("ray_session_address")
-def test_a_job_knows_its_stage_and_its_parameters_as_at_home(repository: Path) -> None:
+def test_a_job_knows_its_stage_and_its_parameters_as_at_home(dvc: Dvc, repository: Path) -> None:
     """The workers of the session's Ray were started without DVC's variables."""
     (repository / "train.py").write_text(ASKING)
     (repository / "params.yaml").write_text("lr: 0.5\n")
@@ -311,7 +317,7 @@ if __name__ == "__main__":
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="it looks into Linux's /proc")
 @pytest.mark.usefixtures("ray_session_address")
 def test_dvclive_logs_in_a_job_of_a_queued_experiment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dvc: Dvc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its files come home, and the experiment is DVC's own. The token is in no process's first environment."""
     root = tmp_path / "live"

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import dvc_repositories
 import pytest
-from dvc_repositories import dvc
 from trees import tree
 
 from ray_decorator.doctor.dvc_data import check
@@ -22,9 +21,9 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("pushed")
     root = dvc_repositories.init(base / "repository")
     tree(root, {"data/a": b"1", "data/b": b"22", "one.bin": b"one", "two.bin": b"two", "here.bin": b"h"})
-    dvc(root, "add", "data", "one.bin", "two.bin", "here.bin")
-    dvc(root, "remote", "add", "--default", "store", "../store")
-    dvc(root, "push", "data", "one.bin")
+    dvc_repositories.add(root, "data", "one.bin")
+    dvc_repositories.push_all(root, base / "store")
+    dvc_repositories.add(root, "two.bin", "here.bin")
     for name in ("one.bin", "two.bin"):
         (root / name).unlink()
     shutil.rmtree(root / "data")

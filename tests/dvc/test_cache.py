@@ -8,27 +8,26 @@ from pathlib import Path
 
 import dvc_repositories
 import pytest
-from dvc.repo import Repo
-from dvc_repositories import digest_of, dvc
+from dvc_repositories import Dvc
 from trees import tree
 
 from ray_decorator.dvc import cache as cache_module
 from ray_decorator.dvc.cache import Cache
 
 
-def test_objects_are_found_where_dvc_put_them(tmp_path: Path) -> None:
+def test_objects_are_found_where_dvc_put_them(dvc: Dvc, tmp_path: Path) -> None:
     root = dvc_repositories.init(tmp_path / "repository")
     tree(root / "data", {"a": b"1", "sub/b": b"2"})
     assert Cache(str(root)).rows("0" * 32 + ".dir") is None
     dvc(root, "add", "data")
-    digest = digest_of(root, root / "data")
+    digest = dvc.digest_of(root, root / "data")
     rows = Cache(str(root)).rows(digest)
     assert rows is not None
     found = {row.relpath: Path(Cache(str(root)).file_of(row.md5)).read_bytes() for row in rows}
     assert found == {"a": b"1", "sub/b": b"2"}
 
 
-def test_the_cache_may_be_elsewhere(tmp_path: Path) -> None:
+def test_the_cache_may_be_elsewhere(dvc: Dvc, tmp_path: Path) -> None:
     root = dvc_repositories.init(tmp_path / "repository")
     assert Cache(str(root)).path == str(root / ".dvc" / "cache")
     dvc(root, "cache", "dir", str(tmp_path / "shared"))
@@ -57,10 +56,10 @@ def test_folders_tell_the_inodes_of_objects_that_were_there_before(
 
 
 @pytest.fixture(scope="module")
-def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def added(dvc: Dvc, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = dvc_repositories.init(tmp_path_factory.mktemp("added"))
     (root / "data").write_bytes(b"1")
-    with Repo(str(root)) as repo:
+    with dvc.repo(str(root)) as repo:
         repo.add(str(root / "data"))
     return root
 
@@ -76,9 +75,9 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "copy",
     ],
 )
-def test_what_dvc_would_link_with(added: Path, kinds: str) -> None:
+def test_what_dvc_would_link_with(dvc: Dvc, added: Path, kinds: str) -> None:
     """DVC takes the first that works where the cache is."""
     (added / ".dvc" / "config").write_text(f"[core]\nno_scm = true\n[cache]\ntype = '{kinds}'\n")
-    with Repo(str(added)) as repo:
+    with dvc.repo(str(added)) as repo:
         repo.checkout(relink=True, force=True)
     assert Cache(str(added)).links_by_symlink == (added / "data").is_symlink()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import dvc_repositories
 import pytest
+from dvc_repositories import Dvc
 from trees import tree
 
 from ray_decorator.dvc.code import config_for
@@ -22,7 +21,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def test_dvcs_api_answers_there_as_at_home(tmp_path: Path) -> None:
+def test_dvcs_api_answers_there_as_at_home(dvc: Dvc, tmp_path: Path) -> None:
     root = dvc_repositories.init(tmp_path / "home" / "project")
     texts = {
         "params.yaml": b"lr: 0.5\n",
@@ -41,11 +40,8 @@ def test_dvcs_api_answers_there_as_at_home(tmp_path: Path) -> None:
         (there / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, there / place)
     assert not any(b"SECRET" in path.read_bytes() for path in there.rglob("*") if path.is_file())
-    at_home, far = (
-        subprocess.run([sys.executable, "-c", ASK], cwd=cwd, capture_output=True, text=True, timeout=60)
-        for cwd in (root, there / "project")
-    )
-    assert far.stdout == at_home.stdout == "{'lr': 0.5} hello\n"
+    at_home, far = (dvc.answers(directory, ASK) for directory in (root, there / "project"))
+    assert far == at_home == "{'lr': 0.5} hello\n"
 
 
 def test_nothing_is_added_where_there_is_no_repository_or_its_code_does_not_travel(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from hashlib import md5
 from pathlib import Path
 
+import dvc_repositories
 import pytest
-from dvc.repo import Repo
-from dvc_repositories import digest_of
+from dvc_repositories import Dvc
 from trees import Tally, settle, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
@@ -38,30 +39,43 @@ def taken(path: Path, hashes: HashCache | None = None) -> tuple[Snapshot, int]:
     return found, tally.done.get("hashing", [0])[0]
 
 
-def linked(root: Path, kind: str, cache: Path | None = None) -> Path:
+def linked(dvc: Dvc, root: Path, kind: str, cache: Path | None = None) -> Path:
     where = "" if cache is None else f"dir = {cache}\n"
     (root / ".dvc" / "config").write_text(f"[core]\nno_scm = true\n[cache]\ntype = {kind}\n{where}")
     tree(root / "data", FILES)
     (root / "single").write_bytes(b"single")
-    with contextlib.chdir(root), Repo() as repo:
+    with contextlib.chdir(root), dvc.repo() as repo:
         repo.add(["data", "single"])
     for folder in Path(Cache(str(root)).path, "files", "md5").iterdir():
         os.utime(folder, (0, 0))  # so long ago that no object in it has come meanwhile
     return root / "data"
 
 
+def test_a_copy_of_an_object_is_read_and_a_link_to_it_is_not(root: Path) -> None:
+    tree(root / "data", FILES)
+    dvc_repositories.add(root, "data")
+    cache = Cache(str(root))
+    assert taken(root / "data")[1] == ALL
+    for name, data in FILES.items():
+        (root / "data" / name).unlink()
+        (root / "data" / name).hardlink_to(cache.file_of(md5(data).hexdigest()))
+    assert taken(root / "data")[1] == NONE
+    (root / "data" / "a").chmod(0o644)
+    assert taken(root / "data")[1] == 1
+
+
 @pytest.mark.parametrize(("kind", "reads"), [("symlink", NONE), ("hardlink", NONE), ("copy", ALL)])
 @pytest.mark.parametrize("place", ["in the repository", "elsewhere", "behind a link"])
 def test_links_into_the_cache_are_not_read(
-    root: Path, tmp_path: Path, kind: str, reads: int, place: str
+    dvc: Dvc, root: Path, tmp_path: Path, kind: str, reads: int, place: str
 ) -> None:
     cache = None if place == "in the repository" else tmp_path / "cache"
     if place == "behind a link":
         (tmp_path / "disk").mkdir()
         (tmp_path / "cache").symlink_to("disk")
-    data = linked(root, kind, cache)
+    data = linked(dvc, root, kind, cache)
     found, read = taken(data)
-    assert (found.content.digest, read) == (digest_of(root, data), reads)
+    assert (found.content.digest, read) == (dvc.digest_of(root, data), reads)
     # a single file, a folder and a file inside, and the folder around it all
     assert taken(root / "single")[1] == (1 if reads else 0)
     assert taken(data / "sub")[1] == (2 if reads else 0)
@@ -75,9 +89,9 @@ def test_links_into_the_cache_are_not_read(
     assert known(found)(files).keys() == (set() if reads else files.keys())
 
 
-def test_a_repository_behind_a_link(root: Path, tmp_path: Path) -> None:
+def test_a_repository_behind_a_link(dvc: Dvc, root: Path, tmp_path: Path) -> None:
     """The path is as the user names it; its files are at another one."""
-    data = linked(root, "hardlink")
+    data = linked(dvc, root, "hardlink")
     (tmp_path / "alias").symlink_to(root)
     assert taken(tmp_path / "alias" / "data")[1] == NONE
     assert taken(tmp_path / "alias" / "single")[1] == NONE
@@ -90,9 +104,9 @@ def test_a_repository_behind_a_link(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "why", ["writable", "not the object", "not tracked", "no repository", "manifest spoilt"]
 )
-def test_what_is_not_sure_is_read(root: Path, tmp_path: Path, kind: str, why: str) -> None:
-    data = linked(root, kind)
-    right = digest_of(root, data)
+def test_what_is_not_sure_is_read(dvc: Dvc, root: Path, tmp_path: Path, kind: str, why: str) -> None:
+    data = linked(dvc, root, kind)
+    right = dvc.digest_of(root, data)
     if why == "writable":
         (data / "sub" / "b").chmod(0o644)
         assert taken(data)[1] == 1
@@ -121,26 +135,26 @@ def test_what_is_not_sure_is_read(root: Path, tmp_path: Path, kind: str, why: st
     assert taken(data)[0].content.digest == right
 
 
-def test_a_tracked_file_that_was_edited_is_read(root: Path) -> None:
-    data = linked(root, "hardlink")
-    with contextlib.chdir(root), Repo() as repo:
+def test_a_tracked_file_that_was_edited_is_read(dvc: Dvc, root: Path) -> None:
+    data = linked(dvc, root, "hardlink")
+    with contextlib.chdir(root), dvc.repo() as repo:
         repo.unprotect("data")
     (data / "a").write_bytes(b"edited")
     found, read = taken(data)
-    assert (found.content.digest, read) == (digest_of(root, data), ALL)
+    assert (found.content.digest, read) == (dvc.digest_of(root, data), ALL)
 
 
 @pytest.mark.parametrize(("kind", "reads"), [("symlink", NONE), ("hardlink", NONE)])
 def test_another_workspace_of_the_same_cache_reads_nothing(
-    root: Path, tmp_path: Path, hashes: HashCache, kind: str, reads: int
+    dvc: Dvc, root: Path, tmp_path: Path, hashes: HashCache, kind: str, reads: int
 ) -> None:
     """As `dvc exp run --queue` makes them: the same files of DVC's, another directory, new links."""
-    linked(root, kind, tmp_path / "cache")
+    linked(dvc, root, kind, tmp_path / "cache")
     settle()
     first = taken(root / "data", hashes)[0]
     other = tmp_path / "other"
     shutil.copytree(root, other, ignore=shutil.ignore_patterns("data", "single", "tmp"))
-    with contextlib.chdir(other), Repo() as repo:
+    with contextlib.chdir(other), dvc.repo() as repo:
         repo.checkout()
     assert os.path.islink(other / "data" / "a") == (kind == "symlink")
     found, read = taken(other / "data", hashes)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dvc_repositories
 import pytest
-from dvc_repositories import digest_of, dvc
+from dvc_repositories import Dvc
 from trees import QUIET, numbered, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
@@ -57,7 +57,7 @@ def grown(folder: Path, chance: random.Random, depth: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_generated_tree_has_dvcs_digest(tmp_path: Path, hashes: HashCache, seed: int) -> None:
+def test_a_generated_tree_has_dvcs_digest(dvc: Dvc, tmp_path: Path, hashes: HashCache, seed: int) -> None:
     """`.dvcignore` files stand at every level above the tree, with negation; some name others of them."""
     chance = random.Random(seed)
     root = dvc_repositories.init(tmp_path / "repository")
@@ -75,21 +75,19 @@ def test_a_generated_tree_has_dvcs_digest(tmp_path: Path, hashes: HashCache, see
     try:
         taken = ours(at, hashes)
     except InputError:
-        from dvc.repo import Repo
-
-        with Repo(str(root)) as repo:
+        with dvc.repo(str(root)) as repo:
             assert repo.dvcignore.is_ignored(repo.fs, str(at))
     else:
-        assert taken.content.digest == digest_of(root, at)
+        assert taken.content.digest == dvc.digest_of(root, at)
 
 
-def test_ten_thousand_files(tmp_path: Path, hashes: HashCache) -> None:
+def test_ten_thousand_files(dvc: Dvc, tmp_path: Path, hashes: HashCache) -> None:
     root = dvc_repositories.init(tmp_path / "repository")
     tree(root / "data", numbered(10_000, 20))
     (root / ".dvcignore").write_text("data/*/1*\n!data/*/12*\n/data/3/\n")
     taken = ours(root / "data", hashes)
     assert 5_000 < taken.content.files < 9_000
-    assert taken.content.digest == digest_of(root, root / "data")
+    assert taken.content.digest == dvc.digest_of(root, root / "data")
     # the record of the whole tree is not one of what counts now
     (root / ".dvcignore").unlink()
     assert ours(root / "data", hashes).content.files == 10_000
@@ -97,7 +95,7 @@ def test_ten_thousand_files(tmp_path: Path, hashes: HashCache) -> None:
     assert ours(root / "data", hashes).content == taken.content
 
 
-def test_the_digest_is_what_dvc_add_writes(tmp_path: Path, hashes: HashCache) -> None:
+def test_the_digest_is_what_dvc_add_writes(dvc: Dvc, tmp_path: Path, hashes: HashCache) -> None:
     root = dvc_repositories.init(tmp_path / "repository")
     tree(root / "data", {"a.txt": b"a", ".env": b"SECRET=1", "sub/.env": b"SECRET=2", "sub/b.txt": b"b"})
     (root / ".dvcignore").write_text(".env\n")
@@ -107,7 +105,7 @@ def test_the_digest_is_what_dvc_add_writes(tmp_path: Path, hashes: HashCache) ->
     assert files(taken) == {"a.txt", "sub/b.txt"}
 
 
-def test_a_file_inside_of_the_directory_holds_too(tmp_path: Path, hashes: HashCache) -> None:
+def test_a_file_inside_of_the_directory_holds_too(dvc: Dvc, tmp_path: Path, hashes: HashCache) -> None:
     """dvc refuses a directory with a .dvcignore in it; what that names stays here all the same."""
     root = dvc_repositories.init(tmp_path / "repository")
     tree(root / "data", {"a.txt": b"a", "sub/.env": b"SECRET", "sub/x/.env": b"SECRET", "sub/x/b": b"b"})
@@ -121,7 +119,7 @@ def test_a_file_inside_of_the_directory_holds_too(tmp_path: Path, hashes: HashCa
         "sub/x/.env",
         "sub/x/b",
     }
-    assert dvc_repositories.dvc_process(root, "add", "data").returncode != 0
+    assert dvc.process(root, "add", "data").returncode != 0
 
 
 def test_outside_of_a_repository_nothing_is_left_out(tmp_path: Path, hashes: HashCache) -> None:
@@ -130,7 +128,9 @@ def test_outside_of_a_repository_nothing_is_left_out(tmp_path: Path, hashes: Has
     assert files(ours(tmp_path / "data", hashes)) == {".env", ".dvcignore"}
 
 
-def test_a_repository_inside_is_left_out_and_follows_its_own_rules(tmp_path: Path, hashes: HashCache) -> None:
+def test_a_repository_inside_is_left_out_and_follows_its_own_rules(
+    dvc: Dvc, tmp_path: Path, hashes: HashCache
+) -> None:
     root = dvc_repositories.init(tmp_path / "repository")
     tree(root / "data", {"a": b"a", "inner/b": b"b", "inner/c": b"c"})
     dvc_repositories.init(root / "data" / "inner")
@@ -138,7 +138,7 @@ def test_a_repository_inside_is_left_out_and_follows_its_own_rules(tmp_path: Pat
     (root / "data" / "inner" / ".dvcignore").write_text("c\n")
     taken = ours(root / "data", hashes)
     assert taken.content.files == 0
-    assert taken.content.digest == digest_of(root, root / "data")
+    assert taken.content.digest == dvc.digest_of(root, root / "data")
     assert files(ours(root / "data" / "inner", hashes)) == {"b", ".dvcignore"}
 
 
@@ -188,14 +188,16 @@ def test_a_dvcignore_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
         Ignores().selection(root / "data")
 
 
-def test_a_link_in_the_repository_follows_the_rules_of_where_it_is(tmp_path: Path, hashes: HashCache) -> None:
+def test_a_link_in_the_repository_follows_the_rules_of_where_it_is(
+    dvc: Dvc, tmp_path: Path, hashes: HashCache
+) -> None:
     root = dvc_repositories.init(tmp_path / "repository")
     tree(tmp_path / "disk", {"a.txt": b"a", ".env": b"1"})
     (root / "data").symlink_to(tmp_path / "disk")
     (root / ".dvcignore").write_text("/data/.env\n")
     taken = ours(root / "data", hashes)
     assert files(taken) == {"a.txt"}
-    assert taken.content.digest == digest_of(root, root / "data")
+    assert taken.content.digest == dvc.digest_of(root, root / "data")
 
 
 def test_without_rules_all_counts() -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import dvc_repositories
 import pytest
-from dvc.repo import Repo
-from dvc_repositories import dvc
+from dvc_repositories import Dvc
 from projects import git
 from trees import tree
 
@@ -41,7 +40,7 @@ stages:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(dvc: Dvc, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = dvc_repositories.init(tmp_path_factory.mktemp("tracked") / "repository")
     tree(root, {"data/a": b"1", "data/sub/b": b"2", "deep/er/file ü.bin": b"3", "sub/folder/x": b"x"})
     (root / "dvc.yaml").write_text(STAGES)
@@ -52,8 +51,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_all_of_a_repository_are_dvcs_own(root: Path) -> None:
-    with Repo(str(root)) as repo:
+def test_all_of_a_repository_are_dvcs_own(dvc: Dvc, root: Path) -> None:
+    with dvc.repo(str(root)) as repo:
         real = {out.fs_path: (out.hash_info.value, out.remote) for out in repo.index.outs}
     ours = {one.path: (one.digest, one.remote) for one in Outputs().all_of(str(root))}
     assert len(ours) == 7
@@ -123,8 +122,8 @@ def locked(**outs: str) -> str:
     )
 
 
-def theirs(root: Path) -> dict[str, tuple[str, str | None, bool]]:
-    with Repo(str(root)) as repo:
+def theirs(dvc: Dvc, root: Path) -> dict[str, tuple[str, str | None, bool]]:
+    with dvc.repo(str(root)) as repo:
         return {
             out.fs_path: (out.hash_info.value, out.remote, out.use_cache)
             for out in repo.index.outs
@@ -161,14 +160,14 @@ LOCK = locked(
 )
 
 
-def test_a_lock_counts_by_what_its_stages_are_today(tmp_path: Path) -> None:
+def test_a_lock_counts_by_what_its_stages_are_today(dvc: Dvc, tmp_path: Path) -> None:
     root = dvc_repositories.init(tmp_path / "repository")
     tree(root, {"sub/x": b"", "deep/x": b""})
     written(root, yaml=TEMPLATES, lock=LOCK)
     (root / ".dvc" / "config").write_text(
         "[core]\n    no_scm = True\n['remote \"other\"']\n    url = /tmp/other\n"
     )
-    real = theirs(root)
+    real = theirs(dvc, root)
     assert len(real) == 8
     assert ours(Outputs().all_of(str(root))) == real
     found = Outputs().tracking(root / "m.bin")
@@ -178,7 +177,9 @@ def test_a_lock_counts_by_what_its_stages_are_today(tmp_path: Path) -> None:
     assert Outputs().untracked([absent]) == []
 
 
-def test_where_only_dvc_can_read_the_templates_what_is_written_without_them_counts(tmp_path: Path) -> None:
+def test_where_only_dvc_can_read_the_templates_what_is_written_without_them_counts(
+    dvc: Dvc, tmp_path: Path
+) -> None:
     root = dvc_repositories.init(tmp_path / "repository")
     (root / "params.py").write_text("x = 1\n")
     plain = """
@@ -190,7 +191,7 @@ stages:
 """
     lock = locked(a_gone="m.bin=1", a_less="m.bin=2 other.bin=3", z_new="m.bin=4", each_at_1="1.bin=5")
     written(root, yaml=plain, lock=lock)
-    assert ours(Outputs().all_of(str(root))) == theirs(root)
+    assert ours(Outputs().all_of(str(root))) == theirs(dvc, root)
 
 
 @pytest.mark.parametrize("text", ["stages: [a]", "stages: {a: x}", "- a"])
@@ -212,7 +213,7 @@ def tracker(path: str) -> bytes:
     ("lines", "count"),
     [("", 4), ("*.dvc", 2), ("*.dvc\n!data.dvc", 3), ("/sub/", 3), ("dvc.yaml", 2), ("dvc.lock", 2)],
 )
-def test_files_that_dvc_does_not_read_do_not_count(tmp_path: Path, lines: str, count: int) -> None:
+def test_files_that_dvc_does_not_read_do_not_count(dvc: Dvc, tmp_path: Path, lines: str, count: int) -> None:
     root = dvc_repositories.init(tmp_path / "repository")
     tree(
         root,
@@ -229,7 +230,7 @@ def test_files_that_dvc_does_not_read_do_not_count(tmp_path: Path, lines: str, c
     if lines.startswith("dvc."):
         for name in ("d/raw/q.dvc", "d/raw/deep/q.dvc"):
             (root / name).unlink()
-    real = theirs(root)
+    real = theirs(dvc, root)
     assert len(real) == count
     assert ours(Outputs().all_of(str(root))) == real
     outputs = Outputs()
@@ -260,7 +261,7 @@ def test_files_that_dvc_does_not_read_do_not_count(tmp_path: Path, lines: str, c
     ],
 )
 def test_files_that_git_ignores_do_not_count_either(
-    tmp_path: Path, lines: str, count: int, no_scm: str
+    dvc: Dvc, tmp_path: Path, lines: str, count: int, no_scm: str
 ) -> None:
     """The repository of DVC is in one of git; with ``core.no_scm``, DVC does not ask git."""
     git(tmp_path, "init", "-q")
@@ -277,7 +278,7 @@ def test_files_that_git_ignores_do_not_count_either(
         },
     )
     written(root, yaml="stages: {a: {cmd: x, outs: [b]}}", lock=locked(a="b=3"))
-    real = theirs(root)
+    real = theirs(dvc, root)
     assert len(real) == (count if no_scm == "false" else 4)
     assert ours(Outputs().all_of(str(root))) == real
     for path in ("data", "sub/deep/x", "more/y", "b"):
@@ -286,7 +287,7 @@ def test_files_that_git_ignores_do_not_count_either(
 
 @pytest.mark.parametrize("named", ["core.excludesFile", "as git has it by default"])
 def test_nor_do_those_that_the_user_has_git_ignore_everywhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+    dvc: Dvc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
     home, is_named = tmp_path / "home", named == "core.excludesFile"
     monkeypatch.setenv("HOME", str(home))
@@ -301,6 +302,6 @@ def test_nor_do_those_that_the_user_has_git_ignore_everywhere(
     git(root, "init", "-q")
     trackers = {f"{name}.dvc": tracker(name) for name in ("data", "scratch", "scratches/x", "kept/scratch")}
     tree(root, {".dvc/config": b"", **trackers, "kept/.gitignore": b"!scratch.dvc\n"})
-    real = theirs(root)
+    real = theirs(dvc, root)
     assert real.keys() == {str(root / "data"), str(root / "kept" / "kept" / "scratch")}
     assert ours(Outputs().all_of(str(root))) == real

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import servers
 from dvc.config import ConfigError, RemoteConfigError
-from dvc.repo import Repo
-from dvc_repositories import dvc
+from dvc_repositories import Dvc
 from fsspec.utils import infer_storage_options
 from store_fixtures import use
 from trees import QUIET, numbered, read, tree
@@ -46,14 +45,14 @@ def refused(root: Path, text: str, name: str = "r") -> str:
 
 
 class TestWhichOne:
-    def test_the_default_one_or_the_one_that_is_named(self, root: Path) -> None:
+    def test_the_default_one_or_the_one_that_is_named(self, dvc: Dvc, root: Path) -> None:
         dvc(root, "remote", "add", "--default", "One", "s3://bucket/one")
         dvc(root, "remote", "add", "two", "../two")
         assert find(str(root)).url == "s3://bucket/one"
         assert find(str(root), "ONE") == find(str(root))
         assert find(str(root), "two").url == (root.parent / "two").as_uri()
 
-    def test_the_settings_name_it(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_settings_name_it(self, dvc: Dvc, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         dvc(root, "remote", "add", "--default", "one", "s3://bucket/one")
         monkeypatch.setenv("RAY_S3_BASE_PATH", "dvc")
         settings = with_remote(Options().resolve(), root.parent, root / "src")
@@ -199,16 +198,16 @@ class TestWhatCannotServe:
         ],
     )
     def test_nor_can_these_keys_of_a_remote_in_a_directory(
-        self, root: Path, key: str, value: str, told: str
+        self, dvc: Dvc, root: Path, key: str, value: str, told: str
     ) -> None:
         for url in ("/x", "file:///x"):
             assert f"the DVC remote 'r' has {told}" in refused(
                 root, _NO_SCM + remote(url=url, **{key: value})
             )
-        with pytest.raises((ConfigError, RemoteConfigError)), Repo(str(root)) as repo:
+        with pytest.raises((ConfigError, RemoteConfigError)), dvc.repo(str(root)) as repo:
             repo.cloud.get_remote_odb("r")
 
-    def test_dvcs_keys_of_a_remote_in_a_directory_are_taken(self, root: Path) -> None:
+    def test_dvcs_keys_of_a_remote_in_a_directory_are_taken(self, dvc: Dvc, root: Path) -> None:
         from dvc.config_schema import REMOTE_SCHEMAS
 
         values = {
@@ -220,7 +219,7 @@ class TestWhatCannotServe:
         }
         keys = {str(key): values.get(str(key), "false") for key in REMOTE_SCHEMAS[""]}
         assert find(configure(root, _NO_SCM + remote(**keys)), "r").url == "file:///x"
-        with Repo(str(root)) as repo:
+        with dvc.repo(str(root)) as repo:
             assert repo.cloud.get_remote_odb("r").path == "/x/files/md5"
 
     def test_all_that_is_wrong_is_told_at_once(self, root: Path) -> None:
@@ -348,7 +347,7 @@ open(sys.argv[1], "w").write(json.dumps([*urls, Cache(root).path]))
 
 class TestWithTheRealDvc:
     def test_in_the_workspace_of_an_experiment_paths_are_the_main_repositorys(
-        self, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+        self, dvc: Dvc, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for variable in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
             monkeypatch.setenv(variable, "x")
@@ -375,7 +374,7 @@ class TestWithTheRealDvc:
         assert json.loads(seen.read_text()) == [*expected, f"{sub}/cache"]
 
     def test_what_dvc_pushed_needs_no_upload_and_the_reverse(
-        self, root: Path, tmp_path: Path, hashes: HashCache
+        self, dvc: Dvc, root: Path, tmp_path: Path, hashes: HashCache
     ) -> None:
         dvc(root, "remote", "add", "--default", "store", "../the store")
         tree(root / "data", numbered(12))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import dvc_repositories
-from dvc.repo import Repo
+from dvc_repositories import Dvc
+from trees import read, tree
+from whole_trees import described
 
 from ray_decorator.dvc.repository import original_of, root_of
 
 
-def test_the_nearest_repository_above_is_the_one(tmp_path: Path) -> None:
+def test_the_nearest_repository_above_is_the_one(dvc: Dvc, tmp_path: Path) -> None:
     outer = dvc_repositories.init(tmp_path / "outer")
     inner = dvc_repositories.init(outer / "a" / "inner")
     (inner / "data").mkdir()
     for path in (outer, outer / "a", inner, inner / "data"):
-        assert root_of(path) == Repo.find_root(str(path))
+        assert root_of(path) == dvc.root_of(path)
     assert root_of(inner / "data" / "absent" / "file") == str(inner)
     assert root_of(outer / "a" / ".." / "a") == str(outer)
     assert root_of(tmp_path) is None
@@ -43,3 +46,19 @@ def test_a_workspace_of_an_experiment_is_a_copy_of_a_place_in_the_repository_of_
     for path in ("/a/.dvc", "/a/.dvc/tmp/exps/run/x", "/a/.dvc/tmp/exps/standalone", "/a/tmp/exps/tmpab12"):
         assert original_of(path) == path
     assert original_of("/nonexistent/.dvc/tmp/exps/tmpab12/x") == "/nonexistent/x"
+
+
+def test_what_the_tests_make_of_their_own_is_what_dvc_makes(dvc: Dvc, tmp_path: Path) -> None:
+    files = {"data/a": b"1", "data/sub/b": b"22", "data/sub/c d": b"1", "one.bin": b"one", "many/x": b"x"}
+    names = ("data", "one.bin", "many/x")
+    theirs, ours = (tree(tmp_path / name / "repository", files) for name in ("theirs", "ours"))
+    dvc(theirs, "init", "--no-scm", "--quiet")
+    assert read(dvc_repositories.init(ours)) == read(theirs)
+    dvc(theirs, "add", *names)
+    dvc(theirs, "remote", "add", "--default", "store", "../store")
+    dvc(theirs, "push")
+    dvc_repositories.add(ours, *names)
+    dvc_repositories.push_all(ours, tmp_path / "ours" / "store")
+    for place in (theirs, ours):
+        shutil.rmtree(place / ".dvc" / "tmp")
+    assert described(tmp_path / "ours") == described(tmp_path / "theirs")

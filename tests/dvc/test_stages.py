@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from dvc.repo import Repo
-from dvc_repositories import dvc
+from dvc_repositories import Dvc
 
 from ray_decorator.core.errors import InputError
 from ray_decorator.dvc import stages
@@ -98,10 +97,10 @@ def named(repository: Path, file: str = "dvc.yaml") -> dict[str, Stage]:
     return {stage.name: stage for stage in found}
 
 
-def test_they_are_those_that_dvc_sees(repository: Path) -> None:
+def test_they_are_those_that_dvc_sees(dvc: Dvc, repository: Path) -> None:
     for file in ("dvc.yaml", "sub/dvc.yaml"):
         found = named(repository, file)
-        with Repo(str(repository)) as repo:
+        with dvc.repo(str(repository)) as repo:
             theirs = {stage.name: stage for stage in repo.stage.load_all(path=str(repository / file))}
             assert found.keys() == theirs.keys()
             for name, stage in theirs.items():
@@ -141,7 +140,7 @@ print("told", os.path.relpath(stage.file, os.environ["DVC_ROOT"]), stage.name, o
 """
 
 
-def test_dvc_tells_a_command_which_stage_it_is_wherever_dvc_was_started(root: Path) -> None:
+def test_dvc_tells_a_command_which_stage_it_is_wherever_dvc_was_started(dvc: Dvc, root: Path) -> None:
     (root / "sub" / "deep").mkdir(parents=True)
     (root / "tell.py").write_text(TELLING)
     tell = f"{sys.executable} {root / 'tell.py'}"
@@ -210,10 +209,10 @@ def test_so_is_what_is_no_such_file_at_all(root: Path, text: str) -> None:
         list(stages.stages(str(root / "dvc.yaml")))
 
 
-def test_a_mapping_in_a_command_follows_dvcs_configuration(repository: Path) -> None:
+def test_a_mapping_in_a_command_follows_dvcs_configuration(dvc: Dvc, repository: Path) -> None:
     with (repository / ".dvc" / "config").open("a") as config:
         config.write("[parsing]\n    bool = boolean_optional\n    list = append\n")
-    with Repo(str(repository)) as repo:
+    with dvc.repo(str(repository)) as repo:
         (real,) = repo.stage.load_all(path=str(repository / "dvc.yaml"), name="fitted")
         assert named(repository)["fitted"].commands == (real.cmd,)
         assert "--no-off" in real.cmd and "--l 1 --l 'x y'" in real.cmd

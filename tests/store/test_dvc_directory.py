@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dvc_repositories
 import pytest
-from dvc.repo import Repo
+from dvc_repositories import Dvc
 from trees import QUIET, tree
 
 from ray_decorator.core.model import PathSlot
@@ -23,7 +23,9 @@ def modes(root: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("shared", ["", "shared = group\n"])
-def test_modes_are_those_of_dvcs_push(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: str) -> None:
+def test_modes_are_those_of_dvcs_push(
+    dvc: Dvc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: str
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     root = dvc_repositories.init(tmp_path / "repository")
     (root / ".dvc" / "config").write_text(
@@ -31,7 +33,7 @@ def test_modes_are_those_of_dvcs_push(tmp_path: Path, monkeypatch: pytest.Monkey
         f"['remote \"b\"']\nurl = ../../by/us\n{shared}"
     )
     tree(root / "data", {"a": b"1", "sub/b": b"22"})
-    with contextlib.chdir(root), Repo() as repo:
+    with contextlib.chdir(root), dvc.repo() as repo:
         repo.add("data")
         repo.push()
     remote = find(str(root), "b")

@@ -20,8 +20,8 @@ _NEEDS = {
 }
 """Fixtures of clusters, the most expensive ones first, and the marker of tests that use them."""
 
-_PROGRAMS = ("moto",)
-"""Fixtures that start a whole program: moto's server, which is all of boto3 and of a web framework."""
+_PROGRAMS = ("moto", "dvc")
+"""Fixtures that start a whole program: moto's server, which is boto3 and a web framework, and the real dvc."""
 
 _SHARED = ("ray_session", "bed")
 """Fixtures that end when the next test does not use them (`lasting`)."""
@@ -48,12 +48,12 @@ def mark(items: list[pytest.Item]) -> None:
             part = "plugin" if item.path.parent.name == "plugin" else folder
             group = used[0].removesuffix("_address") + (f"_{part}" if part else "")
             item.add_marker(pytest.mark.xdist_group(group))
+        elif "dvc" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("dvc"))  # one warm Python for its commands
         elif item.get_closest_marker("app") is not None and hasattr(
             getattr(item, "module", None), "warm_python"
         ):
-            item.add_marker(pytest.mark.xdist_group("app"))  # one warm Python for all
-        elif hasattr(getattr(item, "module", None), "dvc"):
-            item.add_marker(pytest.mark.xdist_group("dvc"))  # one for the commands of dvc, too
+            item.add_marker(pytest.mark.xdist_group("app"))  # one for these, too
 
 
 def _asked_for(item: pytest.Item) -> set[str]:

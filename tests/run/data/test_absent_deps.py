@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dvc_repositories
 import pytest
-from dvc_repositories import dvc
+from dvc_repositories import Dvc
 from trees import QUIET, read, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
@@ -30,9 +30,8 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = dvc_repositories.init(base / "repository")
     tree(root / "data", FILES)
     (root / "single.bin").write_bytes(b"single")
-    dvc(root, "add", "data", "single.bin")
-    dvc(root, "remote", "add", "--default", "store", "../store")
-    dvc(root, "push")
+    dvc_repositories.add(root, "data", "single.bin")
+    dvc_repositories.push_all(root, base / "store")
     shutil.rmtree(root / "data")
     (root / "single.bin").unlink()
     return base
@@ -176,7 +175,7 @@ def test_a_link_into_a_cache_that_is_gone(root: Path, staging: Staging) -> None:
 
 
 def test_a_directory_that_lacks_files_is_homes_version_and_one_warning_says_so(
-    root: Path, staging: Staging, caplog: pytest.LogCaptureFixture
+    dvc: Dvc, root: Path, staging: Staging, caplog: pytest.LogCaptureFixture
 ) -> None:
     dvc(root, "checkout")
     assert taken(staging, root / "data").content.files == 3
@@ -193,7 +192,7 @@ def test_dvc_files_inside_of_a_directory_count_too(
     root: Path, staging: Staging, caplog: pytest.LogCaptureFixture
 ) -> None:
     tree(root / "many", {"x": b"1", "sub/y": b"2", "sub/z": b"3"})
-    dvc(root, "add", "many/sub/y", "many/x")
+    dvc_repositories.add(root, "many/sub/y", "many/x")
     (root / "many" / "sub" / "y").unlink()
     (root / "many" / "x").unlink()
     taken(staging, root / "many")

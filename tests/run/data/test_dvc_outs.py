@@ -9,9 +9,8 @@ from pathlib import Path
 
 import dvc_repositories
 import pytest
-from dvc.repo import Repo
 from dvc_objects.errors import ObjectFormatError
-from dvc_repositories import digest_of
+from dvc_repositories import Dvc
 from trees import QUIET, read, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
@@ -64,15 +63,21 @@ def brought_home(staging: Staging, tmp_path: Path, home: Path, files: dict[str, 
     assert pulled.error is None
 
 
-def commit(root: Path) -> None:
-    with Repo(str(root)) as repo:
+def commit(dvc: Dvc, root: Path) -> None:
+    with dvc.repo(str(root)) as repo:
         repo.commit(force=True)
 
 
 @pytest.mark.parametrize("kind", ["symlink", "reflink,symlink", "hardlink", "copy"])
 @pytest.mark.parametrize("tracked", ["by the stage that runs", "by dvc.lock", "by nothing"])
 def test_commit_copies_nothing_that_it_need_not(
-    root: Path, staging: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, tracked: str
+    dvc: Dvc,
+    root: Path,
+    staging: Staging,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    tracked: str,
 ) -> None:
     configure(root, kind)
     leaves_copies = kind.startswith("reflink")  # what dvc has to copy into its cache is not linked then
@@ -83,7 +88,7 @@ def test_commit_copies_nothing_that_it_need_not(
     if tracked == "by dvc.lock":
         for name in ("model", "single", "metrics"):
             (root / name).write_bytes(b"earlier")
-        commit(root)
+        commit(dvc, root)
         for name in ("model", "single", "metrics"):
             (root / name).unlink()
     for name in ("model", "single", "metrics"):
@@ -93,7 +98,7 @@ def test_commit_copies_nothing_that_it_need_not(
     }
     assert all(not path.is_symlink() and path.stat().st_mode & 0o200 for path in (root / "model").rglob("*"))
     monkeypatch.delenv("DVC_STAGE", raising=False)
-    commit(root)
+    commit(dvc, root)
     assert read(root / "model") == FILES and (root / "single").read_bytes() == b"single"
     cache = root / ".dvc" / "cache" / "files" / "md5"
     new = [path for path in cache.rglob("*") if path.is_file() and path.read_bytes() != b"earlier"]
@@ -107,24 +112,24 @@ def test_commit_copies_nothing_that_it_need_not(
 
 
 def test_an_edit_before_the_commit_spoils_nothing(
-    root: Path, staging: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dvc: Dvc, root: Path, staging: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(root, "symlink")
     monkeypatch.setenv("DVC_STAGE", "train")
     for name in ("model", "single", "metrics"):
         brought_home(staging, tmp_path, root / name, FILES if name == "model" else name.encode())
     (root / "model" / "a").write_bytes(b"edited")
-    commit(root)
+    commit(dvc, root)
     assert (root / "model" / "a").read_bytes() == b"edited"
-    with Repo(str(root)) as repo:
+    with dvc.repo(str(root)) as repo:
         old = hashlib.md5(FILES["a"]).hexdigest()
         with pytest.raises(ObjectFormatError):  # it is writable, so DVC looks
             repo.cache.local.check(old)
-        assert digest_of(root, root / "model" / "a") in repo.cache.local.all()
+        assert dvc.digest_of(root, root / "model" / "a") in repo.cache.local.all()
 
 
 def test_a_shared_cache_stays_the_groups(
-    root: Path, staging: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dvc: Dvc, root: Path, staging: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others of the group put objects into the folders that we make, as into DVC's own."""
     monkeypatch.setenv("DVC_STAGE", "train")
@@ -137,7 +142,7 @@ def test_a_shared_cache_stays_the_groups(
             tree(root / "model", FILES)
             for name in ("single", "metrics"):
                 (root / name).write_bytes(b"1")
-            commit(root)
+            commit(dvc, root)
         folders = [tmp_path / cache, *(tmp_path / cache / "files" / "md5").rglob("??")]
         modes.append({folder.stat().st_mode for folder in folders if folder.is_dir()})
         shutil.rmtree(root / "model")
@@ -157,21 +162,21 @@ def test_what_is_no_out_of_dvcs_is_left_alone(
 
 
 def test_what_a_dvcignore_names_comes_home_and_dvc_has_nothing_to_push(
-    root: Path, staging: Staging, tmp_path: Path
+    dvc: Dvc, root: Path, staging: Staging, tmp_path: Path
 ) -> None:
     configure(root, "copy")
     (root / ".dvcignore").write_text("*.tmp\n.env\n/single\n")
     brought_home(staging, tmp_path, root / "model", FILES)
     brought_home(staging, tmp_path, root / "single", b"ignored as a whole")
     assert read(root / "model") == FILES and (root / "single").read_bytes() == b"ignored as a whole"
-    digest = digest_of(root, root / "model")
+    digest = dvc.digest_of(root, root / "model")
     assert (tmp_path / "store" / object_key(digest)).exists()
     slot = PathSlot.at((0,), "data", root / "model")
     taken = staging.hash([slot], QUIET)[slot.real]
     assert isinstance(taken, Snapshot) and taken.content.digest == digest
     (root / "dvc.yaml").write_text("stages: {train: {cmd: 'true', outs: [model]}}")
-    commit(root)
-    with contextlib.chdir(root), Repo() as repo:
+    commit(dvc, root)
+    with contextlib.chdir(root), dvc.repo() as repo:
         assert repo.push() == 0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import dvc_repositories
 import pytest
 import servers
-from dvc.repo import Repo
+from dvc_repositories import Dvc
 from fake_cluster import call
 from store_fixtures import s3_store
 from trees import QUIET, Tally, read, tree
@@ -239,7 +239,7 @@ Path("end").write_text(json.dumps(reads))
 
 @pytest.mark.parametrize(("kind", "reads"), [("symlink", [0, 0]), ("hardlink", [0, 0]), ("copy", [3, 0])])
 def test_what_one_stage_of_dvcs_wrote_is_not_hashed_for_the_next_one(
-    home: Path, monkeypatch: pytest.MonkeyPatch, kind: str, reads: list[int]
+    dvc: Dvc, home: Path, monkeypatch: pytest.MonkeyPatch, kind: str, reads: list[int]
 ) -> None:
     root = dvc_repositories.init(home / "repository")
     (root / ".dvc" / "config").write_text(f"[core]\nno_scm = true\n[cache]\ntype = {kind}\n")
@@ -253,20 +253,20 @@ def test_what_one_stage_of_dvcs_wrote_is_not_hashed_for_the_next_one(
         f"  two: {{cmd: {sys.executable} two.py, deps: [mid], outs: [end]}}\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "support"))
-    with contextlib.chdir(root), Repo() as repo:
+    with contextlib.chdir(root), dvc.repo() as repo:
         repo.reproduce()
     assert json.loads((root / "end").read_text()) == reads
 
 
 def test_single_files_that_the_remote_has_are_neither_read_nor_sent(
-    home: Path, monkeypatch: pytest.MonkeyPatch, rclone: servers.Server
+    dvc: Dvc, home: Path, monkeypatch: pytest.MonkeyPatch, rclone: servers.Server
 ) -> None:
     root = dvc_repositories.init(home / "repository")
     (root / ".dvc" / "config").write_text("[core]\nno_scm = true\n[cache]\ntype = hardlink\n")
     files = [root / name for name in ("a", "b", "new")]
     for file in files:
         file.write_text(file.name)
-    with contextlib.chdir(root), Repo() as repo:
+    with contextlib.chdir(root), dvc.repo() as repo:
         repo.add([str(file) for file in files])
     with servers.counting(rclone) as (proxy, requests):
         remote = s3_store(proxy, monkeypatch)
