@@ -1,9 +1,9 @@
 """The driver's `__main__` on a worker, where `__main__` is another program.
 
-Its functions and classes travel by value, in one pickle with the task (and so as one: a class is the same
-class wherever a job meets it), and stand in a module that is `__main__` while the job runs. So
-`_target_: __main__.Model`, pickles of a script's own classes and functions, and multiprocessing work as at
-home. The script itself is not run again: it need not guard its last line.
+Its functions, classes and plain values travel by value, in one pickle with the task (and so as one: a class is the
+same class wherever a job meets it). Their globals are those of a module that is `__main__` while the job runs. So
+`_target_: __main__.Model`, `globals()[name]`, pickles of a script's own classes and functions, and multiprocessing
+work as at home. The script itself is not run again: it need not guard its last line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,16 @@ from ..job.process import workplace
 # multiprocessing runs the script by the second name in processes that it spawns: what they send back comes from there
 _NAMES = ("__main__", "__mp_main__")
 _KEPT = (types.FunctionType, types.ModuleType, type, logging.Logger)  # finalizers use them
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+_CONTAINERS = (dict, list, tuple, set, frozenset)
 _MOST = 1024 * 1024  # bytes; what is larger holds data, which only the task itself may ask for
 
 
 @dataclass(frozen=True, slots=True)
 class Main:
-    """The driver's `__main__`: its own functions and classes, its file, and its name under ``python -m``."""
+    """The driver's `__main__`: its own code and plain data, its file, and its name under ``python -m``."""
 
-    objects: Mapping[str, Any]
+    objects: Mapping[str, Any] = field(repr=False)
     file: str | None
     module: str | None
 
@@ -84,25 +86,43 @@ def _runs(frame: types.FrameType | None, namespace: Mapping[str, Any]) -> bool:
 
 
 def _own_objects(main: types.ModuleType) -> dict[str, Any]:
+    """What the script has made: its code, and data that needs nobody's modules to be read.
+
+    Of a notebook or a shell the code alone: their cells and outputs are data, too.
+    """
+    is_script = getattr(main, "__file__", None) is not None
     found = {
         name: value
         for name, value in list(vars(main).items())
-        if isinstance(value, types.FunctionType | type) and value.__module__ == "__main__"
+        if not name.startswith("__") and (_is_own_code(value) or (is_script and _is_plain(value, depth=5)))
     }
     if pickling.travels(found, _MOST):
         return found
     return {name: value for name, value in found.items() if pickling.travels(value, _MOST)}
 
 
+def _is_own_code(value: Any) -> bool:
+    return isinstance(value, types.FunctionType | type) and value.__module__ == "__main__"
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    if type(value) not in _CONTAINERS:
+        return type(value) in _PLAIN
+    if depth == 0 or sys.getsizeof(value) > _MOST:
+        return False
+    parts = (*value.keys(), *value.values()) if type(value) is dict else value
+    return all(_is_plain(part, depth - 1) for part in parts)
+
+
 def _stand_in(main: Main, function: Callable[..., Any]) -> types.ModuleType:
-    module = types.ModuleType("__main__")
     namespace = _namespace(main, function)
+    module = pickling.module_of(namespace) or types.ModuleType("__main__")
     file = _file_here(main)
     if file is None:
         namespace.pop("__file__", None)
     else:
         namespace["__file__"] = file
-    vars(module).update({**namespace, **main.objects, "__name__": "__main__"})
+    vars(module).update({**main.objects, **namespace, "__name__": "__main__"})
     if main.module is not None and _is_found(main.module):
         module.__spec__ = importlib.machinery.ModuleSpec(main.module, None, origin=file)
     return module

@@ -33,7 +33,20 @@ def locked():
         return 1
 
 other = print
+SIZES = {"small": [1, 2.5]}
+HIDDEN = {"a": LOCK}
+THEMSELVES = []
+THEMSELVES.append(THEMSELVES)
+
+def by_name(name):
+    return globals()[name]
+
+def counts():
+    global SIZES
+    SIZES = 3
 """
+OWN = {"Model", "task", "by_name", "counts", "SIZES"}
+"""What of it can travel."""
 
 
 @pytest.fixture
@@ -54,10 +67,15 @@ def travelled(function: Any) -> tuple[Main, Any]:
     return main, loaded
 
 
-def test_functions_and_classes_of_the_script_travel_and_what_cannot_stays(script: types.ModuleType) -> None:
+def test_what_the_script_has_made_travels_and_what_cannot_stays(script: types.ModuleType) -> None:
     found = captured()
-    assert set(found.objects) == {"Model", "task"}  # not its imports, nor what holds a lock
+    assert set(found.objects) == OWN  # not its imports, nor what holds a lock
     assert (found.file, found.module) == (script.__file__, None)
+
+
+def test_of_a_notebook_only_code_travels(script: types.ModuleType) -> None:
+    del script.__file__
+    assert set(captured().objects) == OWN - {"SIZES"}
 
 
 def test_what_holds_large_data_stays(script: types.ModuleType) -> None:
@@ -65,7 +83,18 @@ def test_what_holds_large_data_stays(script: types.ModuleType) -> None:
     namespace = vars(script)
     exec("def large(): return table", namespace)
     namespace["table"] = table
-    assert set(captured().objects) == {"Model", "task"}
+    assert set(captured().objects) == OWN
+
+
+def test_globals_are_those_of_main_also_what_no_function_names(script: types.ModuleType) -> None:
+    main, (by_name, counts) = travelled((vars(script)["by_name"], vars(script)["counts"]))
+    with installed(main, by_name):
+        assert by_name("Model")().size == 1
+        here = sys.modules["__main__"]
+        assert by_name.__globals__ is vars(here) is counts.__globals__
+        assert by_name("SIZES") == {"small": [1, 2.5]}
+        counts()
+        assert vars(here)["SIZES"] == 3
 
 
 def test_there_the_names_are_those_of_main_and_one_class_is_one_class(script: types.ModuleType) -> None:

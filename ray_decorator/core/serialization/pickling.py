@@ -1,9 +1,10 @@
 """Pickling by value, with an error that names what in it cannot travel.
 
-Three things differ from cloudpickle. Code keeps its file's name, for tracebacks and for who reads its source.
-Source that is in no file (a notebook's cell, say) goes along with its code: Python's `linecache` has it. And a
+Four things differ from cloudpickle. Code keeps its file's name, for tracebacks and for who reads its source.
+Source that is in no file (a notebook's cell, say) goes along with its code: Python's `linecache` has it. A
 function that its own decorator hides (`hydra.main`, `ray_decorator`) goes by reference where its module can be
-imported, so that its globals are that module's.
+imported, so that its globals are that module's. And the globals of functions of `__main__` become those of a module
+(`module_of`), which can be `__main__` there.
 """
 
 from __future__ import annotations
@@ -82,6 +83,32 @@ def _with_source(
     return kind(*arguments)
 
 
+class _Globals(dict[str, Any]):
+    """For cloudpickle, the beginning of the globals that functions of `__main__` share there."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _globals_of_a_module, (dict(self),)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Loader:
+    """Leads from a module's globals to the module, under a name that each module's globals have."""
+
+    module: types.ModuleType
+
+
+def _globals_of_a_module(names: dict[str, Any]) -> dict[str, Any]:
+    module = types.ModuleType("__main__")
+    vars(module).update(names, __loader__=_Loader(module))
+    return vars(module)
+
+
+def module_of(namespace: dict[str, Any]) -> types.ModuleType | None:
+    """The module that has these globals, where functions of a `__main__` came with them."""
+    loader = namespace.get("__loader__")
+    return loader.module if isinstance(loader, _Loader) else None
+
+
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle's, with what is said above."""
 
@@ -90,6 +117,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         # before the start, which is when C looks for it
         self.dispatch_table = {**cloudpickle.Pickler.dispatch_table, types.CodeType: _reduce_code}
         super().__init__(file)
+        # cloudpickle has no public name for it; without it, those globals are a plain dict
+        if (main := sys.modules.get("__main__")) is not None and hasattr(self, "globals_ref"):
+            self.globals_ref[id(vars(main))] = _Globals()
 
     def reducer_override(self, obj: Any) -> Any:
         """cloudpickle's hook, which has something to say of functions and classes alone."""
