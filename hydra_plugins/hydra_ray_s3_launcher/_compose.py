@@ -162,35 +162,35 @@ class Composer:
 
     def _job(self, config: DictConfig, num: int, *, bare: bool = False) -> ComposedJob:
         HydraConfig.instance().cfg = config  # type: ignore[assignment]  # for ${hydra:…}
-        sweep = config.hydra.sweep
-        place = (str(config.hydra.run.dir),) if bare else (str(sweep.dir), str(sweep.subdir))
+        hydra = config.hydra  # each look at a key of a config takes long
+        job, runtime, sweep = hydra.job, hydra.runtime, hydra.sweep
+        place = (str(hydra.run.dir),) if bare else (str(sweep.dir), str(sweep.subdir))
         directory = Path(os.path.abspath(os.path.join(*place)))
-        with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
-            config.hydra.runtime.output_dir = str(directory)
-        task_overrides = OmegaConf.to_container(config.hydra.overrides.task)
+        with read_write(runtime), open_dict(runtime):
+            runtime.output_dir = str(directory)
+        task_overrides = OmegaConf.to_container(hydra.overrides.task)
         assert isinstance(task_overrides, list)
         label = " ".join(filter_overrides(task_overrides))
-        start = Path(config.hydra.runtime.cwd)
+        start = Path(runtime.cwd)
         found = self.paths.find(config, directory)
         return ComposedJob(
             num=num,
             overrides=task_overrides,
             label=label,
-            job_name=str(config.hydra.job.name),
+            job_name=str(job.name),
             directory=directory,
-            working_dir=directory if _changes_directory(config) else start,
+            working_dir=directory if _changes_directory(job.chdir) else start,
             deps=found.deps,
             outs=found.outs,
             problems=(*found.problems, *slots.absent(self.tracked.untracked(found.deps))),
             pickled=pickling.dumps(config, f"the config of job #{num} {label}"),
             place=place,
-            copied=environ.variables(map(str, config.hydra.job.env_copy)),
+            copied=environ.variables(map(str, job.env_copy)),
             bare=bare,
-            digest=config_digest(config, (*found.deps, *found.outs)),
+            digest=config_digest(config, (*found.deps, *found.outs), job.env_set),
         )
 
 
-def _changes_directory(config: DictConfig) -> bool:
-    """As Hydra's ``run_job`` decides it."""
-    chdir = config.hydra.job.chdir
+def _changes_directory(chdir: bool | None) -> bool:
+    """As Hydra's ``run_job`` decides it from ``hydra.job.chdir``."""
     return not version.base_at_least("1.2") if chdir is None else bool(chdir)

@@ -16,6 +16,8 @@ Wanted = tuple[str, frozenset[str]]
 """A distribution's normalised name, with its extras."""
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[([^\]]*)\])?")  # a whole one is slow to parse
+_WANTS_EXTRA = re.compile(r"""(?!.*(?:\bor\b|;)).*\bextra\s*==\s*(['"])[^'"]+\1\s*""")
+"""A marker that holds with an extra alone: nine tenths of all, and slow to parse as well."""
 
 
 def required(lines: Iterable[str], extras: Iterable[str] = ()) -> Iterator[Wanted]:
@@ -66,6 +68,8 @@ def roots(requires: Requires) -> tuple[str, ...]:
 
 @functools.cache
 def _applies(marker: str, extra: str) -> bool:
+    if not extra and _WANTS_EXTRA.fullmatch(marker):
+        return False
     try:
         return Marker(marker).evaluate({"extra": extra})
     except ValueError:  # written before PEP 508, or part of a URL: rather one package too many

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import pytest
+from packaging.requirements import Requirement
 
 from ray_decorator.environment import graph
 
@@ -17,6 +20,11 @@ NONE: frozenset[str] = frozenset()
         ("alpha ; extra == 'more'", (), []),
         ("alpha ; extra == 'more'", ("other", "more"), [("alpha", NONE)]),
         ("alpha ; extra == 'more' and python_version < '3'", ("more",), []),
+        ("alpha ; python_version > '3' and extra == 'more'", (), []),
+        ("alpha ; python_version > '3' or extra == 'more'", (), [("alpha", NONE)]),
+        ("alpha ; (python_version<'3') or extra == 'more'", (), []),
+        ("alpha ; extra != 'more'", (), [("alpha", NONE)]),
+        ("alpha @ https://example.org/a.whl;b ; extra == 'more'", (), [("alpha", NONE)]),
         ("alpha @ https://example.org/a.whl", (), [("alpha", NONE)]),
         ("alpha ; no marker", (), [("alpha", NONE)]),
     ],
@@ -35,3 +43,12 @@ def test_what_is_reached_is_so_by_way_of_the_extras_that_are_asked_for() -> None
 def test_names_that_require_one_another_have_one_root() -> None:
     requires = {"a": ("b",), "b": ("a",), "c": ("d", "x"), "d": (), "e": ("e",)}
     assert graph.roots(requires) == ("c", "e", "a")
+
+
+def test_every_marker_of_this_environment_is_taken_as_packaging_takes_it() -> None:
+    lines = [line for each in metadata.distributions() for line in each.requires or ()]
+    wanted = [graph.names([line]) != () for line in lines]
+    assert wanted == [
+        (marker := Requirement(line).marker) is None or marker.evaluate({"extra": ""}) for line in lines
+    ]
+    assert len({*wanted}) == 2

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional, Union
 
 import pytest
-from omegaconf import OmegaConf
+from hydra.types import RunMode
+from omegaconf import II, MISSING, DictConfig, OmegaConf
 from plugin_app import app
 
 from hydra_plugins.hydra_ray_s3_launcher import _canonical as canonical
-from hydra_plugins.hydra_ray_s3_launcher._canonical import config_digest
+from hydra_plugins.hydra_ray_s3_launcher._canonical import _plain, config_digest
 from hydra_plugins.hydra_ray_s3_launcher._compose import Composer
 from ray_decorator.frontends.stage_paths import StagePaths
 from ray_decorator.frontends.terms import Terms
@@ -117,7 +119,7 @@ def test_resolvers_of_any_name_count_and_symbols_do_not(tmp_path: Path) -> None:
 
     def of(value: str) -> str:
         config = {"n": "plain", "key": "b", "a": {"b": 1}, "value": value, "hydra": {"job": {"env_set": {}}}}
-        return config_digest(OmegaConf.create(config), ())
+        return config_digest(OmegaConf.create(config), (), OmegaConf.create({}))
 
     first = {value: of(value) for value in (*written, *others)}
     given["x"] = 2
@@ -136,11 +138,39 @@ def test_deps_by_another_key_make_another_job(tmp_path: Path) -> None:
     assert digest(tmp_path, deps=("data.path",)) != digest(tmp_path)
 
 
+@dataclass
+class Typed:
+    """A structured config with kinds of nodes of its own."""
+
+    either: Union[int, str] = 3  # noqa: UP007  # OmegaConf 2.3 knows no `int | str`
+    missing: str = MISSING
+    none: Optional[list[int]] = None  # noqa: UP045
+    path: Path = Path("a")
+    kind: RunMode = RunMode.RUN
+    raw: bytes = b"a"
+    by_kind: dict[RunMode, Any] = field(default_factory=lambda: {RunMode.RUN: [1, {"a": "${x}"}]})
+    linked: dict[str, int] = II("other")  # noqa: RUF009  # it is a text
+
+
+def test_it_reads_a_config_as_omegaconf_does() -> None:
+    written = {
+        "x": 1,
+        "list": [[], {}, None, "???", "${x}"],
+        "gone": "???",
+        "list_link": "${list}",
+        "f": 1.5,
+        1: True,
+    }
+    config = OmegaConf.merge(written, {"typed": OmegaConf.structured(Typed), "dict_none": DictConfig(None)})
+    config.list_of_typed = [Typed()]
+    assert _plain(config) == OmegaConf.to_container(config, resolve=False)
+
+
 def test_types_that_json_has_not_are_told_apart() -> None:
     def of(value: Any) -> str:
         config = OmegaConf.create({"hydra": {"job": {"env_set": {}}}}, flags={"allow_objects": True})
         config.value = value
-        return config_digest(config, ())
+        return config_digest(config, (), config.hydra.job.env_set)
 
     values: list[Any] = [
         1,

@@ -22,6 +22,7 @@ from typing import Any
 from ..contents import Content
 from ..work import Work
 
+_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _VERSION = 1  # of what an id is made of: a new one makes all jobs new ones
 
 
@@ -53,8 +54,7 @@ class Surroundings:
 
 def digest_of(value: Any) -> str:
     """The SHA-256, in hex, of a value that JSON holds; the order of a dict's keys does not count."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_json(value).encode()).hexdigest()
 
 
 def job_id(

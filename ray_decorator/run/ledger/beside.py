@@ -186,7 +186,8 @@ class Beside:
         if entry is None:
             return
         left = {target.key: Left(target.key, None, target.real, seal) for target, seal in _seals(call)}
-        large = any(_is_large(one.place) for one in left.values())
+        # the job's own directory is not hashed
+        large = any(_is_large(left[target.key].place) for target in call.outs if target.key in left)
         if large and self._is_last(call, job):
             # what follows may take until the program has ended
             self._put_record(_record(ended, entry.id, left, call))
@@ -231,11 +232,12 @@ class Beside:
 
     def _code_is_same(self, shared: Shared | None, now: dict[str, bool]) -> bool:
         """Whether the code still is what the run began with: jobs import it from where it lies."""
-        if shared is None or shared.around.exception() is not None:
-            return True  # the ledger says why there is no receipt
+        if shared is None:
+            return True
         key = f"code {id(shared.around)}"  # one for all jobs of a batch
         if key not in now:
-            now[key] = is_as_it_was(shared.around.result())
+            # where there is none, the ledger says why there is no receipt
+            now[key] = shared.around.exception() is not None or is_as_it_was(shared.around.result())
             if not now[key] and not self._said:
                 self._said = True
                 log.info(
