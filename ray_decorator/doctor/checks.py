@@ -120,7 +120,7 @@ def _code(settings: Settings) -> tuple[Finding, Project | None]:
     if found is None:
         return Finding("code", "ok", ("none travels (code: none)",)), None
     facts = [f"{len(found.files)} files, {human_size(found.size)}, for an app that is started here"]
-    facts += [f"from {root}" for root in found.roots]
+    facts += [f"from {root}" for root in found.projects]
     largest = describe(found, _LARGEST)
     facts += ["the largest:"] if largest else []
     facts += [f"  {human_size(size):>7}  {name}" for name, size in largest]
@@ -148,4 +148,4 @@ def _listed(heading: str, paths: Sequence[str], found: Project) -> list[str]:
     if not paths:
         return []
     more = [f"  … and {len(paths) - _MOST_NAMED} more"] if len(paths) > _MOST_NAMED else []
-    return [heading, *(f"  {shown(path, found.roots)}" for path in paths[:_MOST_NAMED]), *more]
+    return [heading, *(f"  {shown(path, found.projects)}" for path in paths[:_MOST_NAMED]), *more]

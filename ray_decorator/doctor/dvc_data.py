@@ -11,7 +11,8 @@ from ..content.threads import each
 from ..core.stores import Location
 from ..core.units import human_size
 from ..dvc.cache import Cache
-from ..dvc.outputs import Output, Outputs
+from ..dvc.outputs import Outputs
+from ..dvc.recorded import Output
 from ..store.store import Store, open_store
 from .findings import Finding
 

@@ -1,7 +1,8 @@
 """The user's code on another machine is a DVC repository there too: `dvc.api.params_show()` works in a job.
 
-DVC's own files (``dvc.yaml``, ``dvc.lock``, ``params.yaml``, ``*.dvc``) travel as code. Of ``.dvc`` nothing does: it
-holds secrets and a cache. In its place there is a config of one line, by which DVC does without git.
+DVC's own files (``dvc.yaml``, ``dvc.lock``, ``params.yaml``, ``*.dvc``) travel as code, or beside it (own_files.py).
+Of ``.dvc`` nothing does: it holds secrets and a cache. In its place there is a config of one line, by which DVC does
+without git.
 """
 
 from __future__ import annotations

@@ -7,59 +7,28 @@ the lock entries of stages and outs that are no longer in ``dvc.yaml``: such ent
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
-
-import yaml
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from ..content.gitignore import IgnoreFiles
-from ..core.errors import InputError
 from ..core.model import PathSlot
 from . import stages
 from .ignore import IgnoreFolder, Ignores, gits_rules
+from .recorded import LOCK, Output, recorded
 from .repository import root_of
 
-LOCK = "dvc.lock"
-
 _NEVER = (".dvc", ".git", ".hg")  # folders that DVC does not look into
-
-_Loader = getattr(
-    yaml, "CBaseLoader", yaml.BaseLoader
-)  # whose scalars are texts: an md5 may look like a number
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """A file or directory that DVC tracks: where it belongs, and what it held when that was written down.
-
-    ``digest`` is its md5, with ``.dir`` after that of a directory. ``size`` is in bytes; with ``files`` it is None
-    where DVC did not write it. ``source`` is the file that says so, ``remote`` the name of a remote of its own.
-    ``is_old``: DVC 2 wrote it, whose md5 is of other bytes for text. ``is_cached``: DVC's cache has it.
-    """
-
-    path: str
-    digest: str
-    source: str
-    size: int | None = None
-    files: int | None = None
-    remote: str | None = None
-    is_old: bool = False
-    is_cached: bool = True
-
-    @property
-    def is_tree(self) -> bool:
-        return self.digest.endswith(".dir")
 
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
     """A folder that DVC looks into. ``data`` are the paths of the outputs of its files and of the folders above.
 
-    ``selection`` and ``git`` say what does not count in it, to DVC and to git.
+    ``selection`` and ``git`` say what does not count in it, to DVC and to git. ``files`` are DVC's own in it.
     """
 
     path: str
+    files: tuple[str, ...]
     selection: IgnoreFolder
     git: IgnoreFiles | None
     outputs: tuple[Output, ...]
@@ -130,8 +99,12 @@ class Outputs:
     def all_of(self, root: str) -> list[Output]:
         """All outputs of the repository ``root``, as DVC finds them: no file that it ignores counts."""
         if root not in self._all:
-            self._all[root] = list(self._walked(root, root, set()))
+            self._all[root] = [one for each in self._walked(root, root, set()) for one in each.outputs]
         return self._all[root]
+
+    def files_of(self, root: str) -> list[str]:
+        """DVC's own files in the repository ``root``: ``dvc.yaml``, ``dvc.lock``, ``*.dvc``."""
+        return [file for each in self._walked(root, root, set()) for file in each.files]
 
     def _near(self, path: str, root: str) -> Iterator[Output]:
         """Those of the folders above, where they nearly always are."""
@@ -142,12 +115,12 @@ class Outputs:
                 return
             folder = os.path.dirname(folder)
 
-    def _walked(self, path: str, root: str, data: set[str]) -> Iterator[Output]:
-        """Those of the folder and below. ``data`` are the paths of all outputs so far."""
+    def _walked(self, path: str, root: str, data: set[str]) -> Iterator[_Folder]:
+        """The folder and those below that DVC looks into. ``data`` are the paths of all outputs so far."""
         folder = self._folder(path, root)
         if folder is None:
             return
-        yield from folder.outputs
+        yield folder
         data.update(one.path for one in folder.outputs)
         below = [entry.path for entry in _entries(path) if entry.is_dir(follow_symlinks=False)]
         for each in [each for each in sorted(below) if each not in data]:
@@ -189,8 +162,9 @@ def _opened(path: str, selection: IgnoreFolder, outer: IgnoreFiles | None, data:
     }
     # DVC comes to a lock by the file that it belongs to
     names = [name for name in sorted(here) if name != stages.FILE and (name != LOCK or stages.FILE in here)]
-    outputs = tuple(output for name in names for output in _read(os.path.join(path, name)))
-    return _Folder(path, selection, git, outputs, data | {one.path for one in outputs})
+    outputs = tuple(output for name in names for output in recorded(os.path.join(path, name)))
+    files = tuple(os.path.join(path, name) for name in sorted(here))
+    return _Folder(path, files, selection, git, outputs, data | {one.path for one in outputs})
 
 
 def _is_dvcs(name: str) -> bool:
@@ -211,88 +185,3 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError:
         return []
-
-
-def _read(file: str) -> Iterator[Output]:
-    data = _loaded(file)
-    if os.path.basename(file) == LOCK:
-        yield from _locked(data.get("stages") or {} if "schema" in data else data, file)
-    else:
-        yield from _outs(data, os.path.join(os.path.dirname(file), str(data.get("wdir") or ".")), file)
-
-
-def _locked(entries: Any, lock: str) -> Iterator[Output]:
-    """Those of the stages that ``dvc.yaml`` has today."""
-    if not isinstance(entries, dict):
-        raise InputError(f"{lock}: its stages are no mapping; let `dvc repro` write it anew")
-    file = os.path.join(os.path.dirname(lock), stages.FILE)
-    try:
-        found = {stage.name: stage for stage in stages.stages(file)}
-    except InputError:
-        definitions = _loaded(file).get("stages")
-        if not (isinstance(definitions, dict) and all(isinstance(one, dict) for one in definitions.values())):
-            raise
-        yield from _unresolved(entries, definitions, lock)
-        return
-    for stage in (found[name] for name in entries if name in found):
-        for one in _outs(entries[stage.name], stage.folder, lock):
-            if one.path in stage.outs:
-                remote = one.remote or stage.remotes.get(one.path)
-                yield replace(one, remote=remote, is_cached=one.path not in stage.uncached)
-
-
-def _unresolved(entries: Mapping[str, Any], definitions: Mapping[str, Any], lock: str) -> Iterable[Output]:
-    """As `_locked`, where only DVC can read what the templates stand for: by what is written without them."""
-    found: dict[str, Output] = {}
-    for name in entries:
-        if (group := definitions.get(name.partition("@")[0])) is None:
-            continue  # the stage is no more
-        definition = group["do"] if isinstance(group.get("do"), dict) else group
-        folder = os.path.join(os.path.dirname(lock), str(definition.get("wdir") or "."))
-        written = {os.path.abspath(os.path.join(folder, path)): each for path, each in _written(definition)}
-        for one in _outs(entries[name], folder, lock):
-            if one.path in written or one.path not in found:
-                options = written.get(one.path, {})
-                remote, is_cached = one.remote or options.get("remote"), options.get("cache") != "false"
-                found[one.path] = replace(one, remote=remote, is_cached=is_cached)
-    return found.values()
-
-
-def _written(definition: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """A stage's outs, with what it says of them beyond their paths: ``- model.pkl: {remote: other}``."""
-    listed = [definition.get(kind) for kind in ("outs", "metrics", "plots")]
-    for out in (out for each in listed if isinstance(each, list) for out in each):
-        for path, options in out.items() if isinstance(out, dict) else [(str(out), {})]:
-            yield path, options if isinstance(options, dict) else {}
-
-
-def _loaded(file: str) -> Mapping[str, Any]:
-    try:
-        with open(file, encoding="utf-8") as text:
-            data = yaml.load(text, _Loader)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, yaml.YAMLError) as exc:
-        raise InputError(f"{file}: cannot be read as a file of DVC's ({exc}); correct it") from exc
-    return data if isinstance(data, dict) else {}
-
-
-def _outs(entry: Any, folder: str, source: str) -> Iterator[Output]:
-    listed = entry.get("outs") if isinstance(entry, dict) else None
-    for out in listed if isinstance(listed, list) else ():
-        if not (isinstance(out, dict) and isinstance(out.get("path"), str) and out.get("md5")):
-            continue  # its bytes are not named by their content, or not known yet
-        yield Output(
-            path=os.path.abspath(os.path.join(folder, out["path"])),
-            digest=str(out["md5"]),
-            source=source,
-            size=_number(out.get("size")),
-            files=_number(out.get("nfiles")),
-            remote=out.get("remote"),
-            is_old=out.get("hash") != "md5",
-            is_cached=out.get("cache") != "false",
-        )
-
-
-def _number(text: Any) -> int | None:
-    return int(text) if isinstance(text, str) and text.isdigit() else None

@@ -27,7 +27,8 @@ class Stage:
 
     All paths are absolute. ``deps`` are what it reads, ``outs`` what it writes: outs, metrics and plots. DVC removes
     these before the command runs, but for the ``persistent`` ones, and keeps all but the ``uncached`` ones in its
-    cache. ``remotes`` are the names of remotes of their own. ``folder`` is where its command runs.
+    cache. ``remotes`` are the names of remotes of their own. ``folder`` is where its command runs, ``params`` are
+    files of parameters.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Stage:
     persistent: frozenset[str] = frozenset()
     uncached: frozenset[str] = frozenset()
     remotes: Mapping[str, str] = field(default_factory=dict)
+    params: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,16 @@ def _stage(name: str, file: str, definition: Any, known: Mapping[str, Any]) -> S
         persistent=frozenset(path for path, options in outs if options.get("persist")),
         uncached=frozenset(path for path, options in outs if options.get("cache") is False),
         remotes={path: str(options["remote"]) for path, options in outs if options.get("remote")},
+        params=tuple(_params(definition.get("params"), known, folder)),
     )
+
+
+def _params(listed: Any, known: Mapping[str, Any], folder: str) -> Iterator[str]:
+    """Files of parameters: ``- lr`` is of params.yaml, ``- other.toml: [a, b]`` of another one."""
+    for each in listed or ():
+        for file in each if isinstance(each, Mapping) else (templates.PARAMS,):
+            path = templates.text(templates.resolved(file, known))
+            yield os.path.abspath(os.path.join(folder, path))
 
 
 def _in_command(file: str, value: Any) -> str:

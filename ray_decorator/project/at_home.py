@@ -138,11 +138,11 @@ def _why(
     elif any(is_in(path, each) or is_in(each, path) for each in found.earlier):
         reason = "an earlier run wrote it there"
     elif (
-        line := _ignoring(path, found.roots) or stays(os.path.realpath(path), os.path.isdir(path))
+        line := _ignoring(path, found.projects) or stays(os.path.realpath(path), os.path.isdir(path))
     ) is not None:
         reason = f"{line} ignores it"
     whole = os.path.dirname(path) + "/" if os.path.basename(path).startswith("__init__.") else path
-    return f"{path} ({reason}). {_cure(whole, found.roots)}"
+    return f"{path} ({reason}). {_cure(whole, found.projects)}"
 
 
 def _ignoring(path: str, roots: Sequence[Path]) -> str | None:

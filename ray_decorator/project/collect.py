@@ -4,7 +4,8 @@
                site/…       the files of distributions that came from no index
 
 A project is the folder of the nearest pyproject.toml, setup.py, setup.cfg or .git at or above a file, else
-the folder that the file is in (roots.py). What of it travels: walk.py.
+the folder that the file is in (roots.py). What of it travels: walk.py. Where a project is in a DVC repository, it has
+its place in that, and DVC's files of the repository travel.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Project:
     """What travels. ``files`` are pairs of a path in the tree and an absolute one on this disk, sorted.
 
     Paths in the tree have forward slashes. ``sys_path``, ``packages`` and ``cwd`` are as in `model.Code`;
-    what they name need not hold a file. ``roots`` are the folders ``0``, ``1``, … ``size`` is in bytes.
+    what they name need not hold a file. ``roots`` are the folders ``0``, ``1``, …; ``projects`` are the projects'
+    folders, which may be in a root that is a DVC repository. ``size`` is in bytes.
     ``secrets`` are absolute paths of files that are kept back for their names, ``unused`` the lines of
     ``code_include`` that match no file, ``earlier`` what is left out since earlier runs wrote it, ``staying``
     since it stays at home, and ``missed`` what of that this process has imported.
@@ -54,6 +56,7 @@ class Project:
     packages: Mapping[str, str]
     cwd: str | None
     roots: tuple[Path, ...]
+    projects: tuple[Path, ...]
     size: int
     secrets: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
@@ -72,6 +75,7 @@ def collect(
     include: Sequence[str] = (),
     earlier: Collection[str] = (),
     stays: Callable[[str, bool], bool] | None = None,
+    of_dvc: Callable[[str], Iterable[str]] = lambda repository: (),
     quiet: bool = False,
 ) -> Project:
     """The code of the driver's script ``main``, of the user's own entries of sys.path, and of ``local``.
@@ -80,7 +84,8 @@ def collect(
     project is in does not count. ``earlier``: real paths that earlier runs wrote, which do not travel either, unless
     git tracks them or this process imports from them. ``include``: lines that name files which travel in any case
     (include.py). ``stays``: whether a path, and whether it is a folder, stays at home though no line of a .gitignore
-    names it; what git tracks, what is included, and the script itself travel all the same. ``quiet``: it is not to
+    names it; what git tracks, what is included, and the script itself travel all the same. ``of_dvc``: absolute paths
+    of DVC's own files in a repository, which travel though it is more than the project. ``quiet``: it is not to
     travel, so nothing is said of how much it is. Raises InputError naming every file that cannot be read.
     """
     script, here = rooting.script_folder(main), os.path.realpath(cwd)
@@ -100,6 +105,8 @@ def collect(
     )
     wanted = Include(include)
     sizes, left = _walk(roots, starts, loaded, limits, wanted)
+    for repository in roots.repositories:
+        sizes.update(_chosen(repository, of_dvc(repository), limits))
     files = {in_tree: path for path in sizes if (in_tree := roots.tree_path(path))}
     files.update(_local_files(local))
     packages = _packages(roots, files)
@@ -109,7 +116,8 @@ def collect(
         sys_path=(*dict.fromkeys(on_path), *([_SITE] if _has_site(files) else [])),
         packages=packages,
         cwd=roots.code_path(here),
-        roots=tuple(Path(root) for root in roots.folders),
+        roots=tuple(map(Path, roots.tops)),
+        projects=tuple(map(Path, roots.folders)),
         size=sum(sizes[path] if path in sizes else os.path.getsize(path) for path in files.values()),
         secrets=tuple(sorted(left.secrets)),
         unused=wanted.unused,
@@ -136,7 +144,7 @@ def describe(project: Project, n: int = 10) -> list[tuple[str, int]]:
         except OSError:  # gone meanwhile
             continue
     largest = sorted(sized, key=lambda item: (-item[0], item[1]))[:n]
-    return [(shown(path, project.roots), size) for size, path in largest]
+    return [(shown(path, project.projects), size) for size, path in largest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +180,13 @@ def _walk(
     if problems:
         raise InputError(tuple(sorted(problems)))
     return sizes, left
+
+
+def _chosen(root: str, files: Iterable[str], limits: Limits) -> dict[str, int]:
+    """Those of these files in the root that may travel, with their sizes."""
+    walk = Walk(root, limits, [])
+    walk.chosen(files)
+    return walk.files
 
 
 def _but_for(main: Path | None, stays: Callable[[str, bool], bool] | None) -> Callable[[str, bool], bool]:

@@ -18,41 +18,45 @@ if TYPE_CHECKING:
     from ..environment.installed import Local
 
 _MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
-_DVCS = ".dvc"  # of a repository that has no git, it is the only marker
+_DVCS = ".dvc"  # a DVC repository's; where that has no git, it is the only marker
 _OWN_NAME = re.compile(r"^name\s*=\s*ray-decorator\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """The folders ``0``, ``1``, … of the tree, as absolute real paths; none is inside one taken whole.
+    """The projects' ``folders``, as absolute real paths; none is inside one taken whole.
 
-    ``shallow`` are those that are never taken whole; ``sources`` the project folders, and ``packages`` import
-    name -> folder or file, of editable installs. ``skipped`` is this package's own checkout if no code of the
-    user's is in it: it reaches the workers in another way.
+    ``tops`` are the folders ``0``, ``1``, … of the tree: a project's own, or the DVC repository that it is in, of
+    which DVC's files travel as well. ``shallow`` are folders that are never taken whole; ``sources`` the project
+    folders, and ``packages`` import name -> folder or file, of editable installs. ``skipped`` is this package's own
+    checkout if no code of the user's is in it: it reaches the workers in another way.
     """
 
     folders: tuple[str, ...]
+    tops: tuple[str, ...]
     shallow: frozenset[str]
     sources: tuple[str, ...]
     packages: Mapping[str, str]
     skipped: str | None
 
     def tree_path(self, path: str) -> str | None:
-        """The real ``path`` in the tree, with forward slashes; None if it is in no root."""
-        root = self._root_of(path)
-        if root is None:
+        """The real ``path`` in the tree, with forward slashes; None if it is in no folder of it."""
+        top = _innermost(path, self.tops)
+        if top is None:
             return None
-        relpath = path[len(os.path.join(root, "")) :]
-        index = self.folders.index(root)
+        relpath = path[len(os.path.join(top, "")) :]
+        index = self.tops.index(top)
         return f"{index}/{relpath}" if relpath else f"{index}"
 
     def code_path(self, path: str) -> str | None:
         """As `tree_path`, but None also for what is deeper in a root that is not taken whole."""
-        root = self._root_of(path)
+        root = _innermost(path, self.folders)
         return None if root in self.shallow and path != root else self.tree_path(path)
 
-    def _root_of(self, path: str) -> str | None:
-        return max((root for root in self.folders if is_in(path, root)), key=len, default=None)
+    @property
+    def repositories(self) -> tuple[str, ...]:
+        """Those of ``tops`` of which only projects in them, and DVC's files, travel."""
+        return tuple(top for top in self.tops if top not in self.folders)
 
 
 def find(script: str | None, cwd: str, entries: Sequence[str], local: Sequence[Local]) -> Roots:
@@ -76,7 +80,8 @@ def find(script: str | None, cwd: str, entries: Sequence[str], local: Sequence[L
     outermost = dict.fromkeys(
         root for root in wanted if not any(is_in(root, other) for other in whole - {root})
     )
-    return Roots(tuple(outermost), never & set(outermost), sources, packages, skipped)
+    tops = dict.fromkeys(root if root in never else _repository_of(root, never) for root in outermost)
+    return Roots(tuple(outermost), tuple(tops), never & set(outermost), sources, packages, skipped)
 
 
 def script_folder(main: Path | None) -> str | None:
@@ -125,6 +130,20 @@ def _project_of(folder: str, never: Collection[str]) -> str:
             dvcs = at
         at = os.path.dirname(at)
     return dvcs or folder
+
+
+def _repository_of(folder: str, never: Collection[str]) -> str:
+    """The DVC repository that the folder is in, else the folder itself."""
+    at = folder
+    while at not in never:
+        if os.path.isdir(os.path.join(at, _DVCS)):
+            return at
+        at = os.path.dirname(at)
+    return folder
+
+
+def _innermost(path: str, folders: Sequence[str]) -> str | None:
+    return max((folder for folder in folders if is_in(path, folder)), key=len, default=None)
 
 
 def _is_installed(folder: str) -> bool:

@@ -90,6 +90,10 @@ class Walk:
                 for kept in (self.secrets, self.earlier, self.staying, self.missed):
                     kept.discard(path)
 
+    def chosen(self, paths: Iterable[str]) -> None:
+        """Those of these files that are neither secrets nor stay at home."""
+        self._also(paths)
+
     def _is_no_code(self, folder: str) -> bool:
         """Whether nobody's code can be in the folder; what Hydra's jobs have left may be."""
         name = os.path.basename(folder)

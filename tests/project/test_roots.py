@@ -172,7 +172,9 @@ def test_this_package_s_own_checkout_travels_where_the_user_works_in_it(tmp_path
 
 
 def test_a_path_is_in_the_innermost_root_and_code_only_where_it_is_taken_whole() -> None:
-    found = roots.Roots(("/a", "/home/me", "/home/me/lib"), frozenset({"/home/me"}), (), {}, None)
+    found = roots.Roots(
+        folders := ("/a", "/home/me", "/home/me/lib"), folders, frozenset({"/home/me"}), (), {}, None
+    )
     assert [found.tree_path(path) for path in ("/a", "/a/b/c", "/home/me/x", "/home/me/lib/y", "/ab")] == [
         "0",
         "0/b/c",

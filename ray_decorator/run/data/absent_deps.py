@@ -20,7 +20,8 @@ from ...core.contents import Content
 from ...core.errors import InputError
 from ...core.model import PathSlot
 from ...dvc.cache import Cache
-from ...dvc.outputs import Output, Outputs
+from ...dvc.outputs import Outputs
+from ...dvc.recorded import Output
 from ...dvc.repository import root_of
 from ...store.store import Store
 

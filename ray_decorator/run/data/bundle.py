@@ -16,6 +16,7 @@ from ...core.units import human_size
 from ...dvc.code import config_for
 from ...dvc.ignore import Ignores
 from ...dvc.no_code import NoCode
+from ...dvc.own_files import own_files
 from ...environment.installed import Installed, installed_distributions
 from ...environment.needed import Needed, needed
 from ...project import at_home, driver
@@ -96,13 +97,13 @@ class Bundler:
 
 def nothing_matches(line: str, found: Project) -> str:
     """What to say of a line of ``code_include`` that names no file."""
-    roots = " or ".join(map(str, found.roots))
-    return f"code_include: {line!r} matches no file below {roots}; write it as in a .gitignore there"
+    projects = " or ".join(map(str, found.projects))
+    return f"code_include: {line!r} matches no file below {projects}; write it as in a .gitignore there"
 
 
 def _missed(paths: Sequence[str], found: Project) -> str:
     """What to say of modules that were imported here, and stay here."""
-    names = [shown(path, found.roots) for path in paths]
+    names = [shown(path, found.projects) for path in paths]
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return (
         f"Imported here, but not sent with the project's code: {', '.join(names[:_MOST_NAMED])}{more}. A .dvcignore "
@@ -152,6 +153,7 @@ def collected(
         include=settings.code_include,
         earlier=earlier,
         stays=no_code.is_data if quiet else no_code.stays,
+        of_dvc=own_files,
         quiet=quiet,
     )
 
@@ -166,7 +168,7 @@ def needed_packages(
     """
     if settings.packages == "none":
         return None
-    project = found.roots[0] if found and found.roots else None
+    project = found.projects[0] if found and found.projects else None
     chosen = settings.packages_only, settings.packages_exclude
     return needed(packages or installed_distributions(), project, *chosen)
 

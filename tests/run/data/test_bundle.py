@@ -8,7 +8,9 @@ import types
 from dataclasses import replace
 from pathlib import Path
 
+import dvc_repositories
 import pytest
+from dvc_repositories import Dvc
 from projects import git, importing
 from trees import QUIET, read, tree
 
@@ -102,6 +104,44 @@ def test_code_include_sends_what_is_ignored_and_says_once_what_it_does_not_find(
     assert told(caplog) == [
         f"code_include: '/gne/' matches no file below {project}; write it as in a .gitignore there"
     ]
+
+
+def test_a_project_in_a_dvc_repository_has_its_place_there_and_dvc_knows_all_that_it_knows_at_home(
+    dvc: Dvc, project: Path, staging: Staging, tmp_path: Path
+) -> None:
+    texts = {
+        "dvc.yaml": "vars: [more.yaml]\nstages:\n"
+        "  train: {cmd: python train.py, wdir: app, params: [lr, {../x.toml: [a]}]}\n",
+        "other/dvc.yaml": "params: [own.json]\nstages: {a: {cmd: 'true', params: [p]}}",
+        "params.yaml": "q: 1\n",
+        "app/params.yaml": "lr: 0.5\n",
+        "other/params.yaml": "p: 2\n",
+        "other/own.json": '{"o": 3}',
+        "more.yaml": "m: 4\n",
+        "x.toml": "a = 5\nb = 6\n",
+        "data.dvc": f"outs: [{{path: data, hash: md5, md5: '{'0' * 32}.dir'}}]\n",
+        ".dvcignore": "/cache\n/store\n/there\n/ignored\n",
+        "ignored/dvc.yaml": "params: [none.yaml]",
+    }
+    dvc_repositories.init(tmp_path)
+    tree(
+        tmp_path,
+        {name: text.encode() for name, text in texts.items()} | {"other/big.py": b"", "data/x": b"1"},
+    )
+    bundle = Bundler(WITHOUT_PACKAGES, staging).make([project / "out"], QUIET)
+    assert bundle.code is not None
+    assert (bundle.code.cwd, bundle.code.main, bundle.code.sys_path) == (
+        "0/app",
+        "0/app/train.py",
+        ("0/app",),
+    )
+    assert bundle.code.roots == (Folder(str(tmp_path), True),)
+    staging.pull_all([(bundle.code.content, tmp_path / "there")], NoProgress())
+    wanted = texts.keys() - {"ignored/dvc.yaml"} | {"app/train.py", "app/pyproject.toml", ".dvc/config"}
+    assert set(read(tmp_path / "there" / "0")) == wanted
+    ask = "import dvc.api; print(dvc.api.params_show(), dvc.api.read('train.py'))"
+    at_home, far = dvc.answers(project, ask), dvc.answers(tmp_path / "there" / "0" / "app", ask)
+    assert "'lr': 0.5" in at_home and "'p': 2" in at_home and far == at_home
 
 
 def test_data_that_dvc_tracks_is_no_code_where_there_is_no_git(
