@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import lasting
 import pytest
-from cluster_bed import bare_venv_fixture, bed
+from cluster_bed import bare_venv_fixture, bed, guarded
 from dvc_repositories import dvc
 from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
@@ -28,6 +28,7 @@ __all__ = [
     "bare_venv_fixture",
     "bed",
     "dvc",
+    "guarded",
     "hashes",
     "moto",
     "ray_session",

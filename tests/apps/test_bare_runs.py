@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,9 @@ def main(cfg):
 if __name__ == "__main__":
     sweeps = {"sweeper": {"params": {"x": "1,2"}}, "callbacks": {"notes": {"_target_": "__main__.Notes"}}}
     ConfigStore.instance().store(name="c", node={"fate": "ok", "x": 7, "hydra": sweeps})
-    main()
+    for line in json.loads(os.environ.get("LINES_TO_RUN", "[[]]")):
+        sys.argv[1:] = line or sys.argv[1:]
+        main()
 """
 
 
@@ -95,6 +98,11 @@ def both(directory: Path, *arguments: str) -> tuple[Ran, Ran]:
     return run(directory, "basic", *arguments), run(directory, "ray_s3", *arguments)
 
 
+def run_all(directory: Path, launcher: str, lines: Sequence[Sequence[str]]) -> Ran:
+    """These command lines, one after another in one process: it connects to Ray once."""
+    return run(directory, launcher, LINES_TO_RUN=json.dumps(lines))
+
+
 def comparable(ran: Ran, home: Path) -> dict[str, Any]:
     """The files that a run has left, without what differs since it says which launcher runs the job."""
     files: dict[str, Any] = {}
@@ -115,24 +123,24 @@ def comparable(ran: Ran, home: Path) -> dict[str, Any]:
     return files
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["hydra.run.dir=here"],
-        ["hydra.run.dir=there/${x}", "x=5", "x=6", "hydra/sweeper=optuna", "hydra.sweeper.params=null"],
-        ["hydra.run.dir=here", "x='a, b'", '+quoted="it\'s"', "+list=[1,2]", "+dict={a: 1,b: {}}", "+none=null",
+def test_it_leaves_what_the_basic_launcher_leaves(tmp_path: Path) -> None:
+    lines = (
+        ["hydra.run.dir=plain"],
+        ["hydra.run.dir=twice/${x}", "x=5", "x=6", "hydra/sweeper=optuna", "hydra.sweeper.params=null"],
+        ["hydra.run.dir=quoted", "x='a, b'", '+quoted="it\'s"', "+list=[1,2]", "+dict={a: 1,b: {}}", "+none=null",
          "hydra.job.chdir=true", "hydra.job.name=other", "+deep.er=1"],
-        ["hydra.run.dir=here", "hydra.output_subdir=null", "fate=changed"],
-        ["hydra.run.dir=here", "hydra/job_logging=none", "hydra.output_subdir=meta"],
-    ],
-    ids=["plain", "twice, and optuna", "quoted, and hydra's own", "a callback changes it", "without a log"],
-)  # fmt: skip
-def test_it_leaves_what_the_basic_launcher_leaves(tmp_path: Path, arguments: list[str]) -> None:
-    basic, ours = both(tmp_path, *arguments)
+        ["hydra.run.dir=changed", "hydra.output_subdir=null", "fate=changed"],
+        ["hydra.run.dir=without_a_log", "hydra/job_logging=none", "hydra.output_subdir=meta"],
+    )  # fmt: skip
+    basic, ours = (
+        run_all(tmp_path, launcher, [[*line, f"hydra/launcher={launcher}"] for line in lines])
+        for launcher in ("basic", "ray_s3")
+    )
     assert ours.code == basic.code == 0, ours.err
     left = comparable(ours, tmp_path / "ray_s3")
     assert left == comparable(basic, tmp_path / "basic")
-    assert left["notes"].startswith("run_start\njob_start\njob_end COMPLETED\nrun_end COMPLETED")
+    noted = "run_start\njob_start\njob_end COMPLETED\nrun_end COMPLETED"
+    assert left["notes"].count(noted) == left["notes"].count("run_start") == len(lines)
 
 
 @pytest.mark.parametrize("fate", ["three", "zero", "text"])
@@ -181,24 +189,22 @@ def test_one_that_raises_prints_one_traceback_with_the_users_frames(tmp_path: Pa
     )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "jobs"),
-    [(["x=3,4"], [3, 4]), (["-m"], [1, 2]), (["hydra.mode=MULTIRUN"], [1, 2]), (["-m", "x=5"], [5])],
-)
-def test_all_else_is_a_sweep(tmp_path: Path, arguments: list[str], jobs: list[int]) -> None:
-    ours = run(tmp_path, "ray_s3", *arguments, "hydra.sweep.dir=swept")
-    assert ours.code == 0, ours.err
-    assert [ours.seen(f"swept/{num}") for num in range(len(jobs))] == [
-        ["MULTIRUN", f"swept/{num}", x, True] for num, x in enumerate(jobs)
-    ]
-
-
-def test_a_preset_of_the_users_is_as_the_launcher_itself(tmp_path: Path) -> None:
+def test_all_else_is_a_sweep_and_a_preset_of_the_users_is_as_the_launcher_itself(tmp_path: Path) -> None:
     preset = tmp_path / "conf" / "hydra" / "launcher"
     preset.mkdir(parents=True)
     (preset / "mine.yaml").write_text("defaults: [ray_s3]\nmax_concurrent: 2\n")
-    ours = run(tmp_path, "mine", "--config-dir", str(tmp_path / "conf"), "hydra.run.dir=here")
+    sweeps = {"x=3,4": [3, 4], "-m": [1, 2], "hydra.mode=MULTIRUN": [1, 2], "-m x=5": [5]}
+    lines = [
+        [*line.split(), f"hydra.sweep.dir=swept{at}", "hydra/launcher=ray_s3"]
+        for at, line in enumerate(sweeps)
+    ]
+    mine = ["--config-dir", str(tmp_path / "conf"), "hydra/launcher=mine", "hydra.run.dir=here"]
+    ours = run_all(tmp_path, "ray_s3", [*lines, mine])
     assert ours.code == 0, ours.err
+    for at, jobs in enumerate(sweeps.values()):
+        assert [ours.seen(f"swept{at}/{num}") for num in range(len(jobs))] == [
+            ["MULTIRUN", f"swept{at}/{num}", x, True] for num, x in enumerate(jobs)
+        ]
     assert ours.seen("here") == ["RUN", "here", 7, False]
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ray_fixtures import LESS_WORK
 from whole_programs import output_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"
@@ -30,7 +31,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(script: Path, *arguments: str, cwd: Path) -> str:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    environment = {k: v for k, v in os.environ.items() if k in LESS_WORK or not k.startswith("RAY_")}
     environment["XDG_CACHE_HOME"] = str(script.parent.parent / "cache")
     return output_of([sys.executable, str(script), *arguments], cwd, env=environment)
 

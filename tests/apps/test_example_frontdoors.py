@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+import warm_python
 from whole_programs import output_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -25,7 +25,7 @@ def examples(tmp_path: Path) -> Path:
 
 
 def run(script: Path, *arguments: str) -> str:
-    return output_of([sys.executable, str(script), *arguments], script.parents[1], seconds=120)
+    return output_of([*warm_python.starter(), str(script), *arguments], script.parents[1], seconds=120)
 
 
 def test_decorator(examples: Path) -> None:

@@ -15,6 +15,7 @@ import cluster_bed
 import far_project
 import pytest
 import servers
+import warm_python
 from omegaconf import OmegaConf
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "template"
@@ -38,7 +39,7 @@ def ran(
 ) -> tuple[str, dict[str, Any]]:
     """What it prints, and the files that it leaves, without times and without what says which launcher runs jobs."""
     done = subprocess.run(
-        [python, "src/train.py", *arguments],
+        [*warm_python.starter(environ, python), "src/train.py", *arguments],
         cwd=example,
         env={k: v for k, v in environ.items() if k != "PROJECT_ROOT"} | {"LAUNCHER": launcher},
         capture_output=True,

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import servers
+import warm_python
 from store_fixtures import s3_store
 
 from ray_decorator.store.store import Store
@@ -67,7 +68,7 @@ def home(tmp_path: Path) -> Path:
 
 def start(home: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "app.py", "-m", "hydra/launcher=ray_s3", *arguments],
+        [*warm_python.starter(), "app.py", "-m", "hydra/launcher=ray_s3", *arguments],
         cwd=home,
         env={**os.environ, "RAY_S3_BASE_PATH": url},
         stdout=subprocess.PIPE,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import cluster_bed
 import pytest
+import servers
 
 from ray_decorator.cluster.autoscaler import NodeType
 from ray_decorator.cluster.capacity import _could_serve, asked, awaited
@@ -46,6 +48,31 @@ def scaling() -> Iterator[cluster_bed.Bed]:
     """A head that an autoscaler can add two types of nodes to."""
     with cluster_bed.start(workers=0, isolated=False, node_types=_TYPES) as running:
         yield running
+
+
+_DOCTOR = "import sys; from ray_decorator.__main__ import main; sys.exit(main())"
+
+
+def test_the_doctor_says_what_the_autoscaler_can_add(
+    scaling: cluster_bed.Bed, rclone: servers.Server, tmp_path: Path
+) -> None:
+    cluster = {**scaling.environment(), "RAY_ADDRESS": scaling.address}
+    env = {**cluster, **rclone.environment(), "RAY_S3_BASE_PATH": "s3://bucket/doctor"}
+
+    def said(gpus: int) -> cluster_bed.Driver:
+        asks = ("doctor", f"+ray_remote_kwargs.num_gpus={gpus}", "code=none")
+        return cluster_bed.drive(_DOCTOR, *asks, env=env, cwd=tmp_path)
+
+    done = said(1)
+    assert (done.code, done.err) == (0, ""), done.out + done.err
+    assert re.search(r"^ok +Ray\n", done.out, re.M)
+    found = re.search(r"^warning +job resources\n((?: .*\n)+)", done.out, re.M)
+    assert found and "each job asks for CPU=1, GPU=1" in found[1], done.out
+    assert "jobs wait for the autoscaler to add one (node type gpu_worker)." in found[1]
+    done = said(3)
+    assert done.code == 1
+    found = re.search(r"^wrong +job resources\n((?: .*\n)+)", done.out, re.M)
+    assert found and "nor can the autoscaler add one (gpu_worker: CPU=2, GPU=1; big" in found[1], done.out
 
 
 def test_over_ray_client_they_wait_for_a_node_that_comes_later(

@@ -52,13 +52,6 @@ _WAYS = ("address", "client_address")
 _OTHER = "3.12" if sys.version_info[:2] != (3, 12) else "3.11"
 
 
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[cluster_bed.Bed]:
-    """A cluster that asks for a token."""
-    with cluster_bed.start(workers=0, token=True, isolated=False) as running:
-        yield running
-
-
 def _connect(address: str, cwd: Path, kwargs: str = "{}", **env: str) -> str:
     home = {"HOME": str(cwd)}  # no ~/.ray/auth_token of this machine's
     done = cluster_bed.drive(_CONNECT, address, kwargs, env={**home, **env}, cwd=cwd)

@@ -198,19 +198,21 @@ except InputError as exc:
 """
 
 
-@pytest.mark.cluster
-def test_with_no_store_a_node_that_joins_from_elsewhere_is_refused(tmp_path: Path) -> None:
-    with cluster_bed.start(workers=0, isolated=True) as bed:
-        with subprocess.Popen(
-            [sys.executable, "-c", _JOINS_LATE, bed.address],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path,
-            env={**os.environ, **bed.environment()},
-        ) as driver:  # fmt: skip
-            assert driver.stdout is not None
-            assert driver.stdout.readline() == "one machine\n"
-            worker = bed.add_worker()
-            said, _ = driver.communicate("\n", timeout=SECONDS)
-        assert said == (
-            f"Ray has nodes on other machines ({worker.hostname}), which cannot see this machine's disk. "
-            "Set s3_base_path (or RAY_S3_BASE_PATH) to s3://bucket/prefix\n"
-        )
+@pytest.mark.client  # where the others are that use this cluster
+@pytest.mark.skipif(not cluster_bed.can_isolate(), reason="needs root and mount namespaces")
+def test_with_no_store_a_node_that_joins_from_elsewhere_is_refused(
+    guarded: cluster_bed.Bed, tmp_path: Path
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _JOINS_LATE, guarded.address],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path,
+        env={**os.environ, **guarded.environment()},
+    ) as driver:  # fmt: skip
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "one machine\n"
+        worker = guarded.add_worker()
+        said, _ = driver.communicate("\n", timeout=SECONDS)
+    assert said == (
+        f"Ray has nodes on other machines ({worker.hostname}), which cannot see this machine's disk. "
+        "Set s3_base_path (or RAY_S3_BASE_PATH) to s3://bucket/prefix\n"
+    )

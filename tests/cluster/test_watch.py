@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cluster_bed
+import lasting
 import pytest
 
 from ray_decorator.cluster import connection, ray_api, watch
@@ -81,10 +82,9 @@ def _ends_with(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.client
-@pytest.mark.cluster
-def test_a_head_that_dies(tmp_path: Path) -> None:
+def test_a_head_that_dies(guarded: cluster_bed.Bed, tmp_path: Path) -> None:
+    bed = guarded
     with (
-        cluster_bed.start(workers=0, isolated=False) as bed,
         _driver(bed.address, tmp_path, bed.environment()) as direct,
         _driver(bed.client_address, tmp_path, bed.environment()) as client,
     ):
@@ -98,6 +98,7 @@ def test_a_head_that_dies(tmp_path: Path) -> None:
         said = _ends_with(client)
         assert f"ClusterError: Ray at {bed.client_address} is gone: Ray Client at" in said
         assert time.monotonic() - since < 25
+    lasting.end("guarded")
 
 
 @pytest.mark.cluster

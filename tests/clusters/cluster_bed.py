@@ -35,6 +35,7 @@ from pathlib import Path
 import cluster_node
 import lasting
 import pytest
+import warm_python
 from ray_fixtures import LESS_WORK
 from servers import free_port
 
@@ -304,11 +305,11 @@ def start(
 
 
 def drive(code: str, *arguments: str, env: Mapping[str, str], cwd: Path, seconds: float = 90) -> Driver:
-    """Run ``code`` in a fresh process of this interpreter, as a user's driver; ``env`` is added to ours."""
+    """Run ``code`` in a process of this interpreter, as a user's driver; ``env`` is added to ours."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH_")} | dict(env)
     since = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [*warm_python.starter(environment), "-c", code, *arguments],
         env=environment,
         cwd=cwd,
         timeout=seconds,
@@ -389,6 +390,13 @@ def bare_venv_fixture() -> Path:
 def bed() -> Bed:
     """One cluster for all tests in a row: no token, two workers with a CPU each, isolated where possible."""
     running: Bed = lasting.get("bed", start)
+    return running
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Bed:
+    """A head alone that asks for a token, for all tests in a row: what one of them adds stays."""
+    running: Bed = lasting.get("guarded", lambda: start(workers=0, token=True))
     return running
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cluster_bed
 import servers
+import warm_python
 from packaging.requirements import Requirement
 
 FILES = {
@@ -145,10 +146,11 @@ class Driver:
 
     def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """``python arguments…`` in the project; output and errors are in ``stdout``, in their order."""
+        given = {**self.environ, **environ}
         return subprocess.run(
-            [str(self.python), *arguments],
+            [*warm_python.starter(given, str(self.python)), *arguments],
             cwd=self.project,
-            env={**self.environ, **environ},
+            env=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

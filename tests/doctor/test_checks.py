@@ -240,25 +240,6 @@ def test_an_option_that_jobs_set_themselves(
     assert "ray_remote_kwargs.name cannot be set: each job has a name of its own" in said.found["settings"][1]
 
 
-@pytest.mark.cluster
-def test_what_jobs_ask_for_and_an_autoscaler_can_add(rclone: servers.Server, project: Path) -> None:
-    types = {"gpu_worker": {"CPU": 2, "GPU": 1}}
-    with cluster_bed.start(workers=0, isolated=False, node_types=types) as scaling:
-        env = on(scaling, rclone)
-        said = doctor(project, "+ray_remote_kwargs.num_gpus=1", "code=none", env=env)
-        assert said.code == 0, said.out + said.err
-        assert said.found["Ray"][0] == "ok"
-        status, resources = said.found["job resources"]
-        assert status == "warning"
-        assert "each job asks for CPU=1, GPU=1" in resources
-        assert "jobs wait for the autoscaler to add one (node type gpu_worker)." in resources
-        assert said.err == ""
-        said = doctor(project, "+ray_remote_kwargs.num_gpus=3", "code=none", env=env)
-        assert said.code == 1
-        assert said.found["job resources"][0] == "wrong"
-        assert "nor can the autoscaler add one (gpu_worker: CPU=2, GPU=1)" in said.found["job resources"][1]
-
-
 def test_a_store_that_nodes_do_not_see(bed: cluster_bed.Bed, rclone: servers.Server, project: Path) -> None:
     if not all(node.isolated for node in bed.workers):
         pytest.skip("the workers see this machine's files")

@@ -24,5 +24,10 @@ def get(name: str, make: Callable[[], AbstractContextManager[Any]]) -> Any:
 def end_all_but(wanted: Collection[str]) -> None:
     """End those whose names are not among these."""
     for name in [name for name in _running if name not in wanted]:
-        stack, _ = _running.pop(name)
-        stack.close()
+        end(name)
+
+
+def end(name: str) -> None:
+    """End it, since a test has broken it: who asks next gets another one."""
+    stack, _ = _running.pop(name)
+    stack.close()

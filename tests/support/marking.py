@@ -23,7 +23,7 @@ _NEEDS = {
 _PROGRAMS = ("moto", "dvc")
 """Fixtures that start a whole program: moto's server, which is boto3 and a web framework, and the real dvc."""
 
-_SHARED = ("ray_session", "bed")
+_SHARED = ("ray_session", "bed", "guarded")
 """Fixtures that end when the next test does not use them (`lasting`)."""
 
 _FOLDERS = {"apps": "app", "clusters": "cluster"}

@@ -33,7 +33,7 @@ APPS = (
 """What apps import, and what Ray does when they connect."""
 _AT_IMPORT = ("PYTHONPATH", "RAY_")
 """Variables that are read by imports: programs that have others have another server."""
-_LATER = ("RAY_ADDRESS", "RAY_S3_")
+_LATER = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_S3_")
 
 
 def starter(
