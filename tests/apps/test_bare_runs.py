@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 pytestmark = pytest.mark.usefixtures("ray_session_address")
 
 APP = """
-import json, logging, os, sys
+import json, logging, os, signal, sys, time
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -57,7 +57,8 @@ def main(cfg):
         os._exit(7) if cfg.fate == "left" else os.kill(os.getpid(), 15)
     if cfg.fate == "interrupt":
         print("caf\\udce9", file=sys.stderr)
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(20)
     if cfg.fate not in ("ok", "changed"):
         sys.exit(globals()["ENDS"][cfg.fate])
     return cfg.x

@@ -99,7 +99,7 @@ def test_a_variable_that_is_set_nowhere_gives_an_error_that_names_what_helps(tmp
 
 
 FUNCTION = """
-import json, os, subprocess, sys
+import json, os, signal, subprocess, sys
 from ray_decorator import ray_decorator
 
 @ray_decorator()
@@ -122,6 +122,12 @@ def nested():
 def nests():
     return nested()
 
+@ray_decorator()
+def interrupts_a_child():
+    with subprocess.Popen(["sleep", "20"]) as child:
+        child.send_signal(signal.SIGINT)
+    return child.returncode
+
 if os.environ.get("CHILD"):
     print(nested())
     sys.exit()
@@ -133,6 +139,7 @@ for number in range(2):
     later.append(seen.submit("SEED"))
 os.environ["SEED"] = "of later"
 assert [one.result()[0] for one in later] == ["0", "1"]
+assert interrupts_a_child() == interrupts_a_child.local() == -signal.SIGINT
 assert nests() == 7  # the job itself may use Ray
 code, out, err = in_a_child()
 assert code == 1 and out == "", (code, out, err)

@@ -53,19 +53,24 @@ def working_directory() -> str | None:
 
 @contextlib.contextmanager
 def _signals_restored() -> Iterator[None]:
-    """SIGTERM ends the process, as it does at home; afterwards all is handled as before.
+    """SIGTERM ends the process and SIGINT interrupts it, as at home; afterwards all is handled as before.
 
     Ray handles SIGTERM in Python. The children of a multiprocessing.Pool inherit that: one that is told to
-    end just before it waits for a lock only takes note of it, and is waited for for ever.
+    end just before it waits for a lock only takes note of it, and is waited for for ever. Ray blocks SIGINT, and
+    children inherit that, too: nobody could interrupt them.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set any
         yield
         return
     before = {number: signal.getsignal(number) for number in signal.valid_signals()}
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    if os.getpgid(0) == os.getpid():  # else a Ctrl-C in the driver's terminal would come here, too
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         for number, handler in before.items():
             if handler is not None and signal.getsignal(number) is not handler:
                 signal.signal(number, handler)

@@ -73,3 +73,18 @@ def test_sigterm_ends_the_job_as_at_home(tmp_path: Path) -> None:
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_who_has_a_process_group_of_its_own_can_be_interrupted(
+    is_shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its children, too. In a group that is the driver's, Ctrl-C is for the driver alone."""
+    monkeypatch.setattr(os, "getpgid", lambda pid: os.getpid() + is_shared)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # as Ray does
+    try:
+        with restored(os.getcwd(), [], tmp_path):
+            assert (signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])) == is_shared
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
