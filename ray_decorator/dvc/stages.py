@@ -1,15 +1,10 @@
-"""The stage of a ``dvc.yaml`` that a program runs in, and the paths that it reads and writes.
-
-DVC tells a stage's command which stage it is (``DVC_STAGE``: ``train``, ``train@svm``, ``sub/dvc.yaml:train``). A
-program that is started by hand runs in the stage whose command starts it.
-"""
+"""The stages of a ``dvc.yaml``: their commands, and the paths that they read and write."""
 
 from __future__ import annotations
 
 import functools
 import os
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -41,77 +36,6 @@ class Stage:
     uncached: frozenset[str] = frozenset()
     remotes: Mapping[str, str] = field(default_factory=dict)
     params: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What was started: ``script`` is its file, ``module`` its name after ``-m``, ``start`` where it was started."""
-
-    start: str
-    script: str | None = None
-    module: str | None = None
-    arguments: tuple[str, ...] = ()
-
-
-def stage_of(program: Program) -> Stage:
-    """The stage that the program runs in. Raises InputError where there is none, or more than one may be meant."""
-    found = told(program.start)
-    if found is not None:
-        return found
-    root = root_of(program.start)
-    if root is None:
-        raise InputError(f"{program.start} is in no DVC repository: start the app in one, or list the keys")
-    running = [stage for file in _files(program, root) for stage in stages(file) if _runs(stage, program)]
-    # of a matrix, the one that has just these arguments; else those that have them among others
-    given = program.arguments
-    exact = [stage for stage in running if given in _arguments(stage, program)]
-    close = [stage for stage in running if any(set(own) <= set(given) for own in _arguments(stage, program))]
-    chosen = exact or close or running
-    if len(chosen) == 1:
-        return chosen[0]
-    what = program.script or program.module or "this program"
-    if not running:
-        raise InputError(
-            f"no stage of a {FILE} in {root} runs {what}: set DVC_STAGE to a stage's name, add a stage, or list "
-            "the keys of deps and outs"
-        )
-    names = ", ".join(stage.name for stage in chosen)
-    raise InputError(
-        f"{what} may run in more than one stage ({names}): start it with `dvc repro`, set DVC_STAGE to one of "
-        "them, or list the keys"
-    )
-
-
-def told(start: str) -> Stage | None:
-    """The stage that DVC has told this process of; None where it has not.
-
-    ``start`` is where the process was started. Raises InputError where that stage cannot be read.
-    """
-    address = os.environ.get("DVC_STAGE")
-    if not address:
-        return None
-    return _told(address, os.environ.get("DVC_ROOT") or root_of(start) or start, start)
-
-
-@functools.cache
-def _told(address: str, root: str, start: str) -> Stage:
-    """That stage, which a process has for its life. The repository's folder is ``root``."""
-    file, colon, name = address.rpartition(":")
-    if not (colon and file.endswith((".yaml", ".yml"))):
-        file, name = FILE, address
-    # the file is told from where dvc was started, which may be any folder of the repository
-    file = file.replace("../", "")
-    candidates = [os.path.join(folder, file) for folder in (root, *_above(start, root))]
-    found = [
-        stage for each in dict.fromkeys(candidates) if os.path.isfile(each) for stage in stages(each, name)
-    ]
-    here = [stage for stage in found if os.path.realpath(stage.folder) == os.path.realpath(start)] or found
-    if not here:
-        raise InputError(
-            f"DVC_STAGE is {address!r}, but no {os.path.basename(file)} below {root} has that stage. Unset DVC_STAGE "
-            "where the program is started by hand, or list the keys of its deps and outs"
-        )
-    return here[0]
 
 
 def stages(file: str, only: str | None = None) -> Iterator[Stage]:
@@ -192,7 +116,8 @@ def _stage(name: str, file: str, definition: Any, known: Mapping[str, Any]) -> S
         name=name,
         file=file,
         folder=os.path.abspath(folder),
-        commands=tuple(map(str, commands)) if isinstance(commands, list) else (str(commands),),
+        # as DVC runs them: each line of a text, and each item of a list, in a shell of its own
+        commands=tuple(map(str, commands if isinstance(commands, list) else str(commands).splitlines())),
         deps=tuple(path for path, _ in deps),
         outs=tuple(dict.fromkeys(path for path, _ in outs)),
         persistent=frozenset(path for path, options in outs if options.get("persist")),
@@ -227,48 +152,3 @@ def _paths(listed: Any, known: Mapping[str, Any], folder: str) -> Iterator[tuple
             if "://" not in path:
                 found = os.path.abspath(os.path.join(folder, path))
                 yield found, templates.resolved(options, known) if isinstance(options, Mapping) else {}
-
-
-def _above(start: str, root: str) -> Iterator[str]:
-    """``start`` and the folders above it, up to the root."""
-    at = os.path.abspath(start)
-    while True:
-        yield at
-        if at == root or at == os.path.dirname(at):
-            return
-        at = os.path.dirname(at)
-
-
-def _files(program: Program, root: str) -> list[str]:
-    starts = [program.start, *([os.path.dirname(program.script)] if program.script else [])]
-    folders = [folder for start in starts if root_of(start) == root for folder in _above(start, root)]
-    return [file for folder in dict.fromkeys(folders) if os.path.isfile(file := os.path.join(folder, FILE))]
-
-
-def _runs(stage: Stage, program: Program) -> bool:
-    return bool(_arguments(stage, program))
-
-
-def _arguments(stage: Stage, program: Program) -> list[tuple[str, ...]]:
-    """What follows the program's own name in the stage's commands, once for each time that it is there."""
-    found = []
-    for line in (line for command in stage.commands for line in command.splitlines()):
-        words = _words(line)
-        found += [tuple(words[n + 1 :]) for n in range(len(words)) if _is_program(words, n, stage, program)]
-    return found
-
-
-def _is_program(words: Sequence[str], n: int, stage: Stage, program: Program) -> bool:
-    word = words[n]
-    if program.module is not None:
-        return word == program.module and n > 0 and words[n - 1] == "-m"
-    if program.script is None or os.path.basename(word) != os.path.basename(program.script):
-        return False
-    return os.path.realpath(os.path.join(stage.folder, word)) == os.path.realpath(program.script)
-
-
-def _words(line: str) -> list[str]:
-    try:
-        return shlex.split(line)
-    except ValueError:  # a quote that is open at its end: another line closes it
-        return line.split()

@@ -19,7 +19,7 @@ from ..core import slots
 from ..core.errors import InputError
 from ..core.model import PathSlot
 from ..core.paths import parents
-from ..dvc import stages
+from ..dvc import running
 from ..dvc.stages import Stage
 from ..project import driver
 from .terms import Terms
@@ -209,19 +209,19 @@ class StagePaths:
 
 def _stage(terms: Terms, start: Path) -> Stage | None:
     if terms.from_stage:
-        return stages.stage_of(_program(start))
+        return running.stage_of(_program(start))
     if not (terms.deps or terms.outs):
         return None
     try:
-        return stages.told(str(start))
+        return running.told(str(start))
     except InputError as exc:  # the lists serve without it
         log.debug("%s", exc)
         return None
 
 
-def _program(start: Path) -> stages.Program:
+def _program(start: Path) -> running.Program:
     script = driver.main_script()
-    return stages.Program(
+    return running.Program(
         str(start), str(script) if script else None, driver.module_name(), tuple(sys.argv[1:])
     )
 

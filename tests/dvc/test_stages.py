@@ -1,9 +1,7 @@
-"""The stages of a `dvc.yaml`, compared with the real dvc's, and which one a program runs in."""
+"""The stages of a `dvc.yaml`, compared with the real dvc's."""
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from dvc_repositories import Dvc
 
 from ray_decorator.core.errors import InputError
 from ray_decorator.dvc import stages
-from ray_decorator.dvc.stages import Program, Stage
+from ray_decorator.dvc.stages import Stage
 
 PARAMS = """
 models: [svm, forest]
@@ -20,7 +18,6 @@ out: models
 mixed: {1: a, b: c}
 options: {lr: 1, on: true, off: false, s: "a b", l: [1, x y, true], n: {k: 1e-3, e: [], f: null}, g: {}, 1: x}
 """
-FITTED = ("--lr", "1", "--on", "--s", "a b", "--l", "1", "x y", "True", "--n.k", "0.001", "--n.f", "None")
 PIPELINE = """
 vars:
   - raw: data/raw
@@ -98,6 +95,8 @@ def named(repository: Path, file: str = "dvc.yaml") -> dict[str, Stage]:
 
 
 def test_they_are_those_that_dvc_sees(dvc: Dvc, repository: Path) -> None:
+    from dvc.stage.run import _enforce_cmd_list
+
     for file in ("dvc.yaml", "sub/dvc.yaml"):
         found = named(repository, file)
         with dvc.repo(str(repository)) as repo:
@@ -110,7 +109,7 @@ def test_they_are_those_that_dvc_sees(dvc: Dvc, repository: Path) -> None:
                 assert list(ours.deps) == deps
                 assert set(ours.outs) == {out.fs_path for out in stage.outs}
                 assert ours.persistent == {out.fs_path for out in stage.outs if out.persist}
-                assert list(ours.commands) == (stage.cmd if isinstance(stage.cmd, list) else [stage.cmd])
+                assert list(ours.commands) == _enforce_cmd_list(stage.cmd)
                 assert ours.folder == stage.wdir
                 assert ours.uncached == {out.fs_path for out in stage.outs if not out.use_cache}
                 assert ours.remotes == {out.fs_path: out.remote for out in stage.outs if out.remote}
@@ -130,76 +129,6 @@ def test_what_dvc_would_refuse_is_an_error_that_names_file_and_stage(root: Path,
     (root / "dvc.yaml").write_text(text)
     with pytest.raises(InputError, match=r"dvc.yaml: stage 'a': .*Correct it, or list the keys"):
         list(stages.stages(str(root / "dvc.yaml")))
-
-
-TELLING = """
-import os, sys
-from ray_decorator.dvc.stages import told
-stage = told(os.getcwd())
-print("told", os.path.relpath(stage.file, os.environ["DVC_ROOT"]), stage.name, os.path.basename(stage.deps[0]))
-"""
-
-
-def test_dvc_tells_a_command_which_stage_it_is_wherever_dvc_was_started(dvc: Dvc, root: Path) -> None:
-    (root / "sub" / "deep").mkdir(parents=True)
-    (root / "tell.py").write_text(TELLING)
-    tell = f"{sys.executable} {root / 'tell.py'}"
-    (root / "dvc.yaml").write_text(
-        "stages:\n"
-        f"  m: {{matrix: {{x: [b]}}, cmd: '{tell}', deps: ['dep-${{item.x}}']}}\n"
-        f"  w: {{wdir: sub, cmd: '{tell}', deps: [w.txt]}}\n"
-    )
-    (root / "sub" / "dvc.yaml").write_text(f"stages: {{m: {{cmd: '{tell}', deps: [mine]}}}}\n")
-    for name in ("dep-b", "sub/w.txt", "sub/mine"):
-        (root / name).write_text("")
-    shown = dvc(root / "sub" / "deep", "repro", "--all-pipelines")
-    assert sorted(line for line in shown.splitlines() if line.startswith("told")) == [
-        "told dvc.yaml m@b dep-b",
-        "told dvc.yaml w w.txt",
-        "told sub/dvc.yaml m mine",
-    ]
-
-
-def test_a_stage_that_there_is_not(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert stages.told(str(repository)) is None
-    monkeypatch.setenv("DVC_STAGE", "gone")
-    with pytest.raises(
-        InputError, match=r"DVC_STAGE is 'gone', but no dvc.yaml below .* has that stage. Unset"
-    ):
-        stages.told(str(repository))
-
-
-@pytest.mark.parametrize(
-    ("script", "module", "arguments", "name"),
-    [
-        ("prepare.py", None, (), "prepare"),
-        ("train.py", None, ("model=svm", "seed=true"), "train@svm-true"),
-        ("train.py", None, ("hydra/launcher=cluster", "seed=0.1", "model=forest"), "train@forest-0.1"),
-        ("fit.py", None, ("size=0.002",), "fit@large"),
-        (None, "pkg.tool", ("x=1", "y=2"), "no"),
-        ("fitted.py", None, FITTED, "fitted"),
-    ],
-)
-def test_a_program_that_is_started_by_hand_runs_in_the_stage_that_would_start_it(
-    repository: Path, script: str | None, module: str | None, arguments: tuple[str, ...], name: str
-) -> None:
-    path = str(repository / script) if script else None
-    assert stages.stage_of(Program(str(repository), path, module, arguments)).name == name
-
-
-def test_a_program_of_no_stage_or_of_several_is_an_error_that_says_what_to_do(
-    repository: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    start = str(repository)
-    with pytest.raises(InputError, match=r"no stage of a dvc.yaml in .* runs .*other.py: set DVC_STAGE"):
-        stages.stage_of(Program(start, str(repository / "other.py")))
-    with pytest.raises(
-        InputError, match=r"train.py may run in more than one stage \(train@svm-1, .*set DVC_STAGE"
-    ):
-        stages.stage_of(Program(start, str(repository / "train.py")))
-    outside = str(tmp_path_factory.mktemp("outside"))
-    with pytest.raises(InputError, match="is in no DVC repository: start the app in one, or list the keys"):
-        stages.stage_of(Program(outside, os.path.join(outside, "x.py")))
 
 
 @pytest.mark.parametrize("text", ["stages: [a]", "vars: [[1]]", "stages: {a: {matrix: [1], cmd: x}}"])

@@ -29,7 +29,7 @@ from ...dvc.cache import Cache
 from ...dvc.ignore import Ignores
 from ...dvc.outputs import Outputs
 from ...dvc.repository import root_of
-from ...dvc.stages import told
+from ...dvc.running import told
 from ...project.driver import started_at
 from ...store.store import Store
 
