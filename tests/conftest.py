@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 from marking import mark
 from ray_fixtures import ray_session, ray_session_address, session_caches
-from store_fixtures import hashes, moto, rclone, small_parts, store
+from store_fixtures import faulty_proxy, hashes, moto, rclone, small_parts, store
 
 # Bytecode is kept: pytest's rewritten tests for the next run (without them, as in many containers, each of its
 # processes needs 8 s, not 3 s, before its first test), and our modules for the processes that tests start.
@@ -28,6 +28,7 @@ __all__ = [
     "bare_venv_fixture",
     "bed",
     "dvc",
+    "faulty_proxy",
     "guarded",
     "hashes",
     "moto",
@@ -80,3 +81,10 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(tryfirst=True)  # before `-m` picks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark(items)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """More than a small machine's cores, since tests wait for much; the quick ones (`-m "not ray …"`) wait for
+    little, and each process takes three seconds of CPU time before its first test.
+    """
+    return min(4, os.cpu_count() or 4) if "not ray" in config.option.markexpr else 4

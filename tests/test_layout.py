@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import marking
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +28,10 @@ ON_A_BARE_NODE = (
     "environment.inventory",
     "job.disk.ours",
 )
+WITHOUT_A_QUICK_TEST = {
+    "display/test_screen.py",  # a screen is what a whole program shows on a terminal
+    "environment/test_build.py",  # each builds an environment by uv
+}
 
 
 def _test_of(module: Path) -> Path:
@@ -54,6 +59,16 @@ def test_each_module_has_a_test_file_that_imports_it() -> None:
             missing.append(f"{there.relative_to(ROOT)} imports {module}")
     assert len(MODULES) > 80
     assert missing == []
+
+
+def test_all_modules_but_a_few_have_a_quick_test_or_one_that_calls_ray() -> None:
+    """Of the test files that are collected in this run."""
+    alone = {_test_of(module).relative_to(ROOT / "tests").as_posix() for module in MODULES if _is_app(module)}
+    assert alone <= WITHOUT_A_QUICK_TEST
+
+
+def _is_app(module: Path) -> bool:
+    return marking.needed.get(_test_of(module)) == {"app"}
 
 
 def test_the_house_holds_packages_alone() -> None:

@@ -15,7 +15,7 @@ from plugin_app import app
 
 from hydra_plugins.hydra_ray_s3_launcher import _canonical as canonical
 from hydra_plugins.hydra_ray_s3_launcher._canonical import _plain, config_digest
-from hydra_plugins.hydra_ray_s3_launcher._compose import Composer
+from hydra_plugins.hydra_ray_s3_launcher._compose import ComposedOnce, Composer
 from ray_decorator.frontends.stage_paths import StagePaths
 from ray_decorator.frontends.terms import Terms
 
@@ -50,7 +50,8 @@ def digests(
 ) -> Iterator[Callable[..., str]]:
     """What gives the digest of a job of an app, by its overrides and its number; the app was started with others."""
     with app(tmp_path, text, *started) as (context, config):
-        composer = Composer(context.config_loader, config, StagePaths(Terms(deps, OUTS), tmp_path))  # type: ignore[arg-type]
+        loader = ComposedOnce(context.config_loader)
+        composer = Composer(loader, config, StagePaths(Terms(deps, OUTS), tmp_path))
 
         def of(*overrides: str, num: int = 3) -> str:
             job = composer.compose(list(overrides), num)

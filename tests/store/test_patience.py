@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import servers
-from store_fixtures import s3_store
+from store_fixtures import FaultyProxy, s3_store
 from trees import numbered, read, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
@@ -184,11 +184,11 @@ def moved(store: Store, source: Path, target: Path, hashes: HashCache) -> None:
 
 @pytest.mark.parametrize("fault", ["503", "reset", "lost", "cut"])
 def test_a_third_of_all_requests_fail_and_nothing_is_lost(
-    fault: servers.Fault, server: servers.Server, there: Path, tmp_path: Path, hashes: HashCache,
-    monkeypatch: pytest.MonkeyPatch,
+    faulty_proxy: FaultyProxy, fault: servers.Fault, server: servers.Server, there: Path, tmp_path: Path,
+    hashes: HashCache, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     dice = random.Random(7)
-    with servers.counting(server, fault=lambda verb, path: fault if dice.random() < 0.3 else None) as (
+    with faulty_proxy(server, fault=lambda verb, path: fault if dice.random() < 0.3 else None) as (
         proxy,
         _,
     ):
@@ -197,6 +197,7 @@ def test_a_third_of_all_requests_fail_and_nothing_is_lost(
 
 
 def all_at_once(
+    faulty_proxy: FaultyProxy,
     server: servers.Server,
     faults: dict[str, Callable[[str, str], servers.Fault | None]],
     work: Callable[[str, Store], None],
@@ -205,7 +206,7 @@ def all_at_once(
     """Do the work for each of the faults, on ways of their own to the server: they do little but wait."""
     with ExitStack() as stack, ThreadPoolExecutor(len(faults)) as threads:
         stores = {
-            name: s3_store(stack.enter_context(servers.counting(server, fault=fault))[0], monkeypatch)
+            name: s3_store(stack.enter_context(faulty_proxy(server, fault=fault))[0], monkeypatch)
             for name, fault in faults.items()
         }
         for done in [threads.submit(work, name, store) for name, store in stores.items()]:
@@ -213,7 +214,7 @@ def all_at_once(
 
 
 def test_a_request_that_nobody_answers_is_sent_again(
-    rclone: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    faulty_proxy: FaultyProxy, rclone: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "6")  # a request has half of it
     there = tree(tmp_path / "there", {**numbered(20), "streamed": os.urandom(2 << 20)})
@@ -236,12 +237,12 @@ def test_a_request_that_nobody_answers_is_sent_again(
     faults = {
         f"{verb} {fault}": once(verb, fault) for verb in ("HEAD", "GET", "LIST", "PUT") for fault in stalls
     }
-    all_at_once(rclone, faults, goes_well, monkeypatch)
+    all_at_once(faulty_proxy, rclone, faults, goes_well, monkeypatch)
 
 
 @pytest.mark.parametrize("stage", ["PUT", "POST", "GET"])
 def test_a_store_that_is_down_for_some_seconds_is_waited_for(
-    stage: str, rclone: servers.Server, there: Path, tmp_path: Path, hashes: HashCache,
+    faulty_proxy: FaultyProxy, stage: str, rclone: servers.Server, there: Path, tmp_path: Path, hashes: HashCache,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     first: list[float] = []
@@ -251,14 +252,14 @@ def test_a_store_that_is_down_for_some_seconds_is_waited_for(
             first.append(time.monotonic())
         return "503" if first and time.monotonic() - first[0] < 2 else None
 
-    with servers.counting(rclone, fault=down) as (proxy, _):
+    with faulty_proxy(rclone, fault=down) as (proxy, _):
         moved(s3_store(proxy, monkeypatch), there, tmp_path / "home", hashes)
     assert first and read(there) == read(tmp_path / "home")
 
 
 def test_an_upload_in_parts_that_stands_still_is_told(
-    server: servers.Server, tmp_path: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    faulty_proxy: FaultyProxy, server: servers.Server, tmp_path: Path, hashes: HashCache,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     """obstore itself sends a part again and again, and says nothing."""
     monkeypatch.setattr("ray_decorator.store.patience._STILL", 2.0)
@@ -270,7 +271,7 @@ def test_an_upload_in_parts_that_stands_still_is_told(
         return "503" if first and time.monotonic() - first[0] < 4 else None
 
     large = tree(tmp_path / "there", {"parts": os.urandom(BIG)})
-    with servers.counting(server, fault=down) as (proxy, _), caplog.at_level(logging.INFO):
+    with faulty_proxy(server, fault=down) as (proxy, _), caplog.at_level(logging.INFO):
         moved(s3_store(proxy, monkeypatch), large, tmp_path / "home", hashes)
     told = [record.getMessage() for record in caplog.records if record.name.endswith("patience")]
     assert "waiting for it, up to 180 s (RAY_S3_STORE_PATIENCE). It says: no part of an upload was" in told[0]
@@ -298,7 +299,7 @@ def is_in_hole(stage: str, verb: str, path: str) -> bool:
 
 
 def test_what_is_never_answered_is_an_error_within_the_patience(
-    moto: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    faulty_proxy: FaultyProxy, moto: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store takes a request, and says nothing for good: by the clock of the proxy, from the first one on."""
     monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "8")
@@ -322,10 +323,12 @@ def test_what_is_never_answered_is_an_error_within_the_patience(
             moved(store, there, tmp_path / "home" / stage, HashCache.in_memory())
         assert time.monotonic() - asked[stage] < 2 * 8, f"{stage}: patience, and as much for a busy machine"
 
-    all_at_once(moto, {stage: hole(stage) for stage in HOLES}, ends, monkeypatch)
+    all_at_once(faulty_proxy, moto, {stage: hole(stage) for stage in HOLES}, ends, monkeypatch)
 
 
-def test_a_slow_line_is_no_black_hole(moto: servers.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_line_is_no_black_hole(
+    faulty_proxy: FaultyProxy, moto: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """More under way at once than it brings within a time-out: then little by little, as 5 MiB at a time are."""
     monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "5")
     data = os.urandom(17 << 20)
@@ -333,7 +336,7 @@ def test_a_slow_line_is_no_black_hole(moto: servers.Server, monkeypatch: pytest.
         data[: 14 << 20],
         [data[start : start + (8 << 20)] for start in range(0, 17 << 20, 8 << 20)],
     )
-    with servers.counting(moto, uplink=5 * (1 << 20)) as (proxy, requests):
+    with faulty_proxy(moto, uplink=5 * (1 << 20)) as (proxy, requests):
         store = s3_store(proxy, monkeypatch)
         store.put("whole", whole)
         assert store.uplink.slow
@@ -344,10 +347,14 @@ def test_a_slow_line_is_no_black_hole(moto: servers.Server, monkeypatch: pytest.
 
 
 def test_one_that_is_down_for_good_is_an_error_within_the_patience(
-    rclone: servers.Server, there: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch
+    faulty_proxy: FaultyProxy,
+    rclone: servers.Server,
+    there: Path,
+    hashes: HashCache,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "1")
-    with servers.counting(rclone, fault=lambda verb, path: "503") as (proxy, _):
+    with faulty_proxy(rclone, fault=lambda verb, path: "503") as (proxy, _):
         store = s3_store(proxy, monkeypatch)
         with pytest.raises(StoreError, match=r"failed at files/md5/.*503"):
             push(snapshot(there, hashes, NoProgress()), store, hashes, NoProgress())

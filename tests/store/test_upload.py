@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import servers
-from store_fixtures import s3_store
+from store_fixtures import FaultyProxy, s3_store
 from trees import QUIET, numbered, read, sent, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
@@ -119,6 +119,7 @@ def test_one_whose_md5_was_remembered_is_hashed_as_it_goes(
 @pytest.mark.parametrize("fault", ["500", "lost"])
 @pytest.mark.parametrize("unlucky", ["PUT", "GET", "HEAD", "LIST", "POST", "last POST"])
 def test_a_server_that_fails_at_one_request(
+    faulty_proxy: FaultyProxy,
     request: pytest.FixtureRequest,
     tmp_path: Path,
     hashes: HashCache,
@@ -139,7 +140,7 @@ def test_a_server_that_fails_at_one_request(
         left.clear()
         return fault
 
-    with servers.counting(request.getfixturevalue(kind), fault=befalls) as (server, _):
+    with faulty_proxy(request.getfixturevalue(kind), fault=befalls) as (server, _):
         store = s3_store(server, monkeypatch)
         content = sent(tree(tmp_path / "t", files), store, hashes).content
         pull(content, tmp_path / "home", store, None, QUIET)

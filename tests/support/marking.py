@@ -7,6 +7,8 @@ clients at the same moment.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 _NEEDS = {
@@ -20,13 +22,16 @@ _NEEDS = {
 }
 """Fixtures of clusters, the most expensive ones first, and the marker of tests that use them."""
 
-_PROGRAMS = ("moto", "dvc")
-"""Fixtures that start a whole program: moto's server, which is boto3 and a web framework, and the real dvc."""
+_PROGRAMS = ("moto", "dvc", "faulty_proxy")
+"""Fixtures of whole programs: moto's server, which is boto3 and a web framework, the real dvc, one that fails."""
 
 _SHARED = ("ray_session", "bed", "guarded")
 """Fixtures that end when the next test does not use them (`lasting`)."""
 
 _FOLDERS = {"apps": "app", "clusters": "cluster"}
+
+needed: dict[Path, set[str]] = {}
+"""What the tests of each file need that was collected: markers, and "" where there is a quick one."""
 
 
 def mark(items: list[pytest.Item]) -> None:
@@ -54,6 +59,8 @@ def mark(items: list[pytest.Item]) -> None:
             getattr(item, "module", None), "warm_python"
         ):
             item.add_marker(pytest.mark.xdist_group("app"))  # one for these, too
+        markers = {name for name in ("ray", "cluster", "app") if item.get_closest_marker(name)}
+        needed.setdefault(item.path, set()).update(markers or {""})
 
 
 def _asked_for(item: pytest.Item) -> set[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from ray_decorator.store import download, upload
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
 from ray_decorator.store.uplink import LEAST
+
+FaultyProxy = Callable[..., AbstractContextManager[tuple[servers.Server, servers.Requests]]]
+"""What the fixture ``faulty_proxy`` gives."""
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +43,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         return open_store(locate((tmp_path / "the store").as_uri()))
     server: servers.Server = request.getfixturevalue(request.param)
     return s3_store(server, monkeypatch)
+
+
+@pytest.fixture
+def faulty_proxy() -> FaultyProxy:
+    """`servers.counting`, for faults that are waited for, or many. Its name marks the tests that use it."""
+    return servers.counting
 
 
 @pytest.fixture
