@@ -24,6 +24,7 @@ from typing import Any
 
 from ..core.serialization import pickling
 from ..job.process import workplace
+from . import script_settings
 
 # multiprocessing runs the script by the second name in processes that it spawns: what they send back comes from there
 _NAMES = ("__main__", "__mp_main__")
@@ -40,13 +41,19 @@ class Main:
     objects: Mapping[str, Any] = field(repr=False)
     file: str | None
     module: str | None
+    settings: script_settings.Settings = field(repr=False)
 
 
 def captured() -> Main:
-    """This process's `__main__`, without what cannot be pickled or holds large data."""
+    """This process's `__main__`, with what it has set up, without what cannot be pickled or holds large data."""
     main = sys.modules["__main__"]
     file, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
-    return Main(_own_objects(main), os.path.abspath(file) if file else None, spec.name if spec else None)
+    return Main(
+        _own_objects(main),
+        os.path.abspath(file) if file else None,
+        spec.name if spec else None,
+        script_settings.captured(),
+    )
 
 
 @contextlib.contextmanager
@@ -55,7 +62,8 @@ def installed(main: Main, function: Callable[..., Any]) -> Iterator[None]:
     before = {name: sys.modules.get(name) for name in _NAMES}
     sys.modules |= dict.fromkeys(_NAMES, _stand_in(main, function))
     try:
-        yield
+        with script_settings.installed(main.settings):
+            yield
     finally:
         for name, module in before.items():
             sys.modules.pop(name)

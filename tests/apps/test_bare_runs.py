@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 pytestmark = pytest.mark.usefixtures("ray_session_address")
 
 APP = """
-import json, logging, os, signal, sys, time
+import json, logging, os, signal, sys, time, warnings
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -26,6 +26,10 @@ from hydra.experimental.callback import Callback
 from pathlib import Path
 
 log = logging.getLogger(__name__)
+warnings.filterwarnings("ignore", message="quiet")
+logging.getLogger("noisy").setLevel(logging.ERROR)
+logging.addLevelName(25, "NOTICE")
+logging.captureWarnings(True)
 ENDS = {"three": 3, "zero": 0, "text": "a last word"}
 
 class Notes(Callback):
@@ -48,6 +52,10 @@ def main(cfg):
     seen = [h.mode.name, os.path.relpath(h.runtime.output_dir, h.runtime.cwd), cfg.x, "num" in h.job, len(sys.argv)]
     Path(h.runtime.output_dir, "seen.json").write_text(json.dumps(seen[:-1]))
     log.info("x is %s", cfg.x)
+    log.log(25, "a level of its own")
+    warnings.warn("quiet")
+    warnings.warn(f"loud in {h.run.dir}")
+    logging.getLogger("noisy").warning("nobody sees it")
     if cfg.fate == "raise":
         def deep():
             raise ValueError("a reason")
@@ -122,6 +130,13 @@ def comparable(ran: Ran, home: Path) -> dict[str, Any]:
         else:
             files[name] = re.sub(r"^\[[-\d: ,]+\]", "", text, flags=re.MULTILINE)
     return files
+
+
+def printed(out: str, launcher: str) -> list[str]:
+    """What the job has printed, without the time, and ours without its label; the rest is the driver's."""
+    by_job = re.sub(r"^\(#0.*? pid=\d+[^)]*\) ?", "JOB ", out, flags=re.MULTILINE).splitlines()
+    lines = [line.removeprefix("JOB ") for line in by_job if launcher == "basic" or line.startswith("JOB ")]
+    return [re.sub(r"^\[[-\d: ,]+\]", "", line).replace(f"/{launcher}/", "/") for line in lines]
 
 
 def test_it_leaves_what_the_basic_launcher_leaves(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ray_decorator.core.serialization import pickling
-from ray_decorator.frontends import main_module
+from ray_decorator.frontends import main_module, script_settings
 from ray_decorator.frontends.main_module import Main, captured, installed
 from ray_decorator.job.process import workplace
 
@@ -45,6 +45,7 @@ def counts():
     global SIZES
     SIZES = 3
 """
+SETTINGS = script_settings.captured()
 OWN = {"Model", "task", "by_name", "counts", "SIZES"}
 """What of it can travel."""
 
@@ -157,7 +158,7 @@ def test_what_the_script_keeps_open_is_written_when_it_is_forgotten(
 
 
 def test_what_was_main_is_so_again_after_an_exception(script: types.ModuleType) -> None:
-    with pytest.raises(KeyError), installed(Main({}, None, None), print):
+    with pytest.raises(KeyError), installed(Main({}, None, None, SETTINGS), print):
         raise KeyError
     assert sys.modules["__main__"] is script
 
@@ -171,7 +172,7 @@ def test_a_script_that_lies_elsewhere_is_that_file_and_tracebacks_find_its_lines
     monkeypatch.setattr(workplace, "_main", here)
     at_home = "/home/of/the/user/script.py"
     try:
-        with installed(Main({}, at_home, None), print):
+        with installed(Main({}, at_home, None, SETTINGS), print):
             assert vars(sys.modules["__main__"])["__file__"] == str(here)
             assert linecache.getline(at_home, 2) == "second\n"
     finally:
@@ -179,12 +180,12 @@ def test_a_script_that_lies_elsewhere_is_that_file_and_tracebacks_find_its_lines
 
 
 def test_a_script_that_is_not_here_has_no_file() -> None:
-    with installed(Main({}, "/not/here.py", None), print):
+    with installed(Main({}, "/not/here.py", None, SETTINGS), print):
         assert "__file__" not in vars(sys.modules["__main__"])
 
 
 @pytest.mark.parametrize(("module", "name"), [("json.tool", "json.tool"), ("not.here", None)])
 def test_python_m_is_told_where_the_module_is_found(module: str, name: str | None) -> None:
-    with installed(Main({}, None, module), print):
+    with installed(Main({}, None, module, SETTINGS), print):
         spec = getattr(sys.modules["__main__"], "__spec__", None)
         assert (spec.name if spec else None) == name

@@ -14,11 +14,11 @@ from omegaconf import OmegaConf
 
 from ray_decorator.core.model import Paths
 from ray_decorator.core.serialization import pickling
-from ray_decorator.frontends import hydra_state, main_module
+from ray_decorator.frontends import hydra_state, main_module, script_settings
 from ray_decorator.frontends.task import Arguments, Task, own_sessions
 from ray_decorator.run import sessions
 
-MAIN = main_module.Main({}, None, None)
+MAIN = main_module.Main({}, None, None, script_settings.captured())
 
 
 def called(function: Any, arguments: Arguments, *paths: str, hydra: bytes | None = None) -> Any:

@@ -20,7 +20,7 @@ from hydra_plugins.hydra_ray_s3_launcher._compose import ComposedJob, Composer
 from hydra_plugins.hydra_ray_s3_launcher._task import HydraTask
 from ray_decorator.core.model import Paths
 from ray_decorator.core.paths import Folder
-from ray_decorator.frontends import hydra_state, main_module
+from ray_decorator.frontends import hydra_state, main_module, script_settings
 from ray_decorator.frontends.stage_paths import StagePaths
 from ray_decorator.frontends.terms import Terms
 from ray_decorator.job.process import workplace
@@ -41,7 +41,9 @@ class Home:
             self.context = context
 
     def run(self, function: Any, workspace: Path) -> Any:
-        task = HydraTask(function, self.context, self.state, main_module.Main({}, None, None))
+        task = HydraTask(
+            function, self.context, self.state, main_module.Main({}, None, None, script_settings.captured())
+        )
         travelled = cloudpickle.loads(cloudpickle.dumps(task))
         paths = Paths((str(self.there / "d"),), (str(self.there / "m"),), str(workspace))
         return travelled(self.job.call(b"").payload, paths)
