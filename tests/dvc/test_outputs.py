@@ -73,10 +73,12 @@ def test_a_path_is_tracked_by_itself_or_by_a_directory_above(root: Path) -> None
     assert outputs.tracking(root.parent) is None
 
 
-def test_a_dvc_file_that_is_far_from_its_data_is_found(root: Path, tmp_path: Path) -> None:
-    other = dvc_repositories.init(tmp_path / "repository")
+def test_a_dvc_file_that_is_far_from_its_data_is_found(tmp_path: Path) -> None:
+    other = tree(dvc_repositories.init(tmp_path / "repository"), {"data/a": b"1"})
+    dvc_repositories.add(other, "data")
     (other / "files").mkdir()
-    text = (root / "data.dvc").read_text().replace("- md5", "- hash: md5\n  md5", 0)
+    text = (other / "data.dvc").read_text()
+    (other / "data.dvc").unlink()
     (other / "files" / "x.dvc").write_text(text.replace("path: data", "path: ../far/data"))
     found = Outputs().tracking(other / "far" / "data" / "a")
     assert found is not None and found.path == str(other / "far" / "data")
