@@ -7,9 +7,9 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,13 +45,21 @@ FILES = {
     "conf/config.yaml": "data: {path: data}\nmodel: {path: model.pkl}\n",
     "conf/hydra/launcher/cluster.yaml": "defaults: [ray_s3]\ndeps: dvc\nouts: dvc\n",
     "dvc.yaml": "stages:\n  train:\n"
-    f"    cmd: {sys.executable} train.py hydra/launcher=cluster hydra.sweep.dir=run\n"
+    "    cmd: python train.py hydra/launcher=cluster hydra.sweep.dir=run\n"
     "    deps: [train.py, data]\n    outs: [model.pkl]\n",
 }
 
 
 def keys(store: Path) -> list[str]:
     return [str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def python(session_caches: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Stages find their imports made, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", warm_python.on_path(tmp_path_factory.mktemp("bin")))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +335,7 @@ def test_dvclive_logs_in_a_job_of_a_queued_experiment(
         "conf/hydra/launcher/cluster.yaml": FILES["conf/hydra/launcher/cluster.yaml"],
         ".gitignore": "multirun/\noutputs/\n",
         "dvc.yaml": "stages:\n  train:\n"
-        f"    cmd: {sys.executable} train.py hydra/launcher=cluster\n"
+        "    cmd: python train.py hydra/launcher=cluster\n"
         "    deps: [train.py]\n    params: [conf/config.yaml: [lr]]\n"
         "    metrics: [dvclive/metrics.json: {cache: false}]\n    plots: [dvclive/plots: {cache: false}]\n",
     }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
+import dvc_repositories
 import pytest
+import warm_python
 from whole_programs import output_of
 
 from ray_decorator.environment import graph
@@ -23,7 +24,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     left_out = shutil.ignore_patterns("data", "models", "multirun", "outputs", "__pycache__", "dvc_plots")
     root = shutil.copytree(EXAMPLE, tmp_path / "digits", ignore=left_out)
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    monkeypatch.setenv("PATH", warm_python.on_path(tmp_path / "bin"))
+    warm_python.on_path(tmp_path / "bin", "dvc", "-m", "dvc", imports=dvc_repositories.IMPORTS)
     for name in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{name}_NAME", "a")
         monkeypatch.setenv(f"GIT_{name}_EMAIL", "a@b")

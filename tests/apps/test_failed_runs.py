@@ -6,11 +6,11 @@ import json
 import os
 import re
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import warm_python
 
 pytestmark = pytest.mark.usefixtures("ray_session_address")
 
@@ -87,8 +87,8 @@ def run(home: Path, launcher: str, lines: dict[str, str]) -> dict[str, tuple[str
     (home / launcher / "hydra_plugins/own/__init__.py").write_text(OWN)
     given = {name: f"{line} hydra/launcher={launcher}" for name, line in lines.items()}
     done = subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=home / launcher, env={**os.environ, "LINES_TO_RUN": json.dumps(given), "PYTHONPATH": "."},
+        [*warm_python.starter(), "app.py"],
+        cwd=home / launcher, env={**os.environ, "LINES_TO_RUN": json.dumps(given)},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

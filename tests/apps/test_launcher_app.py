@@ -249,19 +249,13 @@ def script(tmp_path: Path) -> Path:
 def test_a_script_finds_its_own_names_as_at_home(script: Path) -> None:
     run(script, "hydra.mode=RUN", "hydra.run.dir=here")
     assert (script.parent / "here/told.txt").read_text().splitlines() == TOLD
-    output = run(script, "-m", "+forked=returns,no")
+    output = run(script, "-m", "+forked=returns,no,raises", code=1)
     for number in range(2):
         assert (script.parent / f"sweep/{number}/told.txt").read_text().splitlines() == TOLD
     assert output.count("the job's") == 2 and "the child's" not in output
-
-
-@pytest.mark.usefixtures("ray_session_address")
-def test_a_failed_job_ends_the_app_as_with_hydras_own_launchers_and_its_traceback_shows_the_scripts_line(
-    script: Path,
-) -> None:
-    output = run(script, "-m", "+raises=1", code=1)
+    # a failed job ends the app as with Hydra's own launchers, and its traceback shows the script's line
     number = 1 + SCRIPT[: SCRIPT.index(RAISES)].count("\n")
-    log = script.parent / "sweep/0/script.log"
+    log = script.parent / "sweep/2/script.log"
     assert f"Its log: {log}" in output
     for text in (output, log.read_text()):
         assert f'File "{script}", line {number}, in main' in text

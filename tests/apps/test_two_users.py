@@ -14,6 +14,7 @@ from pathlib import Path
 import other_user
 import pytest
 import servers
+from ray_fixtures import LESS_WORK
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="only root becomes another user"
@@ -60,7 +61,8 @@ class User:
         (self.home / "data" / "own").write_bytes(b"of %d" % uid)
         for path in (self.home, *self.home.rglob("*")):
             os.chown(path, uid, uid)
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "AWS_", "XDG_", "PYTEST"))}
+        own = ("RAY_", "AWS_", "XDG_", "PYTEST")
+        kept = {k: v for k, v in os.environ.items() if k in LESS_WORK or not k.startswith(own)}
         more = {"HOME": str(self.home), "USER": f"user{uid}", "TMPDIR": str(shared / "tmp")}
         self._environ = {**kept, **server.environment(), **more, "AWS_EC2_METADATA_DISABLED": "true"}
         self._environ |= {"PYTHONDONTWRITEBYTECODE": "1", "RAY_USAGE_STATS_ENABLED": "0"}

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ast
-import json
-import os
 import sys
 from pathlib import Path
 
 import cluster_bed
-import cluster_node
 import pytest
 
 _LOOK = """
@@ -60,23 +57,3 @@ def test_both_ways_lead_to_both_workers_which_see_nothing_of_the_driver(
 def test_logs_are_all_that_the_nodes_keep(bed: cluster_bed.Bed) -> None:
     names = {path.name for path in bed.logs()}
     assert {"gcs_server.out", "raylet.out", "output.txt"} <= names
-
-
-def test_a_token_is_asked_for_and_nothing_stays_afterwards(tmp_path: Path) -> None:
-    with cluster_bed.start(workers=0, token=True) as bed:
-        assert json.dumps(bed.environment()).count("token") == 1
-        worker = bed.add_worker(resources={"late": 1})
-        assert any("raylet" in command for command in worker.processes().values())
-        pids = [pid for node in bed.nodes for pid in (node.pid, *node.processes())]
-        worker.kill()
-        assert worker.processes() == {}
-        done = cluster_bed.drive(
-            "import ray, sys; ray.init(sys.argv[1]); assert ray.is_initialized()",
-            bed.address,
-            env=bed.environment(),
-            cwd=tmp_path,
-        )
-        assert done.code == 0, done.err
-    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
-    assert not bed.directory.exists()
-    assert cluster_node.descendants(bed.head.pid) == []

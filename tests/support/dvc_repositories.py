@@ -18,7 +18,7 @@ from ray_decorator.content.manifest import dump, object_key
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-_IMPORTS = (
+IMPORTS = (
     "dvc.cli.parser",
     "dvc.repo",
     "dvc.repo.fetch",
@@ -90,7 +90,7 @@ class Dvc:
     def process(self, repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         environ = {**os.environ, "DVC_NO_ANALYTICS": "1"}
         return subprocess.run(
-            [*warm_python.starter(environ, imports=_IMPORTS), "-m", "dvc", *arguments],
+            [*warm_python.starter(environ, imports=IMPORTS), "-m", "dvc", *arguments],
             cwd=repository,
             env=environ,
             capture_output=True,

@@ -67,7 +67,7 @@ def main(cfg):
     lines = [repr(line) for line in told(cfg)]
     if cfg.get("forked") == "returns" and not os.fork():
         return "the child's"
-    if cfg.get("raises"):
+    if cfg.get("forked") == "raises":
         raise ValueError("on line " + str(inspect.currentframe().f_lineno))
     if cfg.get("forked") == "returns":
         os.wait()

@@ -18,6 +18,7 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,15 @@ def starter(
     read = {k: v for k, v in given.items() if k.startswith(_AT_IMPORT) and not k.startswith(_LATER)}
     place = _server(python, tuple(sorted(read.items())), imports)
     return [sys.executable, "-I", "-S", str(Path(__file__).with_name("warm_python_starter.py")), place]
+
+
+def on_path(directory: Path, name: str = "python", *arguments: str, imports: tuple[str, ...] = APPS) -> str:
+    """A PATH on which ``name`` is such a program, for shells; ``arguments`` come before the program's own."""
+    directory.mkdir(exist_ok=True)
+    command = shlex.join([*starter(imports=imports), *arguments])
+    (directory / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    (directory / name).chmod(0o755)
+    return f"{directory}:{os.environ['PATH']}"
 
 
 @functools.cache

@@ -156,6 +156,28 @@ def _run(source: str, name: str, file: str | None) -> None:
         sys.exit(1)
 
 
+def _know_hydras_grammars() -> None:
+    """Parsers learn from what they parse: of overrides, and of Hydra's own configs, which each app reads."""
+    import hydra.conf
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    overrides = [
+        "a/b=c",
+        "x=1,2",
+        "+a.b=[1,'c d']",
+        "~y",
+        "a={b: c}",
+        "x=${y}/z",
+        "x=choice(1,2)",
+        "a.b.c=d/e-f_g.h",
+    ]
+    OverridesParser.create().parse_overrides(overrides)
+    OmegaConf.structured(hydra.conf.HydraConf)
+    for file in Path(hydra.conf.__file__).parent.rglob("*.yaml"):
+        OmegaConf.load(file)
+
+
 def _end_as_interrupted() -> None:
     if _interrupted:
         sys.stdout.flush()
@@ -171,6 +193,8 @@ if __name__ == "__main__":
     for name in imports:
         if importlib.util.find_spec(name.partition(".")[0]) is not None:
             importlib.import_module(name)
+    if "hydra.main" in sys.modules:
+        _know_hydras_grammars()
     gc.collect()
     gc.freeze()
     become(serve(place))
