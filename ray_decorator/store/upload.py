@@ -7,6 +7,9 @@ which of them does it lack?  one LIST says how large the store is (md5s are spre
 up to 16 MiB                              ->  one PUT
 larger                                    ->  parts, several at once, hashed on their way, or, where it was
                                               hashed just now, seen to have the same stamp before and after
+
+What is uploaded without asking replaces a spoilt object, too, but no warning says so: a HEAD costs as much as the
+bytes, and not all servers heed ``If-None-Match``.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import far_project
 import pytest
 import script_app
 import servers
+from trees import read, tree
 
 LAUNCH = ("hydra/launcher=ray_s3", "hydra.launcher.deps=[data.path]", "hydra.launcher.outs=[out]")
 
@@ -324,10 +325,20 @@ def test_a_node_that_dies_is_replaced_and_a_cluster_that_dies_ends_the_sweep_wit
         saved = {path.name: path.read_text() for path in (project / "model").iterdir()}
         assert saved == {"step.txt": "from home, attempt 1, attempt 2"}
 
-        cleaned = subprocess.run(
-            [str(far_project.venv() / "bin/ray-s3"), "clean", "--nodes", "--yes"],
-            cwd=project, env=environ, capture_output=True, text=True, timeout=200,
-        )  # fmt: skip
+        def ray_s3(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [str(far_project.venv() / "bin/ray-s3"), *arguments],
+                cwd=project, env=environ, capture_output=True, text=True, timeout=200,
+            )  # fmt: skip
+
+        [survivor] = (node for node in bed.workers if node is not victim)
+        [ours] = survivor.tmp.glob("ray_s3_*")
+        kept = tree(ours / "kept/job-1/model", {"weights": os.urandom(100), "more/step": b"7"})
+        fetched = ray_s3("fetch", f"{survivor.hostname}:{kept}", "fetched")
+        assert "fetched is complete (101 B received)" in fetched.stdout, fetched.stderr
+        assert read(project / "fetched") == read(kept)
+
+        cleaned = ray_s3("clean", "--nodes", "--yes")
         assert cleaned.returncode == 0, cleaned.stderr
         assert re.search(r"\d+ \wB +/\S+/cache  files that jobs have read \(\d+\)\n", cleaned.stdout)
         assert re.search(r"^removed \d", cleaned.stdout, re.MULTILINE)

@@ -27,6 +27,8 @@ def main(cfg):
     if cfg.get("out"):
         Path(cfg.out).mkdir(parents=True)
         Path(cfg.out, "model.txt").write_text("weights")
+        if cfg.out.endswith("bad"):
+            raise ValueError("written, and then")
         return None
     return instantiate({"_target_": "shop.gen.Made", "by": 3}).by
 
@@ -81,11 +83,16 @@ def test_a_module_that_git_ignores_is_named_with_what_sends_it(driver: far_proje
 
 
 def test_what_an_earlier_run_brought_home_is_no_code(driver: far_project.Driver) -> None:
-    outs = ("hydra.launcher.outs=[out]", "hydra.output_subdir=null")
+    """Its outs, its jobs' directories, and in one of these what a job had written before it failed."""
+    sweep = ("made.py", "-m", *LAUNCH[1:], "hydra.launcher.outs=[out]", "hydra.output_subdir=null")
     (driver.project / ".gitignore").write_text("gen.py\n")
-    for number in range(2):  # the second one finds what the first one wrote: its out, and its job's directory
-        done = driver.run(*LAUNCH, *outs, f"+out=models/{number}", f"hydra.run.dir=runs/{number}")
-        assert done.returncode == 0, done.stdout
-        assert (driver.project / f"models/{number}/model.txt").read_text() == "weights"
-        assert (driver.project / f"runs/{number}/made.log").exists()
-        assert code_of(done.stdout) == CODE, done.stdout
+    done = driver.run(*sweep, "+out=models/0,models/bad", "hydra.sweep.dir=runs")
+    assert done.returncode == 1 and "ValueError: written, and then" in done.stdout, done.stdout
+    assert {tuple(code_of(line)) for line in done.stdout.splitlines() if " code: " in line} == {tuple(CODE)}
+    assert (driver.project / "models/0/model.txt").read_text() == "weights"
+    assert (driver.project / "runs/0/made.log").exists()
+    assert (driver.project / "runs/1/failed/out/bad/model.txt").read_text() == "weights"
+    done = driver.run(*sweep, "+out=models/1", "hydra.sweep.dir=more")
+    assert done.returncode == 0, done.stdout
+    assert (driver.project / "models/1/model.txt").read_text() == "weights"
+    assert code_of(done.stdout) == CODE, done.stdout

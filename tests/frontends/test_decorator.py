@@ -511,7 +511,7 @@ def test_a_call_inside_a_task_of_the_user_s_own(ray_session: str) -> None:
 @pytest.mark.parametrize("how", ["lost", "spoilt"])
 @pytest.mark.parametrize("front", ["call", "map", "submit"])
 def test_what_a_store_lost_or_spoilt_is_uploaded_again(
-    home: Path, session_caches: Path, how: str, front: str
+    home: Path, session_caches: Path, how: str, front: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def run() -> list[dict[str, Any]]:
         if front == "call":
@@ -532,3 +532,12 @@ def test_what_a_store_lost_or_spoilt_is_uploaded_again(
     shutil.rmtree(home / "results")
     for number, _ in enumerate(run()):
         assert text_of(f"results/{number}") == "alphabeta"
+    # one warning for what is uploaded from here, one for what a job found spoilt
+    uploaded, *replaced = [message for message in caplog.messages if "files/md5/" in message]
+    assert "no longer holds 1 object(s) as they were staged" in uploaded
+    assert f"{home}/data (deps key 'data_dir', files/md5/" in uploaded
+    assert len(replaced) == (how == "spoilt")
+    for message in replaced:
+        assert (
+            "held other bytes in the place of 2 object(s): outs key 'output_dir', text.txt (files" in message
+        )

@@ -11,7 +11,7 @@ import pytest
 from trees import read, sent, tree
 
 from ray_decorator.content.fingerprint import fingerprint
-from ray_decorator.content.manifest import object_key
+from ray_decorator.content.manifest import md5, object_key
 from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import HomeError, InputError, JobError
 from ray_decorator.core.model import Call, Outcome, PathSlot
@@ -94,19 +94,25 @@ def test_what_is_no_receipt_counts_as_none(
     assert f"{job_key(ID)} is no receipt, so its job runs again" in said(caplog)
 
 
-def test_one_whose_objects_are_gone_counts_as_none(
-    staging: Staging, content: Content, call: Call, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("data", [None, b"9", b"more"], ids=["gone", "spoilt", "of another size"])
+@pytest.mark.parametrize("which", ["manifest", "file"])
+def test_one_whose_objects_are_gone_or_spoilt_counts_as_none(
+    which: str,
+    data: bytes | None,
+    staging: Staging,
+    content: Content,
+    call: Call,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
     put(staging, replace(RECORD, outs=(Left("model", content),)))
-    staging.open().delete(object_key(content.digest))
+    key = object_key(content.digest if which == "manifest" else md5(b"2").hexdigest())
+    staging.open().delete(key)
+    if data is not None:
+        staging.open().put(key, data)
     assert take(staging, call) is None
     assert "#0 x=1 runs again: " in said(caplog)
-
-
-def test_one_whose_objects_are_spoilt_counts_as_none(staging: Staging, content: Content, call: Call) -> None:
-    put(staging, replace(RECORD, outs=(Left("model", content),)))
-    staging.open().put(object_key(content.digest), b"[]")
-    assert take(staging, call) is None
+    assert not (tmp_path / "home" / "model" / "b").exists(), "nothing in place but what it was"
 
 
 def test_a_value_that_json_cannot_hold_runs_again(
