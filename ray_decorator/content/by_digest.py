@@ -23,12 +23,13 @@ def held(path: str, content: Content, gone: str) -> Snapshot:
     return Snapshot(path, content, Found(), raise_)
 
 
-def made_of(path: str, objects: Iterable[tuple[str, str, str]]) -> Snapshot:
+def made_of(path: str, objects: Iterable[tuple[str, str, str]], executables: Iterable[str] = ()) -> Snapshot:
     """What ``path`` would hold: relative path (``""`` for a single file), file with the bytes, their md5.
 
+    ``executables`` are relative paths, too.
     The md5s are verified as the bytes are uploaded. Raises OSError where a file is not there.
     """
-    found, md5s = Found(), dict[str, str]()
+    found, md5s = Found(executables=set(executables)), dict[str, str]()
     for relpath, file, md5 in objects:
         found.files.append((relpath, file))  # the modes are those of the objects, which mean nothing
         found.stamps[file] = Stamp.of(os.stat(file))

@@ -42,9 +42,9 @@ def _where(absent: Sequence[Output], cache: Cache, store: Store | None) -> list[
     found: dict[str, str] = {}
 
     def look(one: Output) -> None:
-        if store is not None and not one.is_old and store.head(object_key(one.digest)) is not None:
+        if store is not None and one.names_content and store.head(object_key(one.digest)) is not None:
             found[one.path] = _STORE
-        elif not one.is_old and _is_cached(one, cache):
+        elif one.names_content and _is_cached(one, cache):
             found[one.path] = _CACHE
         else:
             found[one.path] = _NOBODY

@@ -94,7 +94,7 @@ class HashedFiles:
     def _recorded(self, files: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         """Real paths, and the md5s that DVC has written down for them: of all there is at the path."""
         for output in self._outputs.at_or_below(self._named, map(self._as_named, files)):
-            if output.is_old:
+            if not output.names_content:
                 continue
             if not output.is_tree:
                 yield self._as_real(output.path), output.digest

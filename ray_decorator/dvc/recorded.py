@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
 
+from ..content import manifest
 from ..core.errors import InputError
 from . import stages
 
@@ -23,9 +24,10 @@ _Loader = getattr(
 class Output:
     """A file or directory that DVC tracks: where it belongs, and what it held when that was written down.
 
-    ``digest`` is its md5, with ``.dir`` after that of a directory. ``size`` is in bytes; with ``files`` it is None
-    where DVC did not write it. ``source`` is the file that says so, ``remote`` the name of a remote of its own.
-    ``is_old``: DVC 2 wrote it, whose md5 is of other bytes for text. ``is_cached``: DVC's cache has it.
+    ``digest`` is its md5, with ``.dir`` after that of a directory; "" where DVC did not write it, as of an import
+    that was never downloaded. ``size`` is in bytes; with ``files`` it is None where DVC did not write it. ``source``
+    is the file that says so, ``remote`` the name of a remote of its own. ``is_old``: DVC 2 wrote it, whose md5 is of
+    other bytes for text. ``is_cached``: DVC's cache has it. ``is_executable`` is of a single file.
     """
 
     path: str
@@ -36,6 +38,12 @@ class Output:
     remote: str | None = None
     is_old: bool = False
     is_cached: bool = True
+    is_executable: bool = False
+
+    @property
+    def names_content(self) -> bool:
+        """Whether a store or cache has it by its digest, if at all."""
+        return bool(self.digest) and not self.is_old
 
     @property
     def is_tree(self) -> bool:
@@ -48,7 +56,7 @@ def recorded(file: str) -> Iterator[Output]:
     if os.path.basename(file) == LOCK:
         yield from _locked(data.get("stages") or {} if "schema" in data else data, file)
     else:
-        yield from _outs(data, os.path.join(os.path.dirname(file), str(data.get("wdir") or ".")), file)
+        yield from _outs(data, os.path.join(os.path.dirname(file), _text(data.get("wdir")) or "."), file)
 
 
 def _locked(entries: Any, lock: str) -> Iterator[Output]:
@@ -78,12 +86,15 @@ def _unresolved(entries: Mapping[str, Any], definitions: Mapping[str, Any], lock
         if (group := definitions.get(name.partition("@")[0])) is None:
             continue  # the stage is no more
         definition = group["do"] if isinstance(group.get("do"), dict) else group
-        folder = os.path.join(os.path.dirname(lock), str(definition.get("wdir") or "."))
+        folder = os.path.join(os.path.dirname(lock), _text(definition.get("wdir")) or ".")
         written = {os.path.abspath(os.path.join(folder, path)): each for path, each in _written(definition)}
         for one in _outs(entries[name], folder, lock):
             if one.path in written or one.path not in found:
                 options = written.get(one.path, {})
-                remote, is_cached = one.remote or options.get("remote"), options.get("cache") != "false"
+                remote, is_cached = (
+                    one.remote or options.get("remote"),
+                    not _is(options.get("cache"), "false"),
+                )
                 found[one.path] = replace(one, remote=remote, is_cached=is_cached)
     return found.values()
 
@@ -110,18 +121,35 @@ def _loaded(file: str) -> Mapping[str, Any]:
 def _outs(entry: Any, folder: str, source: str) -> Iterator[Output]:
     listed = entry.get("outs") if isinstance(entry, dict) else None
     for out in listed if isinstance(listed, list) else ():
-        if not (isinstance(out, dict) and isinstance(out.get("path"), str) and out.get("md5")):
-            continue  # its bytes are not named by their content, or not known yet
+        if not (isinstance(out, dict) and isinstance(out.get("path"), str)) or "://" in out["path"]:
+            continue  # it is elsewhere
+        listed_files = out.get("files")
+        files = listed_files if isinstance(listed_files, list) and listed_files else None
         yield Output(
             path=os.path.abspath(os.path.join(folder, out["path"])),
-            digest=str(out["md5"]),
+            digest=_text(out.get("md5")) if files is None else _digest_of(files),
             source=source,
             size=_number(out.get("size")),
-            files=_number(out.get("nfiles")),
+            files=_number(out.get("nfiles")) if files is None else len(files),
             remote=out.get("remote"),
             is_old=out.get("hash") != "md5",
-            is_cached=out.get("cache") != "false",
+            is_cached=not _is(out.get("cache"), "false"),
+            is_executable=_is(out.get("isexec"), "true"),
         )
+
+
+def _digest_of(files: Sequence[Any]) -> str:
+    """That of a directory whose files are listed, as DVC does of what a remote with versions has."""
+    rows = [(_text(one.get("relpath")), _text(one.get("md5"))) for one in files if isinstance(one, dict)]
+    return manifest.dump(rows)[0] if len(rows) == len(files) and all(map(all, rows)) else ""
+
+
+def _is(text: Any, word: str) -> bool:
+    return isinstance(text, str) and text.lower() == word
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) and value.lower() not in ("null", "~") else ""
 
 
 def _number(text: Any) -> int | None:

@@ -97,3 +97,31 @@ def test_a_pipeline_that_is_none_is_an_error(tmp_path: Path, text: str) -> None:
     written(root, yaml="stages: {a: {cmd: x, outs: [m.bin]}}", lock="schema: '2.0'\nstages: [a]\n")
     with pytest.raises(InputError, match=r"dvc.lock: its stages are no mapping; let `dvc repro` write"):
         Outputs().tracking(root / "zz")
+
+
+FORMS = {
+    "v2": "md5: abcd\nwdir: ~\nouts: [{md5: MD5, path: v2.txt, cache: true}]",
+    "import": "md5: abcd\nfrozen: true\ndesc: d\nmeta: {a: [1]}\n"
+    "deps: [{path: x, repo: {url: 'https://example.org/r', rev: v1, rev_lock: abc}}]\n"
+    "outs: [{path: imported, hash: md5, md5: MD5, size: 2, remote: other, push: false, isexec: true, desc: d, "
+    "type: model, labels: [a], meta: {k: v}, persist: true}]",
+    "url": "deps: [{path: 'https://example.org/x', etag: '\"abc\"', size: 3}]\n"
+    "outs: [{path: never_downloaded, hash: md5}, {path: nor_this, md5: null}]",
+    "versions": "outs: [{path: versions, hash: md5, files: [{relpath: ü/a, md5: MD5, size: 2, "
+    "cloud: {other: {etag: abc, version_id: v}}}, {relpath: b, md5: MD5}]}]",
+    "cloud": "outs: [{path: cloud, hash: md5, md5: MD5, cloud: {other: {etag: abc, version_id: v}}, cache: False}]",
+}
+
+
+def test_forms_of_all_versions(dvc: Dvc, tmp_path: Path) -> None:
+    root = dvc_repositories.init(tmp_path / "repository")
+    (root / ".dvc" / "config").write_text("[core]\nno_scm = true\n['remote \"other\"']\nurl = /tmp/other\n")
+    tree(root, {f"{name}.dvc": text.replace("MD5", "a" * 32).encode() for name, text in FORMS.items()})
+    found = Outputs().all_of(str(root))
+    real = theirs(dvc, root)
+    assert len(real) == 4 and ours(found) == real
+    assert {Path(one.path).name for one in found if not one.digest} == {"never_downloaded", "nor_this"}
+    assert [Path(one.path).name for one in found if one.is_old and one.digest] == ["v2.txt"]
+    assert [Path(one.path).name for one in found if one.is_executable] == ["imported"]
+    tree(root, {"far.dvc": f"outs: [{{path: 's3://bucket/x', md5: {'1' * 32}}}]".encode()})
+    assert list(recorded(str(root / "far.dvc"))) == []

@@ -32,7 +32,7 @@ stages:
   whole: {cmd: PY src/pkg}
   file: {cmd: ./src/who.py c 2>&1}
   listed: {cmd: [cd src, PY 'src/who.py' "q=a b"]}
-  shell: {cmd: "(cd src && env -u X PY who.py d) && sh -c 'PY src/again.py'"}
+  shell: {cmd: "(cd src && env -u X PY who.py d)"}
   lines:
     cmd: |
       true
@@ -46,7 +46,7 @@ stages:
 
 
 def test_dvc_tells_it_and_by_hand_the_command_does(dvc: Dvc, root: Path) -> None:
-    texts = dict.fromkeys(("src/who.py", "src/again.py", "src/pkg/who.py", "src/pkg/__main__.py"), WHO)
+    texts = dict.fromkeys(("src/who.py", "src/pkg/who.py", "src/pkg/__main__.py"), WHO)
     texts |= {
         "dvc.yaml": COMMANDS,
         "pipes/dvc.yaml": f"stages: {{m: {{wdir: .., cmd: {sys.executable} far.py}}}}",
@@ -63,7 +63,6 @@ def test_dvc_tells_it_and_by_hand_the_command_does(dvc: Dvc, root: Path) -> None
         "m@1",
         "m@2",
         "module",
-        "shell",
         "shell",
         "wdir",
         "whole",

@@ -37,4 +37,4 @@ def theirs(dvc: Dvc, root: Path) -> dict[str, tuple[str, str | None, bool]]:
 
 def ours(found: list[Output]) -> dict[str, tuple[str, str | None, bool]]:
     assert len({one.path for one in found}) == len(found)
-    return {one.path: (one.digest, one.remote, one.is_cached) for one in found}
+    return {one.path: (one.digest, one.remote, one.is_cached) for one in found if one.digest}

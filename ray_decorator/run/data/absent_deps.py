@@ -50,6 +50,11 @@ class AbsentDeps:
                 f"{path}: is not here, and {output.source} is as DVC 2 wrote it, so that its md5 does not name what "
                 f"jobs would fetch. Run `dvc pull {_shown(output.path)}`, or `dvc cache migrate --dvc-files` first"
             )
+        if not output.digest:
+            raise InputError(
+                f"{path}: is not here, and {_shown(output.source)} does not say what it holds: DVC has not fetched "
+                f"it yet. Run `dvc pull {_shown(output.path)}`, or `dvc update {_shown(output.source)}` for an import"
+            )
         root = root_of(output.path)
         assert root is not None
         return _AbsentDep(path, dep, output, Cache(root), self._opened(), self._hashes, self._told).take()
@@ -79,7 +84,12 @@ class AbsentDeps:
 def _gaps(path: str, output: Output, taken: Snapshot) -> int:
     inside = "" if path == output.path else os.path.relpath(path, output.path)
     root = root_of(output.path)
-    if root is None or not output.is_tree or output.is_old or taken.content.digest == output.digest:
+    if (
+        root is None
+        or not output.is_tree
+        or not output.names_content
+        or taken.content.digest == output.digest
+    ):
         return 0
     rows = Cache(root).rows(output.digest)
     if rows is not None:
@@ -111,7 +121,7 @@ class _AbsentDep:
         output = self._output
         files = output.files if output.is_tree else 1
         held_size = output.size if output.is_tree else size
-        return self._held(Content(output.digest, held_size or 0, files or 0))
+        return self._held(Content(output.digest, held_size or 0, files or 0, self._executables()))
 
     def _part(self) -> Snapshot:
         """Something inside of a directory that is tracked as a whole."""
@@ -150,12 +160,17 @@ class _AbsentDep:
     def _cached(self, rows: Sequence[Row]) -> Snapshot:
         try:
             taken = made_of(
-                self._path, [(row.relpath, self._cache.file_of(row.md5), row.md5) for row in rows]
+                self._path,
+                [(row.relpath, self._cache.file_of(row.md5), row.md5) for row in rows],
+                self._executables(),
             )
         except OSError as exc:
             raise InputError(self._nobody()) from exc
         self._say(f"DVC's cache has it, and it is uploaded from there to {self._store.url}")
         return taken
+
+    def _executables(self) -> tuple[str, ...]:
+        return ("",) if self._output.is_executable and not self._output.is_tree else ()
 
     def _held(self, content: Content) -> Snapshot:
         self._hashes.remember(self._store.place, [content.digest])

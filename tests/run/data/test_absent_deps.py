@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -211,3 +212,26 @@ def test_one_head_is_enough(root: Path, tmp_path: Path, hashes: HashCache) -> No
     one = AbsentDeps(lambda: store, hashes, set(), Outputs()).take(slot)
     assert one is not None and (one.content.files, one.content.size) == (3, 6)
     assert push(one, store, hashes, QUIET) == 0
+
+
+@pytest.mark.parametrize("where", ["store", "cache"])
+def test_a_file_that_can_be_run_can_be_run(root: Path, staging: Staging, tmp_path: Path, where: str) -> None:
+    if where == "cache":
+        shutil.rmtree(tmp_path / "store")
+    (root / "single.bin.dvc").write_text(
+        (root / "single.bin.dvc").read_text().rstrip() + "\n  isexec: true\n"
+    )
+    one = taken(staging, root / "single.bin")
+    staging.push([one], QUIET)
+    assert fetched(staging, one, tmp_path / "back") == b"single"
+    assert os.access(tmp_path / "back", os.X_OK)
+
+
+def test_what_dvc_has_never_fetched(root: Path, staging: Staging) -> None:
+    (root / "far.dvc").write_text(
+        "deps: [{path: 'https://example.org/far'}]\nouts: [{path: far, hash: md5}]\n"
+    )
+    with pytest.raises(
+        InputError, match=r"far: is not here, and far\.dvc does not say.*`dvc update far\.dvc`"
+    ):
+        taken(staging, root / "far")
