@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,45 +32,57 @@ def loader(conf: Path) -> Iterator[Any]:
         yield found
 
 
-def composed(loader: Any, *overrides: str) -> DictConfig:
-    master = loader.load_configuration(
+@pytest.fixture
+def master(loader: Any) -> Any:
+    return loader.load_configuration(
         "config", ["x=1,2"], run_mode=RunMode.MULTIRUN, from_shell=False, validate_sweep_overrides=False
     )
-    config: DictConfig = loader.load_sweep_config(master, list(overrides))
-    return config
+
+
+@pytest.fixture
+def composed(loader: Any, master: Any) -> Callable[..., DictConfig]:
+    def compose(*overrides: str) -> DictConfig:
+        config: DictConfig = loader.load_sweep_config(master, list(overrides))
+        return config
+
+    return compose
 
 
 OVERRIDES = [("x=1",), ("x=2", "model=b"), ("model=b", "model.layers=[3]"), ("+hydra.job.name=mine", "x=1")]
 
 
-def test_what_is_composed_is_the_same(loader: Any) -> None:
-    before = [OmegaConf.to_yaml(composed(loader, *each)) for each in OVERRIDES]
+def test_what_is_composed_is_the_same(loader: Any, composed: Callable[..., DictConfig]) -> None:
+    before = [OmegaConf.to_yaml(composed(*each)) for each in OVERRIDES]
     read_once(loader)
     for _ in range(2):
-        assert [OmegaConf.to_yaml(composed(loader, *each)) for each in OVERRIDES] == before
+        assert [OmegaConf.to_yaml(composed(*each)) for each in OVERRIDES] == before
 
 
-def test_a_file_is_read_once_until_it_is_forgotten(loader: Any, conf: Path) -> None:
+def test_a_file_is_read_once_until_it_is_forgotten(
+    loader: Any, composed: Callable[..., DictConfig], conf: Path
+) -> None:
     read_once(loader)
-    first = composed(loader, "x=1")
+    first = composed("x=1")
     first.model.layers.append(9)  # a job's config is its own
     (conf / "model" / "a.yaml").write_text("name: edited\nlayers: []\n")
-    assert composed(loader, "x=2").model == {"name": "a", "layers": [1, 2]}
+    assert composed("x=2").model == {"name": "a", "layers": [1, 2]}
     forget(loader)
-    assert composed(loader, "x=2").path == "edited/out"
+    assert composed("x=2").path == "edited/out"
 
 
-def test_a_search_path_of_the_jobs_own_is_heeded(loader: Any, conf: Path, tmp_path: Path) -> None:
+def test_a_search_path_of_the_jobs_own_is_heeded(
+    loader: Any, composed: Callable[..., DictConfig], conf: Path, tmp_path: Path
+) -> None:
     (tmp_path / "more" / "model").mkdir(parents=True)
     (tmp_path / "more" / "model" / "c.yaml").write_text("name: c\n")
     read_once(loader)
-    composed(loader, "x=1")
-    assert composed(loader, f"hydra.searchpath=[file://{tmp_path / 'more'}]", "model=c").model.name == "c"
+    composed("x=1")
+    assert composed(f"hydra.searchpath=[file://{tmp_path / 'more'}]", "model=c").model.name == "c"
 
 
-def test_it_travels_as_what_it_was(loader: Any) -> None:
+def test_it_travels_as_what_it_was(loader: Any, composed: Callable[..., DictConfig]) -> None:
     read_once(loader)
-    composed(loader, "x=1")
+    composed("x=1")
     rebuild, arguments = loader.repository.__reduce__()  # its sources' classes may have been made anew by now
     travelled = rebuild(*arguments)
     assert type(travelled) is ConfigRepository

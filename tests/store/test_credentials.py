@@ -9,6 +9,7 @@ import time
 import pytest
 import servers
 from issuing import Issuer, issuer, issuing_server
+from store_fixtures import use
 
 from ray_decorator.core.errors import StoreDeniedError
 from ray_decorator.store.credentials import own
@@ -46,9 +47,10 @@ class TestTheWorkersOwn:
         assert own(location)() == own(location)()
         assert len(issuer.issued()) == 2  # the driver's, and the node's
 
-    def test_a_node_that_has_none(self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_node_that_has_none(self, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        use(rclone, monkeypatch)
         location = identify(URL, credentials="worker").location
-        monkeypatch.delenv("AWS_PROFILE")
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         with pytest.raises(StoreDeniedError) as info:
             open_store(location)
         assert str(info.value) == (

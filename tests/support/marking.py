@@ -22,8 +22,9 @@ _NEEDS = {
 }
 """Fixtures of clusters, the most expensive ones first, and the marker of tests that use them."""
 
-_PROGRAMS = ("moto", "dvc", "faulty_proxy")
-"""Fixtures of whole programs: moto's server, which is boto3 and a web framework, the real dvc, one that fails."""
+_PROGRAMS = ("moto", "dvc", "faulty_proxy", "issuer")
+"""Fixtures of whole programs: moto's server, which is boto3 and a web framework; the real dvc; a server that fails
+for seconds; one whose credentials end after seconds, with the program that gives new ones."""
 
 _SHARED = ("ray_session", "bed", "guarded")
 """Fixtures that end when the next test does not use them (`lasting`)."""
