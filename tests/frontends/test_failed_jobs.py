@@ -18,6 +18,7 @@ from sweeps import sweep
 from trees import read, tree
 
 from ray_decorator import ray_decorator
+from ray_decorator.core.errors import JobDiedError
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -74,13 +75,16 @@ LEFT = {
 
 
 def test_by_map(home: Path) -> None:
+    """One that raises, and one whose process is gone: another one brings what that has left."""
     run = ray_decorator(["state"], ["state", "model"])(fails)
-    [raised] = run.map(calls("raises"), return_exceptions=True)
-    assert read(home / "raises") == LEFT
-    assert raised.__notes__ == [
-        f"outs key 'state': what it had written is at {home}/raises/state.failed",
-        f"outs key 'model': what it had written is at {home}/raises/model.failed",
-    ]
+    errors = run.map(calls("raises", "killed"), return_exceptions=True)
+    for how, error, kind in zip(("raises", "killed"), errors, (ConnectionError, JobDiedError), strict=True):
+        assert isinstance(error, kind)
+        assert read(home / how) == LEFT
+        assert error.__notes__ == [
+            f"outs key 'state': what it had written is at {home}/{how}/state.failed",
+            f"outs key 'model': what it had written is at {home}/{how}/model.failed",
+        ]
 
 
 def test_by_submit_and_cancel(home: Path) -> None:
