@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm_python
 
 pytestmark = pytest.mark.usefixtures("ray_session_address")
 
@@ -63,31 +64,27 @@ print(json.dumps([ours.local(1), ours(1), ours(2)]))
 
 
 def run(home: Path, *arguments: str, given: str | None = None) -> str:
+    begin = warm_python.starter() if given is None else [sys.executable]
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=home, input=given, capture_output=True, text=True, timeout=120
+        [*begin, *arguments], cwd=home, input=given, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_the_source_of_functions_of_cells(tmp_path: Path) -> None:
-    (tmp_path / "cells.json").write_text(json.dumps([*DEFINES, COMPARES]))
-    (tmp_path / "kernel.py").write_text(CELLS)
-    at_home, first, second = json.loads(run(tmp_path, "kernel.py").splitlines()[-1])
-    assert first == second == at_home
-    assert at_home[0] == DEFINES[2].lstrip("\n")
-    assert at_home[1] == "def helper(n):\n    return n + 1  # of a cell before\n"
-    assert at_home[-1] == 'raise ValueError("here")'
-
-
-def test_a_cell_that_is_changed_and_run_again_is_the_new_one(tmp_path: Path) -> None:
+def test_the_source_of_functions_of_cells_of_which_one_is_changed_and_run_again(tmp_path: Path) -> None:
     changed = DEFINES[0].replace("of a cell before", "changed")
     cells = [*DEFINES, COMPARES, changed, COMPARES]
     (tmp_path / "cells.json").write_text(json.dumps(cells))
     (tmp_path / "kernel.py").write_text(CELLS)
     lines = [json.loads(line) for line in run(tmp_path, "kernel.py").splitlines() if line.startswith("[")]
+    assert len(lines) == 2
     for at_home, *there in lines:
         assert there == [at_home, at_home]
+    at_home = lines[0][0]
+    assert at_home[0] == DEFINES[2].lstrip("\n")
+    assert at_home[1] == "def helper(n):\n    return n + 1  # of a cell before\n"
+    assert at_home[-1] == 'raise ValueError("here")'
     assert "# changed" in lines[1][0][1] and "# changed" not in lines[0][0][1]
 
 

@@ -15,6 +15,7 @@ import cluster_bed
 import far_project
 import pytest
 import servers
+import warm_python
 from issuing import Issuer, issuer, issuing_server
 
 __all__ = ["issuer", "issuing_server"]
@@ -88,9 +89,11 @@ def running(
 
     def start(*overrides: str, app: str = "fates.py", **more: str) -> subprocess.Popen[str]:
         sweep = [] if "hydra/launcher=basic" in overrides else ["-m"]
-        command = [str(far_project.venv() / "bin/python"), app, *sweep, "hydra/launcher=ray_s3", *overrides]
+        given = {**environ, **more}
+        begin = warm_python.starter(given, str(far_project.venv() / "bin/python"))
+        command = [*begin, app, *sweep, "hydra/launcher=ray_s3", *overrides]
         process = subprocess.Popen(
-            [*command, "hydra.sweep.dir=swept"], cwd=project, env={**environ, **more}, text=True,
+            [*command, "hydra.sweep.dir=swept"], cwd=project, env=given, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         started.append(process)

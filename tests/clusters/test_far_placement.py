@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import uuid
 from pathlib import Path
 
@@ -49,14 +48,7 @@ def test_a_far_job_sees_its_group_and_its_tasks_join_it(
 ) -> None:
     """By way of Ray Client; without it, apps/test_placement_groups.py has it."""
     environ = far_project.environment(bed, rclone, tmp_path / "home", uuid.uuid4().hex)
+    driver = far_project.Driver(tmp_path, far_project.venv() / "bin" / "python", environ)
     (tmp_path / "app.py").write_text(APP)
-    done = subprocess.run(
-        [str(far_project.venv() / "bin" / "python"), "app.py"],
-        cwd=tmp_path,
-        env={**environ, "RAY_ADDRESS": bed.client_address},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-    )
+    done = driver.run("app.py", RAY_ADDRESS=bed.client_address)
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "as under plain Ray", done.stdout

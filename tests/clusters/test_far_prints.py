@@ -12,6 +12,7 @@ import cluster_bed
 import far_project
 import pytest
 import servers
+import warm_python
 from printing import APP, KINDS, check, converse
 
 
@@ -26,7 +27,13 @@ def environ(
 def start(project: Path, environ: dict[str, str], port: int, *kinds: str) -> subprocess.Popen[str]:
     (project / "app.py").write_text(APP)
     return subprocess.Popen(
-        [str(far_project.venv() / "bin" / "python"), "app.py", json.dumps({}), str(port), *kinds],
+        [
+            *warm_python.starter(environ, str(far_project.venv() / "bin/python")),
+            "app.py",
+            json.dumps({}),
+            str(port),
+            *kinds,
+        ],
         cwd=project,
         env=environ,
         stdout=subprocess.PIPE,

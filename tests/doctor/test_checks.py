@@ -153,12 +153,14 @@ def test_a_cluster_that_shares_nothing(bed: cluster_bed.Bed, rclone: servers.Ser
 
 
 @pytest.mark.client
-def test_packages_none_and_the_nodes_own_credentials(
+def test_packages_none_the_nodes_own_credentials_and_what_no_node_has(
     bed: cluster_bed.Bed, rclone: servers.Server, project: Path
 ) -> None:
     address = f"ray_address={bed.client_address}"
-    said = doctor(project, address, "packages=none", "credentials=worker", "code=none", env=on(bed, rclone))
+    asks = ("packages=none", "credentials=worker", "code=none", "+ray_remote_kwargs.num_gpus=8")
+    said = doctor(project, address, *asks, env=on(bed, rclone))
     assert said.code == 1, said.out + said.err
+    assert said.err == ""
     status, packages = said.found["packages"]
     assert status == "wrong"
     assert "left as they are (packages: none)" in packages
@@ -172,6 +174,13 @@ def test_packages_none_and_the_nodes_own_credentials(
         and "set credentials=driver" in own
     )
     assert "none travels" in said.found["code"][1]
+    status, resources = said.found["job resources"]
+    assert status == "wrong"
+    assert (
+        "No node can ever serve GPU=8 for a job: the most that one node has is GPU=0. Ask for less in "
+        "ray_remote_kwargs, or start a node that has it."
+    ) in resources
+    assert [check for check in said.found if check in CHECKS] == CHECKS
 
 
 def test_environments_that_stand_already(
@@ -191,22 +200,6 @@ def test_environments_that_stand_already(
     assert stands and f": {stands[1]} differ:\n" in said.stdout, said.stdout
     to_build = rf"would be built on .*/\w{{6}}, once a node, by {bed.venv}/bin/uv"
     assert (re.search(to_build, said.stdout) is None) == (stands[2] == "there"), said.stdout
-
-
-@pytest.mark.client
-def test_what_jobs_ask_for_and_no_node_has(
-    bed: cluster_bed.Bed, rclone: servers.Server, project: Path
-) -> None:
-    env = {**on(bed, rclone), "RAY_ADDRESS": bed.client_address}
-    said = doctor(project, "+ray_remote_kwargs.num_gpus=8", env=env)
-    assert said.code == 1, said.out + said.err
-    assert said.statuses() == {**dict.fromkeys(CHECKS, "ok"), "job resources": "wrong"}
-    assert list(said.found) == CHECKS
-    assert (
-        "No node can ever serve GPU=8 for a job: the most that one node has is GPU=0. Ask for less in "
-        "ray_remote_kwargs, or start a node that has it."
-    ) in said.found["job resources"][1]
-    assert said.err == ""
 
 
 @pytest.mark.parametrize(
