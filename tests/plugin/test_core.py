@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,18 +39,26 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[H
         yield running
 
 
-@pytest.fixture
-def job(started: tuple[HydraContext, DictConfig]) -> ComposedJob:
-    context, config = started
-    return Composer(context.config_loader, config, StagePaths(Terms(), Path.cwd())).compose(["x=3"], 2)
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
 
 
-def test_a_value_is_a_completed_return_with_the_jobs_configs(job: ComposedJob, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def job(home: Path) -> ComposedJob:
+    with contextlib.chdir(home), app(home, "{x: 0}") as (context, config):
+        return Composer(context.config_loader, config, StagePaths(Terms(), home)).compose(["x=3"], 2)
+
+
+def test_a_value_is_a_completed_return_with_the_jobs_configs(
+    job: ComposedJob, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(JobRuntime.instance().conf, "name", "app")
     returned = _core._job_return(job, Outcome(job.name, value=42))
     assert (returned.status, returned.return_value) == (JobStatus.COMPLETED, 42)
     assert (list(returned.overrides or ()), returned.working_dir, returned.task_name) == (
         ["x=3"],
-        str(tmp_path),  # as in Hydra's own, where hydra.job.chdir is not set
+        str(home),  # as in Hydra's own, where hydra.job.chdir is not set
         "app",
     )
     assert returned.cfg is not None and returned.cfg.x == 3

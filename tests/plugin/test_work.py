@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,14 @@ class Trainer:
 def wrapped(*args: Any) -> None: ...
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Any:
-    with app(tmp_path, "x: 1") as (_, config):
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def config(home: Path) -> Iterator[DictConfig]:
+    with app(home, "x: 1") as (_, config):
         yield config
 
 
@@ -72,9 +78,9 @@ def test_a_function_without_a_file_has_no_source(config: DictConfig) -> None:
     assert work_of(len, config).source == ""  # `print` may be Ray's
 
 
-def test_the_yaml_of_hydras_search_path_is_no_code(tmp_path: Path, config: DictConfig) -> None:
+def test_the_yaml_of_hydras_search_path_is_no_code(home: Path, config: DictConfig) -> None:
     folders = work_of(task, config).configs
-    assert str(tmp_path / "conf") in folders
+    assert str(home / "conf") in folders
     assert any(folder.endswith("/hydra/conf") for folder in folders)
 
 
