@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import uuid
 from pathlib import Path
 from typing import Any
 
 import cluster_bed
+import dvc_repositories
 import far_project
 import pytest
 import servers
+from dvc_repositories import Dvc
 from process_app import APP, CONFIG
 
 FILES = {
@@ -152,14 +153,28 @@ def test_a_notebooks_cell_has_its_source_and_a_command_without_a_script_its_argu
     assert done.stdout.splitlines()[-1] == "all is well", done.stdout
 
 
-def test_a_start_directory_outside_of_the_project(driver: far_project.Driver, tmp_path: Path) -> None:
-    (tmp_path / "runs").mkdir()
-    done = subprocess.run(
-        [str(driver.python), str(driver.project / "app.py"), "hydra/launcher=ray_s3",
-         "hydra.launcher.deps=[data]", "hydra.launcher.outs=[out]"],
-        cwd=tmp_path / "runs", env={**driver.environ, "USER": "alice"}, timeout=300,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
+STAGE = """
+stages:
+  tell:
+    cmd: {python} project/app.py hydra/launcher=ray_s3 hydra.launcher.deps=dvc hydra.launcher.outs=dvc {late}
+    deps: [project/data]
+    outs: [project/results/told0.json]
+"""
+
+
+def test_a_dvc_stage_that_is_started_outside_of_the_project(
+    dvc: Dvc, driver: far_project.Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = dvc_repositories.init(tmp_path / "disk")
+    late = """'+late="in ${oc.env:DVC_ROOT} ${oc.env:DVC_STAGE}"'"""
+    (root / "dvc.yaml").write_text(STAGE.format(python=driver.python, late=late.replace("$", "\\$")))
+    for name, value in {**driver.environ, "USER": "alice"}.items():
+        monkeypatch.setenv(name, value)
+    shown = dvc(root, "repro")
     there = told(driver)
     assert there["argv"][0] == f"{there['root']}/app.py" and there["script"] and there["itself"]
+    assert f"in {there['root'].removesuffix('/project')} tell" in shown and there["root"].endswith(
+        "/0/project"
+    )
+    assert there["data"] == "the data"
+    assert dvc(root, "status").strip() == "Data and pipelines are up to date."
