@@ -9,6 +9,7 @@ work as at home. The script itself is not run again: it need not guard its last 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.machinery
 import importlib.util
 import inspect
@@ -17,18 +18,20 @@ import logging
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..core.serialization import pickling
 from ..job.process import workplace
-from . import script_settings
+from . import script_imports, script_settings
 
 # multiprocessing runs the script by the second name in processes that it spawns: what they send back comes from there
 _NAMES = ("__main__", "__mp_main__")
 _KEPT = (types.FunctionType, types.ModuleType, type, logging.Logger)  # finalizers use them
+_CODE = (types.FunctionType, type, functools._lru_cache_wrapper, typing.NewType)
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _CONTAINERS = (dict, list, tuple, set, frozenset)
 _MOST = 1024 * 1024  # bytes; what is larger holds data, which only the task itself may ask for
@@ -36,9 +39,13 @@ _MOST = 1024 * 1024  # bytes; what is larger holds data, which only the task its
 
 @dataclass(frozen=True, slots=True)
 class Main:
-    """The driver's `__main__`: its own code and plain data, its file, and its name under ``python -m``."""
+    """The driver's `__main__`: its own code and plain data, its file, and its name under ``python -m``.
+
+    ``imports`` are what it has imported, where its code may ask for that by its name as text.
+    """
 
     objects: Mapping[str, Any] = field(repr=False)
+    imports: Mapping[str, str] = field(repr=False)
     file: str | None
     module: str | None
     settings: script_settings.Settings = field(repr=False)
@@ -48,8 +55,10 @@ def captured() -> Main:
     """This process's `__main__`, with what it has set up, without what cannot be pickled or holds large data."""
     main = sys.modules["__main__"]
     file, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
+    objects = _own_objects(main)
     return Main(
-        _own_objects(main),
+        objects,
+        script_imports.of(main, _functions(objects.values())),
         os.path.abspath(file) if file else None,
         spec.name if spec else None,
         script_settings.captured(),
@@ -102,7 +111,7 @@ def _own_objects(main: types.ModuleType) -> dict[str, Any]:
     found = {
         name: value
         for name, value in list(vars(main).items())
-        if not name.startswith("__") and (_is_own_code(value) or (is_script and _is_plain(value, depth=5)))
+        if _is_own_code(value) or (is_script and not name.startswith("__") and _is_plain(value, depth=5))
     }
     if pickling.travels(found, _MOST):
         return found
@@ -110,7 +119,13 @@ def _own_objects(main: types.ModuleType) -> dict[str, Any]:
 
 
 def _is_own_code(value: Any) -> bool:
-    return isinstance(value, types.FunctionType | type) and value.__module__ == "__main__"
+    return isinstance(value, _CODE) and value.__module__ == "__main__"
+
+
+def _functions(objects: Iterable[Any]) -> Iterator[Any]:
+    """Functions, methods, and what else may have globals or code."""
+    for each in objects:
+        yield from (each, *vars(each).values()) if isinstance(each, type) else (inspect.unwrap(each),)
 
 
 def _is_plain(value: Any, depth: int) -> bool:
@@ -130,7 +145,9 @@ def _stand_in(main: Main, function: Callable[..., Any]) -> types.ModuleType:
         namespace.pop("__file__", None)
     else:
         namespace["__file__"] = file
-    vars(module).update({**main.objects, **namespace, "__name__": "__main__"})
+    vars(module).update(
+        {**script_imports.imported(main.imports), **main.objects, **namespace, "__name__": "__main__"}
+    )
     if main.module is not None and _is_found(main.module):
         module.__spec__ = importlib.machinery.ModuleSpec(main.module, None, origin=file)
     return module
@@ -138,11 +155,10 @@ def _stand_in(main: Main, function: Callable[..., Any]) -> types.ModuleType:
 
 def _namespace(main: Main, function: Callable[..., Any]) -> dict[str, Any]:
     """The globals of all functions that came in one pickle: what any of them names."""
-    for each in (inspect.unwrap(function), *main.objects.values()):
-        for part in (each, *vars(each).values()) if isinstance(each, type) else (each,):
-            found = getattr(part, "__globals__", None)
-            if isinstance(found, dict) and found.get("__name__") == "__main__":
-                return found
+    for each in _functions((function, *main.objects.values())):
+        found = getattr(each, "__globals__", None)
+        if isinstance(found, dict) and found.get("__name__") == "__main__":
+            return found
     return {}
 
 

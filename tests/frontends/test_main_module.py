@@ -89,7 +89,9 @@ def test_what_holds_large_data_stays(script: types.ModuleType) -> None:
 
 def test_globals_are_those_of_main_also_what_no_function_names(script: types.ModuleType) -> None:
     main, (by_name, counts) = travelled((vars(script)["by_name"], vars(script)["counts"]))
+    assert main.imports["threading"] == "threading" and main.imports["other"] == "builtins:print"
     with installed(main, by_name):
+        assert by_name("other") is print
         assert by_name("Model")().size == 1
         here = sys.modules["__main__"]
         assert by_name.__globals__ is vars(here) is counts.__globals__
@@ -158,7 +160,7 @@ def test_what_the_script_keeps_open_is_written_when_it_is_forgotten(
 
 
 def test_what_was_main_is_so_again_after_an_exception(script: types.ModuleType) -> None:
-    with pytest.raises(KeyError), installed(Main({}, None, None, SETTINGS), print):
+    with pytest.raises(KeyError), installed(Main({}, {}, None, None, SETTINGS), print):
         raise KeyError
     assert sys.modules["__main__"] is script
 
@@ -172,7 +174,7 @@ def test_a_script_that_lies_elsewhere_is_that_file_and_tracebacks_find_its_lines
     monkeypatch.setattr(workplace, "_main", here)
     at_home = "/home/of/the/user/script.py"
     try:
-        with installed(Main({}, at_home, None, SETTINGS), print):
+        with installed(Main({}, {}, at_home, None, SETTINGS), print):
             assert vars(sys.modules["__main__"])["__file__"] == str(here)
             assert linecache.getline(at_home, 2) == "second\n"
     finally:
@@ -180,12 +182,12 @@ def test_a_script_that_lies_elsewhere_is_that_file_and_tracebacks_find_its_lines
 
 
 def test_a_script_that_is_not_here_has_no_file() -> None:
-    with installed(Main({}, "/not/here.py", None, SETTINGS), print):
+    with installed(Main({}, {}, "/not/here.py", None, SETTINGS), print):
         assert "__file__" not in vars(sys.modules["__main__"])
 
 
 @pytest.mark.parametrize(("module", "name"), [("json.tool", "json.tool"), ("not.here", None)])
 def test_python_m_is_told_where_the_module_is_found(module: str, name: str | None) -> None:
-    with installed(Main({}, None, module, SETTINGS), print):
+    with installed(Main({}, {}, None, module, SETTINGS), print):
         spec = getattr(sys.modules["__main__"], "__spec__", None)
         assert (spec.name if spec else None) == name

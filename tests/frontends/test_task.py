@@ -18,7 +18,7 @@ from ray_decorator.frontends import hydra_state, main_module, script_settings
 from ray_decorator.frontends.task import Arguments, Task, own_sessions
 from ray_decorator.run import sessions
 
-MAIN = main_module.Main({}, None, None, script_settings.captured())
+MAIN = main_module.Main({}, {}, None, None, script_settings.captured())
 
 
 def called(function: Any, arguments: Arguments, *paths: str, hydra: bytes | None = None) -> Any:

@@ -42,7 +42,10 @@ class Home:
 
     def run(self, function: Any, workspace: Path) -> Any:
         task = HydraTask(
-            function, self.context, self.state, main_module.Main({}, None, None, script_settings.captured())
+            function,
+            self.context,
+            self.state,
+            main_module.Main({}, {}, None, None, script_settings.captured()),
         )
         travelled = cloudpickle.loads(cloudpickle.dumps(task))
         paths = Paths((str(self.there / "d"),), (str(self.there / "m"),), str(workspace))

@@ -1,10 +1,10 @@
 """Pickling by value, with an error that names what in it cannot travel.
 
-Four things differ from cloudpickle. Code keeps its file's name, for tracebacks and for who reads its source.
+These things differ from cloudpickle. Code keeps its file's name, for tracebacks and for who reads its source.
 Source that is in no file (a notebook's cell, say) goes along with its code: Python's `linecache` has it. A
 function that its own decorator hides (`hydra.main`, `ray_decorator`) goes by reference where its module can be
 imported, so that its globals are that module's. And the globals of functions of `__main__` become those of a module
-(`module_of`), which can be `__main__` there.
+(`module_of`), which can be `__main__` there. Caches and the like go by value (`by_value`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 import cloudpickle
 
 from ..errors import PicklingError
+from .by_value import REDUCTIONS
 
 _NAMELESS = "<dynamic-code>"  # what cloudpickle puts for the file's name
 
@@ -115,7 +116,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: Any) -> None:
         # a dict: it is asked for each object, and cloudpickle's ChainMap takes a third of the time of a config;
         # before the start, which is when C looks for it
-        self.dispatch_table = {**cloudpickle.Pickler.dispatch_table, types.CodeType: _reduce_code}
+        table = cloudpickle.Pickler.dispatch_table
+        self.dispatch_table = {**table, types.CodeType: _reduce_code, **REDUCTIONS}
         super().__init__(file)
         # cloudpickle has no public name for it; without it, those globals are a plain dict
         if (main := sys.modules.get("__main__")) is not None and hasattr(self, "globals_ref"):
