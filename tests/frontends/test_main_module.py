@@ -32,7 +32,7 @@ def locked():
     with LOCK:
         return 1
 
-other = print
+other = len
 SIZES = {"small": [1, 2.5]}
 HIDDEN = {"a": LOCK}
 THEMSELVES = []
@@ -89,9 +89,9 @@ def test_what_holds_large_data_stays(script: types.ModuleType) -> None:
 
 def test_globals_are_those_of_main_also_what_no_function_names(script: types.ModuleType) -> None:
     main, (by_name, counts) = travelled((vars(script)["by_name"], vars(script)["counts"]))
-    assert main.imports["threading"] == "threading" and main.imports["other"] == "builtins:print"
+    assert main.imports["threading"] == "threading" and main.imports["other"] == "builtins:len"
     with installed(main, by_name):
-        assert by_name("other") is print
+        assert by_name("other") is len
         assert by_name("Model")().size == 1
         here = sys.modules["__main__"]
         assert by_name.__globals__ is vars(here) is counts.__globals__

@@ -14,7 +14,7 @@ import pytest
 from ray_decorator.frontends import script_imports
 
 MAIN = types.ModuleType("__main__")
-vars(MAIN).update(js=json, Counter=collections.Counter, say=print, LIMIT=3, __doc__="text", local=lambda: 0)
+vars(MAIN).update(js=json, Counter=collections.Counter, size=len, LIMIT=3, __doc__="text", local=lambda: 0)
 
 
 def evaluates(name: str) -> Any:
@@ -36,8 +36,8 @@ def only_sounds_so(model: Any) -> Any:
 @pytest.mark.parametrize("function", [evaluates, within, by_module])
 def test_functions_that_may_ask_for_it(function: Any) -> None:
     found = script_imports.of(MAIN, [3, only_sounds_so, function])
-    assert found == {"js": "json", "Counter": "collections:Counter", "say": "builtins:print"}
-    assert script_imports.imported(found) == {"js": json, "Counter": collections.Counter, "say": print}
+    assert found == {"js": "json", "Counter": "collections:Counter", "size": "builtins:len"}
+    assert script_imports.imported(found) == {"js": json, "Counter": collections.Counter, "size": len}
 
 
 def test_others_need_nothing() -> None:

@@ -5,6 +5,9 @@ and its ``atexit`` functions (exits.py) were called. Threads and processes of an
 server of a multiprocessing manager, are not waited for: Python ends these by itself. A cancelled job waits for
 nothing, and 5 s for its ``atexit`` functions.
 
+Pools, managers and queues of multiprocessing that the job leaves open are ended as Python does it: told, and not
+killed, for whoever ends them later would wait for a lock that a killed process holds.
+
 Then all other processes that the job has started get SIGTERM, and SIGKILL after 5 s. On Linux these are also the ones
 in sessions of their own. What shall live on is started with ``RAY_S3_KEEP=1`` in its environment, and in a session
 of its own, so that it also outlives a job that is cancelled. Detached actors of Ray are not processes of the job.
@@ -23,8 +26,9 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import exits, processes
 
@@ -62,6 +66,7 @@ def alone(name: str) -> Iterator[None]:
     """
     threads, before = set(threading.enumerate()), set(processes.children(os.getpid()))
     locks, was_subreaper = _locks(), adopt_orphans(True)
+    finalizers = set(_finalizers())
     wait = True
     with exits.noted(lambda: bool(_locks() > locks or _new_processes(before))) as registered:
         try:
@@ -78,6 +83,7 @@ def alone(name: str) -> Iterator[None]:
                 try:
                     _end_as_python(name, registered, threads, before, wait)
                 finally:
+                    _finalize(finalizers)
                     _end_children(before)
                     adopt_orphans(was_subreaper)
 
@@ -183,10 +189,7 @@ def _busy_processes(before: set[int]) -> list[BaseProcess]:
         and isinstance(of := getattr(thread, "processes", None), dict)
         for pid in tuple(of)
     }
-    finalizers = getattr(sys.modules.get("multiprocessing.util"), "_finalizer_registry", {})
-    finalized = {
-        id(part) for each in list(finalizers.values()) for part in getattr(each, "_args", None) or ()
-    }
+    finalized = {id(part) for each in _finalizers().values() for part in getattr(each, "_args", None) or ()}
     return [
         each
         for each in _new_processes(before)
@@ -199,6 +202,29 @@ def _busy_processes(before: set[int]) -> list[BaseProcess]:
 def _locks() -> int:
     """How many locks, queues and the like of multiprocessing there are, as far as Python tells."""
     return len(getattr(sys.modules.get("multiprocessing.util"), "_afterfork_registry", ()))
+
+
+def _finalizers() -> dict[Any, Callable[[], object]]:
+    """What multiprocessing calls when Python ends, by priority and number, as far as it tells."""
+    return dict(getattr(sys.modules.get("multiprocessing.util"), "_finalizer_registry", {}))
+
+
+def _finalize(before: set[Any]) -> None:
+    """Call those that are new, in Python's order, but for the ones that it calls last: of what serves all jobs."""
+    found = _finalizers()
+    new = [key for key in found if key not in before and key[0] is not None and key[0] >= 0]
+
+    def call() -> None:
+        for key in sorted(new, reverse=True):
+            try:
+                found[key]()
+            except Exception:
+                traceback.print_exc()
+
+    if new:
+        thread = threading.Thread(target=call, name="finalizers", daemon=True)
+        thread.start()
+        thread.join(_TERM_SECONDS)
 
 
 def _is_in_job_code(thread: threading.Thread) -> bool:

@@ -153,13 +153,15 @@ def order():
     raise ValueError("the job's own")
 
 def stops():
-    global manager, pool
+    global manager, pool, open_pool
     from concurrent.futures import ProcessPoolExecutor
     stop = multiprocessing.Event()
     atexit.register(stop.set)
     multiprocessing.Process(target=stop.wait, args=(60,)).start()
     manager, pool = multiprocessing.Manager(), ProcessPoolExecutor(1)
     say(pool.submit(int, "7").result())
+    open_pool = multiprocessing.Pool(1)
+    say(open_pool.map(int, ["3"]))
     atexit.register(lambda: 1 / 0)
 
 multiprocessing.set_start_method("fork")
