@@ -18,11 +18,13 @@ LESS_WORK = {
     "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
     "LOG_NAME_UPDATE_INTERVAL_S": "0.3",
     "RAY_worker_niceness": "0",
+    "RAY_enable_metrics_collection": "0",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_num_workers_soft_limit": "0",
     "RAY_idle_worker_killing_time_threshold_ms": "600000",
 }
-"""Ray's log monitors look for new files three times a second, not ten times; its workers wait for nobody else.
+"""Ray's log monitors look for new files three times a second, not ten times; its workers wait for nobody else, and
+nobody reads its metrics.
 
 A worker starts where a task asks for one: a driver's first task starts two otherwise, of which one does nothing. Idle
 ones would end at once then, so they are told to wait: they take the driver's next task, as without this.
