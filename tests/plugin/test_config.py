@@ -295,10 +295,13 @@ def test_the_composed_config_is_the_one_that_is_registered(app: Path) -> None:
     assert launcher._target_ == f"{RayS3Launcher.__module__}.{RayS3Launcher.__qualname__}"
 
 
-def test_the_launcher_gets_plain_values(app: Path) -> None:
+def test_the_launcher_gets_plain_values(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = compose(app, "hydra/launcher=cluster", "hydra.launcher.outs=[model.path]").hydra.launcher
-    Plugins.instance().register(RayS3Launcher)
-    launcher: Any = Plugins.instance()._instantiate(config)
+    plugins = Plugins.instance()
+    known = {kind: list(classes) for kind, classes in plugins.plugin_type_to_subclass_list.items()}
+    monkeypatch.setattr(plugins, "plugin_type_to_subclass_list", known)  # for others, Hydra has found it once
+    plugins.register(RayS3Launcher)
+    launcher: Any = plugins._instantiate(config)
     assert (launcher.deps, launcher.outs) == (["data.path"], ["model.path"])
     assert type(launcher.options["ray_remote_kwargs"]) is dict
     assert [launcher.options[key] for key in ("s3_base_path", "ray_address", "max_concurrent")] == [None] * 3
