@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from ..content.hashes.hash_cache import Stamp
+from ..content.hashes.hash_cache import HashCache, Stamp, default_path
 from ..content.placing.move import copy
 from ..core.contents import Content
+from ..core.errors import InputError
 from ..core.model import Dep, Job
+from ..core.progress import NoProgress
+from ..store.transfer import pull
 from .disk.cache import Checkout
 from .disk.room import with_room
 from .disk.scratch import Scratch
@@ -33,6 +36,7 @@ def stage_deps(
     paths = [_dep_path(dep, index, outs, scratch) for index, dep in enumerate(job.deps)]
     read: list[tuple[Content, Path]] = []
     written: list[Checkout] = []
+    received = 0
     for dep, path in zip(job.deps, paths, strict=True):
         if dep.content is None:
             copied.update(with_room(partial(_copied_from_home, dep, path)))
@@ -40,9 +44,11 @@ def stage_deps(
         with_room(partial(path.parent.mkdir, parents=True, exist_ok=True))
         if dep.inside is None:
             read.append((dep.content, path))
+        elif job.outs[dep.inside[0]].in_place is not None and path.exists():
+            received += _made_right(dep.content, path, side)
         else:
             written.append(Checkout(dep.content, path, writable=True))
-    received = scratch.borrow(read, side.cache, side.store) if read else 0
+    received += scratch.borrow(read, side.cache, side.store) if read else 0
     return paths, received + (side.cache.checkout(written, side.store) if written else 0)
 
 
@@ -52,6 +58,15 @@ def _dep_path(dep: Dep, index: int, outs: Sequence[Path], scratch: Scratch) -> P
     if dep.content is None and dep.home is not None:
         return Path(dep.home.path)
     return scratch.path / "deps" / str(index) / dep.name
+
+
+def _made_right(content: Content, path: Path, side: Side) -> int:
+    """Bring a dep to where it may lie already, at home: files that are right stay as they are, links of DVC's too."""
+    try:
+        hashes = HashCache(default_path())
+    except InputError:  # another user could write to it
+        hashes = HashCache.in_memory()
+    return with_room(partial(pull, content, path, side.store, hashes, NoProgress()))
 
 
 def _copied_from_home(dep: Dep, path: Path) -> Mapping[str, Stamp]:

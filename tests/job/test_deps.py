@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from trees import read, tree
+from trees import QUIET, read, tree
 
-from ray_decorator.content.hashes.hash_cache import Stamp
+from ray_decorator.content.hashes.hash_cache import HashCache, Stamp
 from ray_decorator.core.machine.this_machine import path_id
-from ray_decorator.core.model import Dep, Job
+from ray_decorator.core.model import Dep, Job, Out
 from ray_decorator.job.deps import NoContent, stage_deps
 from ray_decorator.job.disk.scratch import open_scratch
 from ray_decorator.job.side import Side
 from ray_decorator.store.identity import locate
+from ray_decorator.store.store import open_store
+from ray_decorator.store.transfer import push, snapshot
 
 pytestmark = pytest.mark.usefixtures("node")
 
@@ -52,3 +55,24 @@ def test_elsewhere_one_that_no_store_has_is_asked_for(tmp_path: Path) -> None:
     data = tree(tmp_path / "data", {"a": b"1"})
     with pytest.raises(NoContent):
         staged(tmp_path, job(Dep("d", "data", None, home=path_id(data))), [], at_home=False)
+
+
+def test_where_the_job_works_at_home_what_is_right_there_stays_as_it_is(
+    tmp_path: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As DVC's links into its cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "known"))
+    cached = tree(tmp_path / "cached", {"a": b"1"}) / "a"
+    home = tree(tmp_path / "home", {"in/b": b"22"})
+    (home / "in" / "a").hardlink_to(cached)
+    store = open_store(locate((tmp_path / "store").as_uri()))
+    taken = snapshot(home / "in", hashes, QUIET)
+    push(taken, store, hashes, QUIET)
+    (home / "in" / "b").write_bytes(b"changed since")
+    out = Out("o", "home", in_place=path_id(home))
+    one = replace(job(Dep("d", "in", taken.content, inside=(0, "in"))), outs=(out,))
+    side = Side(locate((tmp_path / "store").as_uri()), None, True)
+    with open_scratch("j") as scratch:
+        paths, _ = stage_deps(one, [home], scratch, side, {})
+    assert paths == [home / "in"] and read(home / "in") == {"a": b"1", "b": b"22"}
+    assert (home / "in" / "a").samefile(cached)
