@@ -91,7 +91,8 @@ class Beside:
         started = _Started(call, job, seals, self._ledger.shared)
         with self._lock:
             self._writers.update(dict.fromkeys((target.real for target in call.targets), job.id))
-        self._put(started)
+        if seals or needs_note(call, job):  # else there is nothing to do before it ends
+            self._put(started)
         return lambda done: self._has_ended(started, done)
 
     def written(self, job_id: str) -> Callable[[Future[Outcome]], None]:
