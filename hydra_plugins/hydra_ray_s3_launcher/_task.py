@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,18 @@ class HydraTask:
         The config is the job's, with the paths of home: so it is saved in ``.hydra``. The task function
         sees this machine's ``paths`` in it.
         """
-        with (
-            hydra_state.installed(self.hydra),
-            main_module.installed(self.main, self.task_function),
-            own_sessions(),
-        ):
+        with self.around():
+            return self.call(payload, paths)
+
+    @contextlib.contextmanager
+    def around(self) -> Iterator[None]:
+        """The driver's Hydra and `__main__`, which threads that the job leaves need until they are done."""
+        with hydra_state.installed(self.hydra), main_module.installed(self.main, self.task_function):
+            yield
+
+    def call(self, payload: bytes, paths: Paths) -> Any:
+        """The call itself, within `around`."""
+        with own_sessions():
             given: Payload = pickling.loads(payload)
             try:
                 return self._run(given, paths)

@@ -37,7 +37,18 @@ class Task:
 
     def __call__(self, payload: bytes, paths: Paths) -> Any:
         """Call the function with the pickled `Arguments`, and with ``paths`` in their slots."""
-        with self._hydra(), main_module.installed(self.main, self.function), own_sessions():
+        with self.around():
+            return self.call(payload, paths)
+
+    @contextlib.contextmanager
+    def around(self) -> Iterator[None]:
+        """The driver's state and `__main__`, which threads that the call leaves need until they are done."""
+        with self._hydra(), main_module.installed(self.main, self.function):
+            yield
+
+    def call(self, payload: bytes, paths: Paths) -> Any:
+        """The call itself, within `around`."""
+        with own_sessions():
             given: Arguments = pickling.loads(payload)
             arguments: Any = {"args": given.args, "kwargs": given.kwargs}
             for slot, path in zip(given.slots, (*paths.deps, *paths.outs), strict=True):

@@ -200,8 +200,9 @@ def _call(
         function = pickle.loads(func)
         paths = _paths(job, deps, outs)
         started = time.monotonic()
-        with alone(job.name):
-            value = function(job.payload, paths)
+        around = getattr(function, "around", contextlib.nullcontext)  # until all that it started is done
+        with around(), alone(job.name):
+            value = getattr(function, "call", function)(job.payload, paths)
         _end_if_forked(process, None)
         seconds = time.monotonic() - started
         dumped, held = _dump_value(value), value_of(value) if job.entry is not None else Value()

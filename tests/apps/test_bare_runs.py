@@ -18,13 +18,15 @@ from omegaconf import OmegaConf
 pytestmark = pytest.mark.usefixtures("ray_session_address")
 
 APP = """
-import json, logging, os, signal, sys, time, warnings
+import json, logging, os, pickle, signal, sys, threading, time, warnings
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from omegaconf import OmegaConf
 from pathlib import Path
 
+OmegaConf.register_new_resolver("double", lambda number: 2 * int(number))
 log = logging.getLogger(__name__)
 warnings.filterwarnings("ignore", message="quiet")
 logging.getLogger("noisy").setLevel(logging.ERROR)
@@ -56,6 +58,12 @@ def main(cfg):
     warnings.warn("quiet")
     warnings.warn(f"loud in {h.run.dir}")
     logging.getLogger("noisy").warning("nobody sees it")
+    if cfg.fate == "late":
+        def write(place, config):
+            time.sleep(0.3)  # Hydra and the task are done, Python is not
+            Path(place, "late").write_text(f"{pickle.loads(pickle.dumps(Notes)) is Notes} {config.doubled}")
+        doubled = OmegaConf.create({"doubled": "${double:4}"})
+        threading.Thread(target=write, args=(h.runtime.output_dir, doubled)).start()
     if cfg.fate == "raise":
         def deep():
             raise ValueError("a reason")
@@ -67,7 +75,7 @@ def main(cfg):
         print("caf\\udce9", file=sys.stderr)
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(20)
-    if cfg.fate not in ("ok", "changed"):
+    if cfg.fate not in ("ok", "changed", "late"):
         sys.exit(globals()["ENDS"][cfg.fate])
     return cfg.x
 
@@ -146,6 +154,7 @@ def test_it_leaves_what_the_basic_launcher_leaves(tmp_path: Path) -> None:
         ["hydra.run.dir=quoted", "x='a, b'", '+quoted="it\'s"', "+list=[1,2]", "+dict={a: 1,b: {}}", "+none=null",
          "hydra.job.chdir=true", "hydra.job.name=other", "+deep.er=1"],
         ["hydra.run.dir=changed", "hydra.output_subdir=null", "fate=changed"],
+        ["hydra.run.dir=late", "fate=late"],
         ["hydra.run.dir=without_a_log", "hydra/job_logging=none", "hydra.output_subdir=meta"],
     )  # fmt: skip
     basic, ours = (
@@ -155,6 +164,8 @@ def test_it_leaves_what_the_basic_launcher_leaves(tmp_path: Path) -> None:
     assert ours.code == basic.code == 0, ours.err
     left = comparable(ours, tmp_path / "ray_s3")
     assert left == comparable(basic, tmp_path / "basic")
+    assert left["late/late"] == "True 8"
+    assert printed(ours.out, "ray_s3") == printed(basic.out, "basic")
     noted = "run_start\njob_start\njob_end COMPLETED\nrun_end COMPLETED"
     assert left["notes"].count(noted) == left["notes"].count("run_start") == len(lines)
 
