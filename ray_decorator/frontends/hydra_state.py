@@ -58,7 +58,9 @@ def installed(state: State) -> Iterator[None]:
 def _advise(error: BaseException) -> None:
     """Add what helps where the reason is a variable that is not set here."""
     reason: BaseException | None = error
-    while reason is not None:
+    seen: set[int] = set()  # causes may lead in a circle
+    while reason is not None and id(reason) not in seen:
+        seen.add(id(reason))
         if (unset := _UNSET.search(text_of(reason))) is not None:
             name = unset[1]
             note = (

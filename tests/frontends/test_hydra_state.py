@@ -110,3 +110,10 @@ def test_a_resolver_that_cannot_travel_is_named() -> None:
         OmegaConf.clear_resolver("locked")
     assert "Hydra's state, with the registered resolvers and configs," in str(caught.value)
     assert "lock" in str(caught.value)
+
+
+def test_causes_that_lead_in_a_circle_come_to_an_end() -> None:
+    error, other = ValueError("the one"), KeyError("the other")
+    error.__cause__, other.__context__ = other, error
+    with pytest.raises(ValueError, match="the one"), hydra_state.installed(hydra_state.captured()):
+        raise error
