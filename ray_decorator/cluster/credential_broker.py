@@ -19,7 +19,7 @@ from typing import Any
 
 from ..core.errors import StoreError
 from ..core.stores import Credentials
-from ..store.renewal import Renew, renewal_time
+from ..store.transport.renewal import Renew, renewal_time
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from ..core.options.settings import Settings
 from ..core.stores import Location
 from ..core.units import human_seconds
 from ..store.identity import identify
-from ..store.renewal import clock
 from ..store.store import Store, open_store
+from ..store.transport.renewal import clock
 from .findings import Finding, Status
 
 

@@ -31,7 +31,7 @@ from ..core.returned import Value, value_of
 from ..core.serialization import pickling
 from ..core.serialization.failures import failure_of
 from ..core.stores import Location
-from ..store.renewal import Renew
+from ..store.transport.renewal import Renew
 from .aws.fresh_credentials import ask
 from .checkpoints import Checkpoints, begin_with_newest
 from .deps import NoContent, stage_deps

@@ -9,8 +9,8 @@ from ..core.machine.directories import node_directory
 from ..core.machine.this_machine import is_same_path
 from ..core.model import Dep, Out
 from ..core.stores import Location
-from ..store.renewal import Renew
 from ..store.store import Store, open_store
+from ..store.transport.renewal import Renew
 from .aws import identity as aws_identity
 from .disk.cache import NodeCache
 

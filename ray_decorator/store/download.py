@@ -27,8 +27,8 @@ from ..core.contents import Content
 from ..core.errors import CorruptObjectError, MissingObjectError, StoreError
 from ..core.progress import Progress
 from ..core.units import human_size
-from .incoming import Incoming
 from .store import Store
+from .transport.incoming import Incoming
 
 if TYPE_CHECKING:
     from obstore import Bytes

@@ -15,9 +15,9 @@ import contextlib
 
 from ..content.manifest import md5, md5_of_file
 from ..content.snapshot import Entry
-from .sending import part_size
 from .store import Seen, Store
-from .uplink import LEAST
+from .transport.sending import part_size
+from .transport.uplink import LEAST
 
 _CHUNK = 1024 * 1024
 

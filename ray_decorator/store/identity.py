@@ -20,8 +20,8 @@ from ..core.errors import InputError, StoreDeniedError
 from ..core.options.s3_account import S3Account
 from ..core.stores import Credentials, DvcDirectory, Location
 from .credentials import Keys, find, open_session
-from .patience import patience
-from .s3_clients import settings_of
+from .transport.patience import patience
+from .transport.s3_clients import settings_of
 
 if TYPE_CHECKING:
     import botocore.session

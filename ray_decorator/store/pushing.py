@@ -22,8 +22,8 @@ from ..content.threads import each
 from ..core.contents import Content
 from ..core.errors import InputError, StoreError
 from ..core.progress import Progress
-from .patience import is_passing
 from .store import Seen, Store
+from .transport.patience import is_passing
 from .upload import Uploads, lacking
 
 log = logging.getLogger(__name__)

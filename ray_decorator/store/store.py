@@ -20,15 +20,15 @@ from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 from ..core.contents import Content
 from ..core.errors import StoreDeniedError, StoreError, StoreUnreachableError
 from ..core.stores import Location
-from .backends import Backends
 from .credentials import own
 from .dvc_directory import make_room, protect
-from .faults import Faults, code_of, first_line
-from .incoming import Incoming
-from .patience import Patience, is_passing
-from .renewal import Provider, Renew
-from .sending import Chunks, Sending
-from .uplink import FIRST, Uplink
+from .transport.backends import Backends
+from .transport.faults import Faults, code_of, first_line
+from .transport.incoming import Incoming
+from .transport.patience import Patience, is_passing
+from .transport.renewal import Provider, Renew
+from .transport.sending import Chunks, Sending
+from .transport.uplink import FIRST, Uplink
 
 if TYPE_CHECKING:
     from obstore import Bytes, GetResult, ObjectMeta

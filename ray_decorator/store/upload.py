@@ -27,8 +27,8 @@ from ..content.threads import Budget
 from ..core.errors import InputError, StoreError
 from ..core.progress import Progress
 from .holding import holds, was_spoilt
-from .patience import is_passing
 from .store import Seen, Store
+from .transport.patience import is_passing
 
 log = logging.getLogger(__name__)
 

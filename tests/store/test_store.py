@@ -22,7 +22,7 @@ from ray_decorator.core.errors import (
 from ray_decorator.core.stores import Credentials, Location
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
-from ray_decorator.store.uplink import LEAST
+from ray_decorator.store.transport.uplink import LEAST
 
 
 class TestEveryStore:

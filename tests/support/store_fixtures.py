@@ -18,7 +18,7 @@ from ray_decorator.core.stores import Location
 from ray_decorator.store import download, upload
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
-from ray_decorator.store.uplink import LEAST
+from ray_decorator.store.transport.uplink import LEAST
 
 FaultyProxy = Callable[..., AbstractContextManager[tuple[servers.Server, servers.Requests]]]
 """What the fixture ``faulty_proxy`` gives."""

@@ -30,7 +30,7 @@ from ...core.errors import InputError
 from ...core.inherited import AWS_IDENTITY
 from ...core.stores import Credentials, Location
 from ...store.identity import aws_settings
-from ...store.renewal import Renew, clock
+from ...store.transport.renewal import Renew, clock
 from ..disk.scratch import open_scratch
 from ..disk.sockets import socket_path
 from ..process.inheritance import chosen_variables

@@ -29,7 +29,7 @@ from ray_decorator.core.stores import Credentials, Location
 from ray_decorator.job.aws import identity as aws_identity
 from ray_decorator.job.run import serve_job
 from ray_decorator.store.identity import identify, locate
-from ray_decorator.store.renewal import Renew
+from ray_decorator.store.transport.renewal import Renew
 
 pytestmark = pytest.mark.usefixtures("node")
 

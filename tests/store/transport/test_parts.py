@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from ray_decorator.core.errors import StoreUnreachableError
-from ray_decorator.store.parts import Faster, PartsUpload
-from ray_decorator.store.patience import Patience
-from ray_decorator.store.uplink import Uplink
+from ray_decorator.store.transport.parts import Faster, PartsUpload
+from ray_decorator.store.transport.patience import Patience
+from ray_decorator.store.transport.uplink import Uplink
 
 MIB = 1 << 20
 

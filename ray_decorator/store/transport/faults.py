@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-from ..content.manifest import digest_of_key
-from ..core.errors import (
+from ...content.manifest import digest_of_key
+from ...core.errors import (
     BucketNotFoundError,
     CorruptObjectError,
     MissingObjectError,

@@ -8,8 +8,8 @@ import pytest
 import servers
 from store_fixtures import s3_store
 
-from ray_decorator.store.incoming import Incoming
 from ray_decorator.store.store import Store
+from ray_decorator.store.transport.incoming import Incoming
 
 DATA = os.urandom((3 << 20) + 17)
 

@@ -6,7 +6,7 @@ import pytest
 from obstore.exceptions import GenericError, PermissionDeniedError
 
 from ray_decorator.core.errors import BucketNotFoundError, StoreDeniedError, StoreError, StoreUnreachableError
-from ray_decorator.store.faults import Faults, code_of, first_line
+from ray_decorator.store.transport.faults import Faults, code_of, first_line
 
 S3 = "s3://bucket/x at http://127.0.0.1:9"
 

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from obstore.store import LocalStore, S3Store
 
-from ..core.machine.directories import cache_home, private_directory
-from ..core.stores import Location
-from .dvc_directory import make_room
+from ...core.machine.directories import cache_home, private_directory
+from ...core.stores import Location
+from ..dvc_directory import make_room
 from .patience import request_timeout
 from .renewal import Provider
 from .s3_clients import s3_config

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from ..core.errors import StoreError
+from ...core.errors import StoreError
 from .faults import Faults
 from .patience import Patience
 

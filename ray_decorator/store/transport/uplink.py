@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from ..core.errors import StoreUnreachableError
+from ...core.errors import StoreUnreachableError
 from .patience import request_timeout
 
 _MIB = 1024 * 1024

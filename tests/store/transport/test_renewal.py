@@ -8,7 +8,7 @@ import pytest
 
 from ray_decorator.core.errors import StoreError
 from ray_decorator.core.stores import Credentials
-from ray_decorator.store.renewal import Provider, renewal_time
+from ray_decorator.store.transport.renewal import Provider, renewal_time
 
 
 def lasting(seconds: float, key: str = "key") -> Credentials:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ..core.errors import StoreError
-from ..core.stores import Credentials
+from ...core.errors import StoreError
+from ...core.stores import Credentials
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential

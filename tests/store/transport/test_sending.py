@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ray_decorator.store.sending import Sending, part_size
 from ray_decorator.store.store import Store
-from ray_decorator.store.uplink import FIRST, LEAST, Uplink
+from ray_decorator.store.transport.sending import Sending, part_size
+from ray_decorator.store.transport.uplink import FIRST, LEAST, Uplink
 
 MIB = 1024 * 1024
 DATA = bytes(range(256)) * (11 * MIB // 256)

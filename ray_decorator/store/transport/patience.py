@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
-from ..core.errors import InputError, StoreError, StoreUnreachableError, text_of
+from ...core.errors import InputError, StoreError, StoreUnreachableError, text_of
 
 log = logging.getLogger(__name__)
 

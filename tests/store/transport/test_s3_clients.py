@@ -17,8 +17,8 @@ from obstore.store import S3Store
 
 from ray_decorator.core.s3_requests import S3Clients
 from ray_decorator.store.identity import locate
-from ray_decorator.store.s3_clients import s3_config, settings_of
 from ray_decorator.store.store import open_store
+from ray_decorator.store.transport.s3_clients import s3_config, settings_of
 
 VIRTUAL = "[default]\nregion = eu-west-7\ns3 =\n  addressing_style = virtual\n"
 

@@ -20,10 +20,10 @@ from trees import numbered, read, tree
 from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.core.errors import InputError, StoreDeniedError, StoreError, StoreUnreachableError
 from ray_decorator.core.progress import NoProgress
-from ray_decorator.store import patience as patience_module
-from ray_decorator.store.patience import SECONDS, Patience, is_passing, patience
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import pull_all, push, snapshot
+from ray_decorator.store.transport import patience as patience_module
+from ray_decorator.store.transport.patience import SECONDS, Patience, is_passing, patience
 
 BIG = (10 << 20) + 17  # three parts
 
@@ -138,7 +138,7 @@ def test_a_request_that_fails_alone_keeps_no_others_back(monkeypatch: pytest.Mon
 def test_the_wait_and_its_end_are_told_once_for_all_threads(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ray_decorator.store.patience._QUIET", 0.4)
+    monkeypatch.setattr("ray_decorator.store.transport.patience._QUIET", 0.4)
     waiting, since = Patience("s3://there", 20), time.monotonic()
 
     def down_for_a_while() -> str:
@@ -146,8 +146,8 @@ def test_the_wait_and_its_end_are_told_once_for_all_threads(
             raise StoreUnreachableError("nobody answers\nmore of it")
         return "up"
 
-    logging.getLogger("ray_decorator.store.patience").disabled = False
-    with caplog.at_level(logging.INFO, "ray_decorator.store.patience"):
+    logging.getLogger("ray_decorator.store.transport.patience").disabled = False
+    with caplog.at_level(logging.INFO, "ray_decorator.store.transport.patience"):
         threads = [threading.Thread(target=waiting.keep, args=(down_for_a_while,)) for _ in range(4)]
         for thread in threads:
             thread.start()
@@ -262,7 +262,7 @@ def test_an_upload_in_parts_that_stands_still_is_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     """obstore itself sends a part again and again, and says nothing."""
-    monkeypatch.setattr("ray_decorator.store.patience._STILL", 2.0)
+    monkeypatch.setattr("ray_decorator.store.transport.patience._STILL", 2.0)
     first: list[float] = []
 
     def down(verb: str, path: str) -> servers.Fault | None:

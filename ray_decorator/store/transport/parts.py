@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 
-from ..core.errors import StoreUnreachableError
+from ...core.errors import StoreUnreachableError
 from .patience import Patience
 from .uplink import Uplink
 

@@ -9,7 +9,7 @@ from obstore.store import LocalStore, S3Store
 
 from ray_decorator.core.s3_requests import S3Requests
 from ray_decorator.core.stores import Location
-from ray_decorator.store.backends import Backends
+from ray_decorator.store.transport.backends import Backends
 
 
 def backends(patience: float, **requests: float) -> Backends:

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from ray_decorator.core.errors import StoreUnreachableError
-from ray_decorator.store import uplink
-from ray_decorator.store.uplink import FIRST, LEAST, Uplink
+from ray_decorator.store.transport import uplink
+from ray_decorator.store.transport.uplink import FIRST, LEAST, Uplink
 
 MIB = 1 << 20
 
