@@ -24,7 +24,7 @@ from ..core.errors import InputError, StoreError
 from ..core.progress import Progress
 from .store import Seen, Store
 from .transport.patience import is_passing
-from .upload import Uploads, lacking
+from .upload import Uploads, are_many, lacking
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,8 @@ class _Batch:
         self._whole, self._store, self._hashes, self._progress = whole, store, hashes, progress
         self._trust, self._isolate = trust, isolate
         # of what is ours alone, nobody needs to hear that it was spoilt
-        self._uploads = Uploads(store, progress, sure=not trust, ask=isolate and store is whole)
+        self._is_data = store is whole
+        self._uploads = Uploads(store, progress, sure=not trust, ask=isolate and self._is_data)
         self._owners: dict[str, list[_Going]] = {}
         self._problems: list[str] = []
         self._silent: Exception | None = None
@@ -184,20 +185,21 @@ class _Batch:
         if work:
             self._progress.expect("uploading", len(work), sum(entry.size for entry in work))
         each(self._finish, [one for one in going if not one.left], self._store.threads)
+        of_many = are_many(wanted) or not self._is_data
         each(
-            lambda entry: self._one(entry, entry.md5 in lost, found.others.get(entry.md5)),
+            lambda entry: self._one(entry, entry.md5 in lost, found.others.get(entry.md5), of_many),
             work,
             self._store.threads,
         )
 
-    def _one(self, entry: Entry, lost: bool, seen: Seen | None) -> None:
+    def _one(self, entry: Entry, lost: bool, seen: Seen | None, of_many: bool) -> None:
         owners = self._owners[entry.md5]
         if self._silent is not None:
             self._fail(owners, self._silent)
         if self._isolate and all(one.error is not None for one in owners):
             return
         try:
-            sent, was_spoilt = self._uploads.bring(entry, lost=lost, seen=seen)
+            sent, was_spoilt = self._uploads.bring(entry, lost=lost, seen=seen, of_many=of_many)
         except (StoreError, InputError) as exc:
             self._fail(owners, exc)
             return

@@ -2,14 +2,15 @@
 
 which of them does it lack?  one LIST says how large the store is (md5s are spread evenly):
     few pages against the unknown files   ->  list it all
-    otherwise, small file, read just now  ->  upload it, asking nothing (a job's out: as any other)
+    otherwise, small file of many, read   ->  upload it, asking nothing (a job's out: as any other)
+      just now
     otherwise                             ->  HEAD, upload what is missing
 up to 16 MiB                              ->  one PUT
 larger                                    ->  parts, several at once, hashed on their way, or, where it was
                                               hashed just now, seen to have the same stamp before and after
 
-What is uploaded without asking replaces a spoilt object, too, but no warning says so: a HEAD costs as much as the
-bytes, and not all servers heed ``If-None-Match``.
+What is uploaded without asking replaces a spoilt object, too, but no warning says so: of many files, a HEAD of each
+costs as much as the bytes, and not all servers heed ``If-None-Match``.
 """
 
 from __future__ import annotations
@@ -53,9 +54,14 @@ class Lacking(NamedTuple):
     others: Mapping[str, Seen] = {}
 
 
+def are_many(entries: Sequence[Entry]) -> bool:
+    """Whether asking a store for each of them would take long."""
+    return len(entries) >= _LIST_FROM
+
+
 def lacking(entries: Sequence[Entry], store: Store, *, sure: bool = False) -> Lacking:
     """Part the entries by what the store was seen to hold: in the right size; if ``sure``, with the right bytes."""
-    if store.local or len(entries) < _LIST_FROM:
+    if store.local or not are_many(entries):
         return Lacking([], list(entries))
     listed: dict[str, Seen] = {}
     complete = _list(store, listed, 1 + len(entries) / _FILES_A_PAGE)
@@ -108,20 +114,25 @@ class Brought(NamedTuple):
 class Uploads:
     """Brings objects to the store. Safe to use from several threads.
 
-    ``sure``: an object of the right size will not do where its bytes may be others. ``ask``: for small ones, too, it
-    is asked what the store has, so that a spoilt one is noticed.
+    ``sure``: an object of the right size will not do where its bytes may be others. ``ask``: for each of many small
+    ones, too, it is asked what the store has, so that a spoilt one is noticed.
     """
 
     def __init__(self, store: Store, progress: Progress, *, sure: bool = False, ask: bool = False) -> None:
         self._store, self._progress, self._sure, self._ask = store, progress, sure, ask
         self._budget = Budget(_MEMORY)
 
-    def bring(self, entry: Entry, *, lost: bool = False, seen: Seen | None = None) -> Brought:
+    def bring(
+        self, entry: Entry, *, lost: bool = False, seen: Seen | None = None, of_many: bool = True
+    ) -> Brought:
         """Send a file, unless it is there. ``lost``: it is not; ``seen`` is what has its place.
+
+        ``of_many``: more than a few are brought in turn.
 
         Raises InputError where the file is not what it was when hashed, StoreError.
         """
-        worth_asking = self._ask or entry.is_unread or entry.size > _BLIND or self._store.local
+        is_dear = entry.is_unread or entry.size > _BLIND or self._store.local
+        worth_asking = self._ask or is_dear or not of_many
         if not lost and worth_asking:
             seen = self._store.look(object_key(entry.md5))
             if _is_held(self._store, seen, entry, self._sure):

@@ -148,15 +148,16 @@ def test_an_etag_that_is_no_md5_is_no_sign_of_spoilt_bytes(
     assert again[0].sent and not again[0].spoilt
 
 
+@pytest.mark.parametrize("size", [200_000, 20])
 def test_a_dep_of_another_size_is_replaced_with_a_warning(
-    store: Store, hashes: HashCache, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    store: Store, hashes: HashCache, tmp_path: Path, caplog: pytest.LogCaptureFixture, size: int
 ) -> None:
-    source = tree(tmp_path / "t", {"f": b"1" * 200_000, "g": b"2"})
+    source = tree(tmp_path / "t", {"f": b"1" * size, "g": b"2"})
     taken = snapshot(source, hashes, QUIET)
     key = next(object_key(entry.md5) for entry in taken.entries if entry.relpath == "f")
     store.put(key, b"cut")
     push(taken, store, hashes, QUIET)
-    assert store.head(key) == 200_000
+    assert store.head(key) == size
     [told] = [record.getMessage() for record in caplog.records if "other bytes" in record.getMessage()]
     assert (
         told
