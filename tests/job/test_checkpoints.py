@@ -136,7 +136,9 @@ def test_one_that_fails_for_good_brings_what_it_began_with(
 def test_of_a_file_that_is_torn_at_the_end_its_version_comes_home(
     one: Job, where: Location, shop: Store, tmp_path: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "kept_open", [], raising=False)  # what only the job knows is closed when that ends
+    monkeypatch.setattr(
+        sys, "kept_open", [], raising=False
+    )  # what only the job knows is closed when that ends
 
     def fails(state: Path, file: Path) -> None:
         for path in (state / "a", state / "in/d", file):
