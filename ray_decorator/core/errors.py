@@ -30,6 +30,7 @@ import os
 import re
 import signal
 from collections.abc import Sequence
+from typing import Self
 
 _PASSWORD = re.compile(r"://[^/\s]*@")
 
@@ -66,18 +67,26 @@ class MissingDepError(InputError, FileNotFoundError):
         self.filename = next((each.path for each in self.problems if isinstance(each, Missing)), None)
 
 
-class Missing(str):
-    """A problem with a dep: there is nothing at ``path``."""
+class _AtPath(str):
+    """A problem with what is at ``path``."""
 
     path: str
 
-    def __new__(cls, text: str, path: str) -> Missing:
+    def __new__(cls, text: str, path: str) -> Self:
         made = super().__new__(cls, text)
         made.path = path
         return made
 
     def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
         return str(self), self.path
+
+
+class Missing(_AtPath):
+    """A problem with a dep: there is nothing at ``path``."""
+
+
+class Changed(_AtPath):
+    """A problem with a file: somebody writes to it while it is being read."""
 
 
 def reworded(problem: str, text: str) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from ...core.errors import InputError
+from ...core.errors import Changed, InputError
 from ...core.progress import Progress
 from .. import manifest
 from ..threads import Pace, each
@@ -157,9 +157,9 @@ def _md5_in_pieces(fd: int, progress: Progress) -> hashlib._Hash:
     return state
 
 
-def changed(path: str) -> str:
+def changed(path: str) -> Changed:
     """What to say of a file that does not hold still."""
-    return f"{path}: changed while it was being read; run again when nothing writes to it"
+    return Changed(f"{path}: changed while it was being read; run again when nothing writes to it", path)
 
 
 def cannot_be_read(exc: OSError) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
+from ...content.snapshot import Snapshot
 from ...core.bundles import Bundle, Code
+from ...core.errors import Changed, InputError
 from ...core.options.settings import Settings
 from ...core.paths import Folder
 from ...core.progress import Progress
@@ -29,6 +32,8 @@ log = logging.getLogger(__name__)
 _DIRECTORY = "file://"
 _SECRETS = ""  # no line of code_include
 _MOST_NAMED = 3
+_READINGS, _BETWEEN_SECONDS = 3, 0.1
+_SOURCE = (".py", ".pyx", ".yaml", ".yml", ".toml")  # half written it is no better than missing
 
 
 class Bundler:
@@ -57,7 +62,7 @@ class Bundler:
         if found is None or not found.files:
             return Bundle(requirements, None, start)
         files = [*found.files, *config_for(found.files, driver.started_at())]
-        taken, sent = self._staging.push_code(files, progress)
+        taken, sent = self._pushed(files, progress)
         if sent:
             log.info(
                 "The project's code goes along: %d files, %s (sent: %s, with the list of them)",
@@ -70,6 +75,24 @@ class Bundler:
         roots = tuple(map(_folder, found.roots))
         code = Code(taken.content, found.sys_path, found.packages, found.cwd, placed, roots)
         return Bundle(requirements, code, start)
+
+    def _pushed(self, files: Sequence[tuple[str, str]], progress: Progress) -> tuple[Snapshot, int]:
+        """As `Staging.push_code`. What is written meanwhile is read again; a log that grows on stays here."""
+        for _ in range(_READINGS):
+            moving = set()
+            try:
+                return self._staging.push_code(files, progress)
+            except InputError as exc:
+                moving = {problem.path for problem in exc.problems if isinstance(problem, Changed)}
+                if len(moving) < len(exc.problems):
+                    raise
+            time.sleep(_BETWEEN_SECONDS)
+        if moving := {path for path in moving if not path.endswith(_SOURCE)}:
+            names = ", ".join(sorted(moving)[:_MOST_NAMED]) + (", …" if len(moving) > _MOST_NAMED else "")
+            log.warning(
+                "Not sent with the project's code, since something writes to it all the time: %s", names
+            )
+        return self._staging.push_code([each for each in files if each[1] not in moving], progress)
 
     def explain(self, error: BaseException) -> None:
         """Add to an error of a job what it could not import since that is at home."""

@@ -15,6 +15,7 @@ from projects import git, importing
 from trees import QUIET, read, tree
 
 from ray_decorator.core.bundles import Bundle
+from ray_decorator.core.errors import InputError
 from ray_decorator.core.options.settings import Settings
 from ray_decorator.core.paths import Folder
 from ray_decorator.core.progress import NoProgress
@@ -71,6 +72,38 @@ def test_code_goes_to_the_store_once_without_what_is_left_out(
     assert set(read(place)) == {"pyproject.toml", "train.py"}
     said = told(caplog)
     assert len(said) == 1 and said[0].startswith("The project's code goes along: ")
+
+
+@pytest.mark.parametrize(("name", "times"), [("run.log", 2), ("run.log", 9), ("train.py", 9)])
+def test_what_is_written_meanwhile_is_read_again_and_a_log_that_grows_on_stays_here(
+    project: Path, staging: Staging, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, times: int
+) -> None:
+    class Writing(NoProgress):
+        """Writes to the file before its bytes are read."""
+
+        left = times
+
+        def expect(self, step: str, files: int, size: int) -> None:
+            if self.left and step == "hashing":
+                self.left -= 1
+                with open(project / name, "a") as file:
+                    file.write("# more\n")
+
+    (project / name).touch()
+    bundler = Bundler(WITHOUT_PACKAGES, staging)
+    if name == "train.py":
+        with pytest.raises(InputError, match=r"train\.py: changed while it was being read"):
+            bundler.make([project / "out"], Writing())
+        return
+    code = bundler.make([project / "out"], Writing()).code
+    assert code is not None and code.cwd is not None
+    staging.pull_all([(code.content, tmp_path / "there")], NoProgress())
+    sent = read(tmp_path / "there" / code.cwd)
+    grows_on = (
+        f"Not sent with the project's code, since something writes to it all the time: {project / name}"
+    )
+    assert (sent.get(name), told(caplog)) == ((None, [grows_on]) if times > 3 else (b"# more\n" * times, []))
+    assert {"pyproject.toml", "train.py"} <= set(sent)
 
 
 @pytest.mark.parametrize("names, files", [([".env"], "1 file"), (["a.pem", ".aws/config"], "2 files")])
