@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 
@@ -14,6 +15,11 @@ def parents(path: str) -> Iterator[str]:
         end = path.rfind("/", 0, end)
     if path != "/":
         yield "/"
+
+
+def upwards(path: str, stop: Collection[str] = ()) -> Iterator[str]:
+    """An absolute, normal path and the directories above it, up to the first of ``stop``, which is not given."""
+    return itertools.takewhile(lambda at: at not in stop, itertools.chain([path], parents(path)))
 
 
 @dataclass(frozen=True, slots=True)

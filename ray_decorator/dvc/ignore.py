@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..content import gitignore
 from ..core.errors import InputError
+from ..core.paths import upwards
 from . import config
 from .repository import DVC_DIR, root_of
 
@@ -176,12 +177,10 @@ class Ignores:
 
 def git_of(root: str) -> str | None:
     """The repository of git that DVC's ``root`` is in; None where DVC does without git."""
-    at = root
-    while not os.path.lexists(os.path.join(at, ".git")):
-        if at == os.path.dirname(at):
-            return None
-        at = os.path.dirname(at)
-    return None if str(config.load(root)["core"].get("no_scm")).lower() == "true" else at
+    top = next((at for at in upwards(root) if os.path.lexists(os.path.join(at, ".git"))), None)
+    if top is None or str(config.load(root)["core"].get("no_scm")).lower() == "true":
+        return None
+    return top
 
 
 def gits_rules(root: str) -> gitignore.IgnoreFiles | None:

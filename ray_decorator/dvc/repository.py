@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from ..core.paths import upwards
+
 DVC_DIR = ".dvc"
 _WORKSPACE = re.compile(r"(?P<main>.*)/\.dvc/tmp/exps/(standalone/)?tmp[^/]+(?P<inner>/.*)?")
 
@@ -16,13 +18,12 @@ def root_of(path: str | os.PathLike[str]) -> str | None:
     The path is taken as it is written: a link in it counts as a directory of its own, as for DVC. A path that
     is a repository itself is in itself.
     """
-    at = os.path.abspath(path)
-    while True:
+    for at in upwards(os.path.abspath(path)):
         if os.path.isdir(os.path.join(at, DVC_DIR)):
             return at
-        if os.path.ismount(at) or at == os.path.dirname(at):
-            return None
-        at = os.path.dirname(at)
+        if os.path.ismount(at):
+            break
+    return None
 
 
 def original_of(path: str) -> str:

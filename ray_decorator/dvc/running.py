@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..core.errors import InputError
+from ..core.paths import upwards
 from .commands import Started, started
 from .outputs import Outputs
 from .repository import root_of
@@ -98,12 +99,10 @@ def _told(address: str, root: str, start: str) -> Stage:
 
 def _above(start: str, root: str) -> Iterator[str]:
     """``start`` and the folders above it, up to the root."""
-    at = os.path.abspath(start)
-    while True:
+    for at in upwards(os.path.abspath(start)):
         yield at
-        if at == root or at == os.path.dirname(at):
+        if at == root:
             return
-        at = os.path.dirname(at)
 
 
 def _near(program: Program, root: str) -> list[str]:

@@ -68,7 +68,7 @@ def captured() -> Settings:
     loggers = {name: _logger(each) for name, each in named.items() if isinstance(each, logging.Logger)}
     plain = _Logger(logging.NOTSET, propagate=True, disabled=False, handlers=())
     return Settings(
-        [_named(each) for each in warnings.filters if pickling.travels(each)],
+        [_named(each) for each in warnings.filters if _travels(each)],
         getattr(logging, "_warnings_showwarning", None) is not None,  # it has no public name
         {"": _logger(logging.root)}
         | {name: each for name, each in loggers.items() if each != plain and not _OTHERS.fullmatch(name)},
@@ -94,6 +94,12 @@ def installed(settings: Settings) -> Iterator[None]:
             sys.setrecursionlimit(limit)
             if umask is not None:
                 os.umask(umask)
+
+
+def _travels(found: tuple[Any, ...]) -> bool:
+    """Without its category, which goes by its name. All filters that `warnings` makes do."""
+    action, message, _, *rest = found
+    return all(part is None or isinstance(part, str | int | re.Pattern) for part in (action, message, *rest))
 
 
 def _named(found: tuple[Any, ...]) -> tuple[Any, ...]:

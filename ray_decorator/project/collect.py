@@ -185,7 +185,7 @@ def _walk(
 def _chosen(root: str, files: Iterable[str], limits: Limits) -> dict[str, int]:
     """Those of these files in the root that may travel, with their sizes."""
     walk = Walk(root, limits, [])
-    walk.chosen(files)
+    walk.also(files)
     return walk.files
 
 

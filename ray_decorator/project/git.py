@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from ..core.paths import upwards
 from .roots import is_in
 
 log = logging.getLogger(__name__)
@@ -47,12 +48,7 @@ class Listing:
 
 def repository(folder: str, stop: Collection[str]) -> str | None:
     """The top of the git working tree that ``folder`` is in, if that is below all of ``stop``."""
-    at = folder
-    while at not in stop:
-        if os.path.lexists(os.path.join(at, ".git")):
-            return at
-        at = os.path.dirname(at)
-    return None
+    return next((at for at in upwards(folder, stop) if os.path.lexists(os.path.join(at, ".git"))), None)
 
 
 def listing(folder: str, top: str, closed: Iterable[str] = ()) -> Listing | None:

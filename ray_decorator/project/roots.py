@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.paths import upwards
+
 if TYPE_CHECKING:
     from ..environment.installed import Local
 
@@ -122,24 +124,15 @@ def is_in(path: str, folder: str) -> bool:
 
 
 def _project_of(folder: str, never: Collection[str]) -> str:
-    at, dvcs = folder, None
-    while at not in never:
+    for at in upwards(folder, never):
         if any(os.path.lexists(os.path.join(at, marker)) for marker in _MARKERS):
             return at
-        if dvcs is None and os.path.isdir(os.path.join(at, _DVCS)):
-            dvcs = at
-        at = os.path.dirname(at)
-    return dvcs or folder
+    return _repository_of(folder, never)
 
 
 def _repository_of(folder: str, never: Collection[str]) -> str:
     """The DVC repository that the folder is in, else the folder itself."""
-    at = folder
-    while at not in never:
-        if os.path.isdir(os.path.join(at, _DVCS)):
-            return at
-        at = os.path.dirname(at)
-    return folder
+    return next((at for at in upwards(folder, never) if os.path.isdir(os.path.join(at, _DVCS))), folder)
 
 
 def _innermost(path: str, folders: Sequence[str]) -> str | None:

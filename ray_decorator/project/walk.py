@@ -57,8 +57,8 @@ class Walk:
                 else:
                     self._below(start, rules)
         for each in self._listings:
-            self._also(each.tracked, tracked=True)
-        self._also(imported.files)
+            self.also(each.tracked, tracked=True)
+        self.also(imported.files)
         for link in self._inside(imported.links):
             self._follow(link, imported, ignored=self._is_ignored(link))
 
@@ -77,7 +77,7 @@ class Walk:
             elif not entry.name.startswith(".") and os.access(entry.path, os.R_OK):
                 self._add(entry.path, most=_SMALL)
         within = tuple(os.path.join(folder, "") for folder in others)
-        self._also(path for path in imported.files if not path.startswith(within))
+        self.also(path for path in imported.files if not path.startswith(within))
         for link in self._inside(imported.links):
             if not link.startswith(within):
                 self._follow(link, imported, ignored=False)
@@ -90,10 +90,6 @@ class Walk:
                 for kept in (self.secrets, self.earlier, self.staying, self.missed):
                     kept.discard(path)
 
-    def chosen(self, paths: Iterable[str]) -> None:
-        """Those of these files that are neither secrets nor stay at home."""
-        self._also(paths)
-
     def _is_no_code(self, folder: str) -> bool:
         """Whether nobody's code can be in the folder; what Hydra's jobs have left may be."""
         name = os.path.basename(folder)
@@ -103,7 +99,7 @@ class Walk:
 
     def imported_only(self, imported: Imported) -> None:
         """Of a root that git ignores: what the process has ``imported``."""
-        self._also(imported.files)
+        self.also(imported.files)
         for link in self._inside(imported.links):
             self._follow(link, imported, ignored=True)
 
@@ -143,7 +139,8 @@ class Walk:
                 else:
                     self._add(entry.path, link=entry.is_symlink())
 
-    def _also(self, paths: Iterable[str], *, tracked: bool = False) -> None:
+    def also(self, paths: Iterable[str], *, tracked: bool = False) -> None:
+        """Those of these files that are neither secrets nor stay at home; where they are ``tracked``, all."""
         for path in self._inside(paths):
             if path in self.files:
                 continue

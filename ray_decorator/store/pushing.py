@@ -137,7 +137,7 @@ class _Batch:
         self._trust, self._isolate = trust, isolate
         # of what is ours alone, nobody needs to hear that it was spoilt
         self._is_data = store is whole
-        self._uploads = Uploads(store, progress, sure=not trust, ask=isolate and self._is_data)
+        self._uploads = Uploads(store, progress, sure=not trust)
         self._owners: dict[str, list[_Going]] = {}
         self._problems: list[str] = []
         self._silent: Exception | None = None
@@ -185,21 +185,21 @@ class _Batch:
         if work:
             self._progress.expect("uploading", len(work), sum(entry.size for entry in work))
         each(self._finish, [one for one in going if not one.left], self._store.threads)
-        of_many = are_many(wanted) or not self._is_data
+        ask = self._is_data and (self._isolate or not are_many(wanted))
         each(
-            lambda entry: self._one(entry, entry.md5 in lost, found.others.get(entry.md5), of_many),
+            lambda entry: self._one(entry, entry.md5 in lost, found.others.get(entry.md5), ask),
             work,
             self._store.threads,
         )
 
-    def _one(self, entry: Entry, lost: bool, seen: Seen | None, of_many: bool) -> None:
+    def _one(self, entry: Entry, lost: bool, seen: Seen | None, ask: bool) -> None:
         owners = self._owners[entry.md5]
         if self._silent is not None:
             self._fail(owners, self._silent)
         if self._isolate and all(one.error is not None for one in owners):
             return
         try:
-            sent, was_spoilt = self._uploads.bring(entry, lost=lost, seen=seen, of_many=of_many)
+            sent, was_spoilt = self._uploads.bring(entry, lost=lost, seen=seen, ask=ask)
         except (StoreError, InputError) as exc:
             self._fail(owners, exc)
             return
@@ -222,7 +222,9 @@ class _Batch:
                 push_extras([one.content], self._whole)
             if one.manifest is not None:
                 digest = one.content.digest
-                sent, was_spoilt = self._uploads.bring_manifest(digest, one.manifest)
+                sent, was_spoilt = self._uploads.bring_manifest(
+                    digest, one.manifest, ask=self._isolate and self._is_data
+                )
                 one.sent += len(one.manifest) if sent else 0
                 if was_spoilt:
                     one.spoilt.append((one.path, object_key(digest)))

@@ -114,25 +114,23 @@ class Brought(NamedTuple):
 class Uploads:
     """Brings objects to the store. Safe to use from several threads.
 
-    ``sure``: an object of the right size will not do where its bytes may be others. ``ask``: for each of many small
-    ones, too, it is asked what the store has, so that a spoilt one is noticed.
+    ``sure``: an object of the right size will not do where its bytes may be others.
     """
 
-    def __init__(self, store: Store, progress: Progress, *, sure: bool = False, ask: bool = False) -> None:
-        self._store, self._progress, self._sure, self._ask = store, progress, sure, ask
+    def __init__(self, store: Store, progress: Progress, *, sure: bool = False) -> None:
+        self._store, self._progress, self._sure = store, progress, sure
         self._budget = Budget(_MEMORY)
 
     def bring(
-        self, entry: Entry, *, lost: bool = False, seen: Seen | None = None, of_many: bool = True
+        self, entry: Entry, *, lost: bool = False, seen: Seen | None = None, ask: bool = False
     ) -> Brought:
         """Send a file, unless it is there. ``lost``: it is not; ``seen`` is what has its place.
 
-        ``of_many``: more than a few are brought in turn.
+        ``ask`` what is there first, though the file is small, so that a spoilt object is noticed.
 
         Raises InputError where the file is not what it was when hashed, StoreError.
         """
-        is_dear = entry.is_unread or entry.size > _BLIND or self._store.local
-        worth_asking = self._ask or is_dear or not of_many
+        worth_asking = ask or entry.is_unread or entry.size > _BLIND or self._store.local
         if not lost and worth_asking:
             seen = self._store.look(object_key(entry.md5))
             if _is_held(self._store, seen, entry, self._sure):
@@ -141,10 +139,10 @@ class Uploads:
         _send(entry, self._store, self._budget, self._progress)
         return Brought(True, seen is not None and was_spoilt(self._store, seen, entry, _PART))
 
-    def bring_manifest(self, digest: str, data: bytes) -> Brought:
+    def bring_manifest(self, digest: str, data: bytes, *, ask: bool) -> Brought:
         """The same for a directory's manifest. Raises StoreError."""
         key, entry = object_key(digest), Entry("", "", len(data), digest.removesuffix(".dir"), None)
-        seen = self._store.look(key) if self._ask else None
+        seen = self._store.look(key) if ask else None
         if holds(self._store, seen, entry, _PART):
             return Brought(False)
         self._store.put(key, data)

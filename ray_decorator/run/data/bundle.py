@@ -78,8 +78,8 @@ class Bundler:
 
     def _pushed(self, files: Sequence[tuple[str, str]], progress: Progress) -> tuple[Snapshot, int]:
         """As `Staging.push_code`. What is written meanwhile is read again; a log that grows on stays here."""
+        moving: set[str] = set()
         for _ in range(_READINGS):
-            moving = set()
             try:
                 return self._staging.push_code(files, progress)
             except InputError as exc:
