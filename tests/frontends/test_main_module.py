@@ -18,8 +18,8 @@ from ray_decorator.frontends.main_module import Main, captured, installed
 from ray_decorator.job.process import workplace
 
 SCRIPT = """
-import threading
-LOCK = threading.Lock()
+import sys
+FRAME = sys._getframe()
 
 class Model:
     def __init__(self, size=1):
@@ -28,13 +28,12 @@ class Model:
 def task(size):
     return Model(size)
 
-def locked():
-    with LOCK:
-        return 1
+def framed():
+    return FRAME
 
 other = len
 SIZES = {"small": [1, 2.5]}
-HIDDEN = {"a": LOCK}
+HIDDEN = {"a": FRAME}
 THEMSELVES = []
 THEMSELVES.append(THEMSELVES)
 
@@ -70,7 +69,7 @@ def travelled(function: Any) -> tuple[Main, Any]:
 
 def test_what_the_script_has_made_travels_and_what_cannot_stays(script: types.ModuleType) -> None:
     found = captured()
-    assert set(found.objects) == OWN  # not its imports, nor what holds a lock
+    assert set(found.objects) == OWN  # not its imports, nor what holds a frame
     assert (found.file, found.module) == (script.__file__, None)
 
 
@@ -89,7 +88,7 @@ def test_what_holds_large_data_stays(script: types.ModuleType) -> None:
 
 def test_globals_are_those_of_main_also_what_no_function_names(script: types.ModuleType) -> None:
     main, (by_name, counts) = travelled((vars(script)["by_name"], vars(script)["counts"]))
-    assert main.imports["threading"] == "threading" and main.imports["other"] == "builtins:len"
+    assert main.imports["sys"] == "sys" and main.imports["other"] == "builtins:len"
     with installed(main, by_name):
         assert by_name("other") is len
         assert by_name("Model")().size == 1

@@ -8,7 +8,8 @@ from pathlib import Path
 import hydra
 from hydra.utils import get_class, instantiate
 
-LOCK = threading.Lock()  # cannot be pickled
+LOCK = threading.Lock()
+UNSENT = (n for n in "cannot be pickled")
 
 
 @dataclass
@@ -32,6 +33,10 @@ def square(n):
 def locked():
     with LOCK:
         return 1
+
+
+def unsent():
+    return next(UNSENT)
 
 
 def pooled(method):
@@ -60,6 +65,7 @@ def told(cfg):
     yield Path(sys.modules["__main__"].__file__).name
     yield inspect.getsource(square)
     yield forked(lambda: sys.exit(5))
+    yield locked()
 
 
 @hydra.main(version_base=None, config_path=None)
@@ -95,5 +101,6 @@ TOLD = [
     "'script.py'",
     r"'def square(n):\n    return n * n\n'",
     "5",
+    "1",
 ]
 RAISES = 'raise ValueError("on line " + str(inspect.currentframe().f_lineno))'

@@ -4,7 +4,8 @@ These things differ from cloudpickle. Code keeps its file's name, for tracebacks
 Source that is in no file (a notebook's cell, say) goes along with its code: Python's `linecache` has it. A
 function that its own decorator hides (`hydra.main`, `ray_decorator`) goes by reference where its module can be
 imported, so that its globals are that module's. And the globals of functions of `__main__` become those of a module
-(`module_of`), which can be `__main__` there. Caches and the like go by value (`by_value`).
+(`module_of`), which can be `__main__` there. Caches and the like go by value (`by_value`),
+and a script's own locks are new ones there (`in_process`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 import cloudpickle
 
 from ..errors import PicklingError
-from .by_value import REDUCTIONS
+from . import by_value, in_process
 
 _NAMELESS = "<dynamic-code>"  # what cloudpickle puts for the file's name
 
@@ -117,7 +118,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         # a dict: it is asked for each object, and cloudpickle's ChainMap takes a third of the time of a config;
         # before the start, which is when C looks for it
         table = cloudpickle.Pickler.dispatch_table
-        self.dispatch_table = {**table, types.CodeType: _reduce_code, **REDUCTIONS}
+        self.dispatch_table = {
+            **table,
+            types.CodeType: _reduce_code,
+            **by_value.REDUCTIONS,
+            **in_process.REDUCTIONS,
+        }
         super().__init__(file)
         # cloudpickle has no public name for it; without it, those globals are a plain dict
         if (main := sys.modules.get("__main__")) is not None and hasattr(self, "globals_ref"):
