@@ -56,12 +56,14 @@ OWN_DEFAULTS = (
 COMPOSES = """
     from hydra import compose, initialize
     from omegaconf import OmegaConf
-    for base in (None, "1.1", "1.2", "1.3"):
+    every = [[], ["+exp=run"], ["hydra/launcher=joblib"], ["hydra.mode=RUN"]]
+    for base, chosen in {None: every[:1], "1.1": every[1:], "1.2": every[2:3], "1.3": every}.items():
         with initialize(config_path="conf", version_base=base):
-            for overrides in ([], ["+exp=run"], ["hydra/launcher=joblib"], ["hydra.mode=RUN"]):
+            for overrides in chosen:
                 print(OmegaConf.to_yaml(compose("config", overrides, return_hydra_config=True)))
 """
 
+# What is composed for Hydra itself shows in what a run leaves (.hydra/hydra.yaml), as by --cfg.
 CONF = {
     "config.yaml": "{x: 0}",
     "swept.yaml": "{x: 0, hydra: {mode: MULTIRUN}}",
@@ -76,19 +78,19 @@ def app(setup: str = "", *, base: str | None = "1.3", name: str = "config") -> s
 
 
 APPS = {
-    "plain": (app(), ["", "x=1", "-m x=1,2", "--cfg hydra", "--cfg all", "--cfg hydra hydra/launcher=joblib"]),
-    "modes": (app(), ["hydra.mode=MULTIRUN x=1,2", "+exp=multirun x=1", "+exp=run", "+exp=multirun hydra.mode=RUN"]),
+    "plain": (app(), ["", "-m x=1,2", "--cfg all", "hydra/launcher=joblib"]),
+    "modes": (app(), ["hydra.mode=MULTIRUN x=1", "+exp=multirun x=1", "+exp=run", "+exp=multirun hydra.mode=RUN"]),
     "sweeper": (app(), ["hydra/sweeper=optuna --cfg hydra", "-m hydra/launcher=joblib x=1"]),
     "help": (app(), ["--help"]),
-    "old base": (app(base=None), ["", "-m x=1,2", "--cfg hydra"]),
-    "stored": (app(STORED.format(node="HydraConf(mode=RunMode.MULTIRUN)")), ["x=1,2", "y=1", "--cfg hydra"]),
-    "stored run": (app(STORED.format(node="HydraConf(mode=RunMode.RUN)")), ["", "-m x=1,2"]),
-    "stored without": (app(STORED.format(node="HydraConf")), ["", "-m x=1,2", "--cfg hydra"]),
-    "own defaults": (app(STORED.format(node=OWN_DEFAULTS)), ["", "-m x=1", "--cfg hydra"]),
-    "subclass": (app(SUBCLASS + "    " + STORED.format(node="Mine")), ["x=1,2", "--cfg hydra"]),
-    "hydra-zen": (app(ZEN), ["x=1,2", "--cfg hydra"]),
-    "late": (app(LATE + "\n" + STORED.format(node="HydraConf()")), ["", "--cfg hydra"]),
-    "primary": (app(name="swept"), ["x=1,2", "hydra.mode=RUN", "--cfg hydra"]),
+    "old base": (app(base=None), ["", "-m x=1"]),
+    "stored": (app(STORED.format(node="HydraConf(mode=RunMode.MULTIRUN)")), ["x=1,2", "y=1"]),
+    "stored run": (app(STORED.format(node="HydraConf(mode=RunMode.RUN)")), ["", "-m x=1"]),
+    "stored without": (app(STORED.format(node="HydraConf")), ["", "-m x=1"]),
+    "own defaults": (app(STORED.format(node=OWN_DEFAULTS)), ["", "-m x=1 hydra.launcher.n_jobs=1"]),
+    "subclass": (app(SUBCLASS + "    " + STORED.format(node="Mine")), ["x=1"]),
+    "hydra-zen": (app(ZEN), ["x=1"]),
+    "late": (app(LATE + "\n" + STORED.format(node="HydraConf()")), [""]),
+    "primary": (app(name="swept"), ["x=1", "hydra.mode=RUN"]),
     "composed": (textwrap.dedent(COMPOSES), [""]),
 }  # fmt: skip
 

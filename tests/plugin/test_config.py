@@ -349,14 +349,13 @@ STORED = """
 
     """
 
-MULTIRUN, RUN = "store(HydraConf(mode=RunMode.MULTIRUN))", "store(HydraConf(mode=RunMode.RUN))"
+RUN = "store(HydraConf(mode=RunMode.RUN))"
 
 
 @pytest.mark.app
 @pytest.mark.parametrize(
     ("stores", "arguments", "printed"),
     [
-        (MULTIRUN, ["x=1,2"], ["TASK BasicLauncher x = 1", "TASK BasicLauncher x = 2"]),
         (RUN, ["hydra/launcher=ray_s3"], ["TASK RayS3Launcher x = 0"]),
         (RUN, ["hydra/launcher=ray_s3", "-m"], ["LAUNCH [[]]"]),
         ("store(Mine)", ["hydra/launcher=ray_s3"], ["LAUNCH [[]]"]),
@@ -394,29 +393,6 @@ def test_hydra_zen_launch_asks_the_launcher_for_multiruns_only(app: Path) -> Non
     assert lines(run(app, script, "multirun", "1,2"), "LAUNCH") == ["LAUNCH [['x=1'], ['x=2']]"]
     # without multirun, hydra-zen calls the task itself, whatever the launcher or hydra.mode
     assert lines(run(app, script, "run", "3"), "TASK") == ["TASK x = 3"]
-
-
-# -- apps that use other launchers -------------------------------------------------------------------
-
-
-@pytest.mark.app
-@pytest.mark.parametrize(
-    ("arguments", "tasks"),
-    [
-        (["x=1"], ["TASK BasicLauncher x = 1"]),
-        (["x=1,2", "-m"], ["TASK BasicLauncher x = 1", "TASK BasicLauncher x = 2"]),
-        (["x=1", "hydra/launcher=joblib"], ["TASK JoblibLauncher x = 1"]),
-        (
-            ["x=1,2", "hydra/launcher=joblib", "-m"],
-            ["TASK JoblibLauncher x = 1", "TASK JoblibLauncher x = 2"],
-        ),
-        (["x=1,2", "hydra.mode=MULTIRUN"], ["TASK BasicLauncher x = 1", "TASK BasicLauncher x = 2"]),
-    ],
-)
-def test_other_launchers_run_as_ever(app: Path, arguments: list[str], tasks: list[str]) -> None:
-    output = run(app, source("1.3", STAND_IN), *arguments)
-    assert sorted(lines(output, "TASK")) == tasks
-    assert lines(output, "LAUNCH") == []
 
 
 # -- the whole way -----------------------------------------------------------------------------------
