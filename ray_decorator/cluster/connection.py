@@ -21,6 +21,7 @@ from ..core.options.settings import Settings
 from . import ray_api
 from .admission import check_admission
 from .connect_errors import HALF_DEAD, advice, explained, is_about_arguments, said
+from .listener import check_listener
 from .watch import patience
 
 log = logging.getLogger(__name__)
@@ -209,7 +210,7 @@ def _init(settings: Settings, found: Callable[[str], object]) -> None:
         address, here = _running_here(settings)
         found(here or address)
     if address not in ("local", "auto"):
-        _probe(address)
+        check_listener(address, tls="_credentials" in settings.ray_init_kwargs)
         check_admission(address)
     since = time.monotonic()
     with _translated(settings):
@@ -272,12 +273,6 @@ def _ray_init(settings: Settings, address: str) -> None:
         if (kept := ray_api.without_private(arguments, exc, settings.ray_init_kwargs)) is None:
             raise
         ray.init(address=address, **kept)
-
-
-def _probe(address: str) -> None:
-    """Ray itself waits long for an address where nobody listens; a bare TCP connection tells at once."""
-    if (error := connect_error(*host_and_port(address), _PROBE_SECONDS)) is not None:
-        raise ClusterError(f"Nobody answers at ray_address {address} ({error}). {advice(address)}") from error
 
 
 @contextlib.contextmanager

@@ -13,10 +13,12 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import cluster_bed
+import grpc
 import pytest
 
 from ray_decorator.cluster import connection, ray_api
@@ -239,15 +241,24 @@ def test_a_private_ray_that_does_not_start_twice(error: Exception, connect: Call
     assert caught.value.__cause__ is error
 
 
+@pytest.fixture(scope="module")
+def some_service() -> Iterator[str]:
+    """Where a gRPC server listens that has none of Ray's methods."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
 @pytest.mark.parametrize(
     "error", [Exception("odd"), RuntimeError("gone"), ValueError("x"), ImportError("no grpc"), SystemExit(1)]
 )
 def test_whatever_else_ray_init_raises_is_an_error_of_ours(
-    error: BaseException, connect: Callable[..., _Init], monkeypatch: pytest.MonkeyPatch
+    error: BaseException, connect: Callable[..., _Init], some_service: str
 ) -> None:
-    monkeypatch.setattr(ray_api, "_ANSWER_SECONDS", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(ClusterError) as caught:
-        connect(error, address=f"127.0.0.1:{listener.getsockname()[1]}")
+    with pytest.raises(ClusterError) as caught:
+        connect(error, address=some_service)
     assert len(caught.value.__dict__["calls"]) == 1
     first, second, third = str(caught.value).splitlines()
     assert first.startswith("Cannot connect to Ray at 127.0.0.1:")
