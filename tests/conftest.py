@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import lasting
 import pytest
@@ -12,7 +13,7 @@ from cluster_bed import bare_venv_fixture, bed, guarded
 from dvc_repositories import dvc
 from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
-from marking import mark
+from marking import left_out, mark
 from ray_fixtures import ray_session, ray_session_address, session_caches
 from store_fixtures import faulty_proxy, hashes, moto, rclone, small_parts, store
 
@@ -71,6 +72,11 @@ def hydras_state() -> Iterator[None]:
 def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
     yield
     lasting.end_all_but(getattr(nextitem, "fixturenames", ()))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Whole programs and clusters are not read for a run without them, which saves a second for each process."""
+    return True if left_out(collection_path, config.option.markexpr) else None
 
 
 def pytest_collection_finish() -> None:

@@ -97,6 +97,23 @@ def test_a_bare_node_can_import_it(module: str) -> None:
     assert (done.stdout, done.stderr) == ("ray_decorator\n", "")
 
 
+@pytest.mark.parametrize(
+    ("markexpr", "left_out"),
+    [
+        ("", set()),
+        ("not ray and not cluster and not app", {"apps", "clusters"}),
+        ("not (app or slow)", {"apps"}),
+        ("ray", set()),  # some of the programs need it
+        ("app or ray", set()),
+        ("app and not app", {"apps", "clusters"}),
+        ("not app(of='x')", set()),
+    ],
+)
+def test_a_run_without_programs_does_not_read_their_tests(markexpr: str, left_out: set[str]) -> None:
+    folders = [path for path in (ROOT / "tests").iterdir() if path.is_dir()]
+    assert {folder.name for folder in folders if marking.left_out(folder, markexpr)} == left_out
+
+
 @pytest.mark.xdist_group("kept")
 def test_what_shares_something_stays_in_one_process(request: pytest.FixtureRequest) -> None:
     """pytest-xdist tells a group by the end of a test's name, which a new pytest may lose without a word."""

@@ -7,9 +7,12 @@ clients at the same moment.
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 
 import pytest
+from _pytest.mark.expression import Expression
 
 _NEEDS = {
     "bed": "cluster",
@@ -62,6 +65,17 @@ def mark(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("app"))  # one for these, too
         markers = {name for name in ("ray", "cluster", "app") if item.get_closest_marker(name)}
         needed.setdefault(item.path, set()).update(markers or {""})
+
+
+def left_out(folder: Path, markexpr: str) -> bool:
+    """Whether ``-m`` deselects all tests of a folder, whatever else they need: then they need not be collected."""
+    marker = _FOLDERS.get(folder.name)
+    if marker is None or not markexpr or not re.fullmatch(r"[\w\s()]+", markexpr):
+        return False
+    expression = Expression.compile(markexpr)
+    names = set(re.findall(r"\w+", markexpr)) - {"and", "or", "not"}
+    sets = itertools.chain.from_iterable(itertools.combinations(names, n) for n in range(len(names) + 1))
+    return not any(expression.evaluate({marker, *chosen}.__contains__) for chosen in sets)
 
 
 def _asked_for(item: pytest.Item) -> set[str]:
