@@ -9,7 +9,9 @@ Imports ray inside functions only, and of this project `core` alone: `node.neste
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+import mmap
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -23,6 +25,7 @@ ON_HEAD: Mapping[str, float] = {"node:__internal_head__": 0.001}
 """The resource that only a cluster's head has."""
 
 _ANSWER_SECONDS = 5.0
+_CHILDREN = "kill_child_processes_on_worker_exit"
 _GCS = ("/ray.rpc.NodeInfoGcsService/GetClusterId", b"")
 _CLIENT = ("/ray.rpc.RayletDriver/ClusterInfo", b"\x08\x06")  # ClusterInfoRequest(type=PING)
 
@@ -163,6 +166,24 @@ def end_worker_with_next_task() -> bool:
             manager.execution_infos[function] = info._replace(max_calls=bound)
         return True
     return False
+
+
+def spare_children() -> None:
+    """Have this Ray worker not kill its children when it ends: some are to live on.
+
+    Ray's own setting for that belongs to nodes. Each worker has a copy, which it reads when it ends.
+    """
+    name = f"ray._raylet.Config.initialize({_CHILDREN})"
+    with _failing_open(name, "what a job is to keep ends with its Ray worker"):
+        from ray import _raylet
+
+        raylet: Any = _raylet
+        with open(raylet.__file__, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as code:
+            if (
+                code.find(f"{_CHILDREN}\0".encode()) < 0
+            ):  # Ray aborts the process for one that it does not know
+                raise LookupError("it has no such setting")
+        raylet.Config.initialize(json.dumps({_CHILDREN: False}))
 
 
 def give_excepthook_back() -> None:

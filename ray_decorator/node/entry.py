@@ -90,15 +90,15 @@ def enter(
         )
     if at_home:
         from ray_decorator.job import run
-        from ray_decorator.job.process import leftovers, reaper
+        from ray_decorator.job.process import leftovers
         from ray_decorator.node import retirement
 
         if verb == "run" and retirement.is_retired():
             return pickle.dumps(("retired", None))
-        reaper.watch()
+        retirement.leave_children_to_reaper()
         before = leftovers.Before()
         receipt = run.serve(verb, func, job, common["store"], private, broker, node)
-        if before.is_left(kept=False):  # Ray kills the children of a worker that it ends
+        if before.is_left():
             retirement.retire()
     else:
         from ray_decorator.node import supervisor

@@ -1,7 +1,5 @@
 """A Ray worker on the driver's machine whose job has left threads or children takes no further one.
 
-But for a child that was told to live on: it would end with the worker.
-
 Ray has no way to end a worker with the task that it runs now, but one to end it with the next: so that task is sent
 back at once, and the worker ends with it. Where this Ray does not know that way, the worker goes on.
 """
@@ -11,8 +9,15 @@ from __future__ import annotations
 import sys
 
 from ..cluster import ray_api
+from ..job.process import reaper
 
 _RETIRED = "_ray_s3_retired"
+
+
+def leave_children_to_reaper() -> None:
+    """When this process ends, a reaper ends what it has started, and not Ray, which spares nothing that is kept."""
+    if reaper.watch():
+        ray_api.spare_children()
 
 
 def retire() -> None:

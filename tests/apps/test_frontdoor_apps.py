@@ -13,6 +13,7 @@ import pytest
 import servers
 import terminal
 import warm_python
+from outliving import outlives
 
 
 @pytest.fixture(autouse=True)
@@ -311,7 +312,7 @@ def test_a_ray_that_runs_on_this_machine_needs_no_store(home: Path, monkeypatch:
 
 
 NO_RAY_HERE = """
-import functools
+import functools, os, subprocess
 from ray._private import services
 # other Rays may run on the machine of these tests
 services.find_gcs_addresses = functools.cache(set)
@@ -319,17 +320,24 @@ services.find_bootstrap_address = lambda temp_dir: None
 
 from ray_decorator import ray_decorator
 
-print(ray_decorator(ray_address="auto")(lambda: "ran")())
+
+@ray_decorator(ray_address="auto")
+def starts():
+    keep = {**os.environ, "RAY_S3_KEEP": "1"}
+    return subprocess.Popen(["sleep", "600"], env=keep, start_new_session=True, stdout=-3, stderr=-3).pid, os.getpid()
+
+print(*starts())
 """
 
 
-def test_auto_starts_a_private_ray_where_none_runs_and_says_so(
+def test_auto_starts_a_private_ray_where_none_runs_says_so_and_ends_it_but_for_what_a_job_keeps(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS")
     output = run(home, NO_RAY_HERE)
     assert "No Ray runs on this machine (ray_address is 'auto'): starting a private one" in output
-    assert output.splitlines()[-1] == "ran"
+    kept, worker = map(int, output.splitlines()[-1].split())
+    assert outlives(kept, worker)
 
 
 ON_A_TERMINAL = """

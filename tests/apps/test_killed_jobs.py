@@ -1,4 +1,4 @@
-"""What a job has started in a session of its own ends with the job, however that ends."""
+"""What a job has started in a session of its own ends with the job, however that ends; what is kept lives on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from outliving import outlives
 
 pytestmark = [
     pytest.mark.usefixtures("ray_session_address"),
@@ -25,6 +26,9 @@ from ray_decorator import ray_decorator
 def job(fate, directory):
     child = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True, env={})
     Path(directory, "child.new").write_text(str(child.pid))
+    keep = {**os.environ, "RAY_S3_KEEP": "1"}
+    kept = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True, env=keep)
+    Path(directory, "kept").write_text(f"{kept.pid} {os.getpid()}")
     os.rename(Path(directory, "child.new"), Path(directory, "child"))
     if fate == "crashes":
         os._exit(7)
@@ -74,3 +78,5 @@ def test_it_ends_with_the_job(fate: str, then: signal.Signals | None, tmp_path: 
     output = driver.communicate(timeout=120)[0]
     assert driver.returncode, output
     wait_for(lambda: is_gone(child))
+    kept, worker = map(int, (tmp_path / "kept").read_text().split())
+    assert outlives(kept, worker)

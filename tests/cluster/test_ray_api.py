@@ -162,6 +162,17 @@ def test_that_a_worker_ends_with_its_next_task(
     assert fails_open(ray_api.end_worker_with_next_task, said, name, then) is False
 
 
+def test_that_a_worker_spares_what_it_has_started(
+    monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    """Ray itself would abort this process for a setting that it does not know."""
+    ray_api.spare_children()
+    assert said() == []
+    monkeypatch.setattr(ray_api, "_CHILDREN", "renamed")
+    name, then = "ray._raylet.Config.initialize(renamed)", "what a job is to keep ends with its Ray worker"
+    fails_open(ray_api.spare_children, said, name, then)
+
+
 @pytest.mark.parametrize(
     "patch",
     [

@@ -14,6 +14,7 @@ import far_project
 import pytest
 import servers
 from dvc_repositories import Dvc
+from outliving import outlives
 from process_app import APP, CONFIG
 
 FILES = {
@@ -130,7 +131,7 @@ def test_a_child_of_a_far_job_may_not_use_ray_again(driver: far_project.Driver) 
 
 
 CELLS = """
-import linecache, sys
+import linecache, os, subprocess, sys
 cell = '''
 import inspect, sys
 from ray_decorator import ray_decorator
@@ -142,15 +143,23 @@ def told():
 linecache.cache["<cell 1>"] = (len(cell), None, cell.splitlines(True), "<cell 1>")
 exec(compile(cell, "<cell 1>", "exec"), globals())
 assert list(told()) == list(told.local()), (told(), told.local())
-print("all is well")
+
+@ray_decorator()
+def starts():
+    keep = {**os.environ, "RAY_S3_KEEP": "1"}
+    return subprocess.Popen(["sleep", "600"], env=keep, start_new_session=True, stdout=-3, stderr=-3).pid, os.getpid()
+
+print("all is well", *starts())
 """
 
 
-def test_a_notebooks_cell_has_its_source_and_a_command_without_a_script_its_arguments(
+def test_a_notebooks_cell_has_its_source_its_arguments_and_what_it_keeps(
     driver: far_project.Driver,
 ) -> None:
     done = driver.run("-c", CELLS, "x=1", "--fast")
-    assert done.stdout.splitlines()[-1] == "all is well", done.stdout
+    *well, kept, runner = done.stdout.splitlines()[-1].split()
+    assert well == ["all", "is", "well"], done.stdout
+    assert outlives(int(kept), int(runner))
 
 
 STAGE = """

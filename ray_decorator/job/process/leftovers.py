@@ -10,7 +10,7 @@ killed, for whoever ends them later would wait for a lock that a killed process 
 
 Then all other processes that the job has started get SIGTERM, and SIGKILL after 5 s. On Linux these are also the ones
 in sessions of their own. What shall live on is started with ``RAY_S3_KEEP=1`` in its environment, and in a session
-of its own, so that it also outlives a job that is cancelled. Detached actors of Ray are not processes of the job.
+of its own, so that it also outlives the job's process. Detached actors of Ray are not processes of the job.
 
 Standard library only: node.supervisor imports it.
 """
@@ -109,21 +109,19 @@ class Before:
         self._ended = exits.libraries_ended()
         self._threads, self._children = set(threading.enumerate()), set(processes.children(os.getpid()))
 
-    def is_left(self, *, kept: bool = True) -> bool:
+    def is_left(self) -> bool:
         """Whether a job has left any since: a child that lives, or a thread that is in code of no library.
 
         Or whether a library that it used has ended here for good.
 
-        Python's and libraries' own helpers (tqdm's monitor, a pool that has no work) are not the job's. ``kept``:
-        whether a child that was told to live on counts.
+        Python's and libraries' own helpers (tqdm's monitor, a pool that has no work) are not the job's.
         """
-        spared = _is_helper if kept else _is_kept
         threads = [each for each in threading.enumerate() if each not in self._threads]
         children = set(processes.children(os.getpid())) - self._children
         return (
             exits.libraries_ended() != self._ended
             or any(map(_is_in_job_code, threads))
-            or any(processes.runs(p) and not spared(p) for p in children)
+            or any(processes.runs(p) and not _is_helper(p) for p in children)
         )
 
 

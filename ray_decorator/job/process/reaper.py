@@ -10,6 +10,9 @@ environment it is given: a bound of its own for the time that a real-time proces
 (RLIMIT_RTTIME), of some 36,000 years. Where the system has a bound already, nothing is marked. Spared is what has
 RAY_S3_KEEP=1 in its environment.
 
+A worker that Ray ends kills its children first, kept ones and the reaper among them. It is told not to, where it
+has a reaper (node.retirement).
+
 Linux only: it reads /proc. Standard library only.
 """
 
@@ -36,13 +39,13 @@ _SECONDS = 5.0  # of looking again, for what is being forked meanwhile
 _watched: set[int] = set()
 
 
-def watch() -> None:
-    """Have a reaper for this process, once."""
+def watch() -> bool:
+    """Have a reaper for this process, once; whether one has been started now."""
     if sys.platform != "linux" or os.getpid() in _watched:
-        return
+        return False
     hard = resource.getrlimit(_RTTIME)[1]
     if hard != resource.RLIM_INFINITY:
-        return
+        return False
     token = _BASE + secrets.randbelow(_TOKENS)
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
     subprocess.Popen(
@@ -50,10 +53,11 @@ def watch() -> None:
         stdin=subprocess.DEVNULL,
         env=environ,
         cwd="/",
-        start_new_session=True,  # else Ray kills it with the worker
+        start_new_session=True,  # else it ends with the worker's process group
     )
     resource.setrlimit(_RTTIME, (token, hard))
     _watched.add(os.getpid())
+    return True
 
 
 def main() -> None:
