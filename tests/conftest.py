@@ -11,11 +11,13 @@ import lasting
 import pytest
 from cluster_bed import bare_venv_fixture, bed, guarded
 from dvc_repositories import dvc
+from folding_disk import folding_disk
 from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 from marking import left_out, mark
 from ray_fixtures import ray_session, ray_session_address, session_caches
 from store_fixtures import faulty_proxy, hashes, moto, rclone, small_parts, store
+from whole_programs import long_program
 
 # Bytecode is kept: pytest's rewritten tests for the next run (without them, as in many containers, each of its
 # processes needs 8 s, not 3 s, before its first test), and our modules for the processes that tests start.
@@ -30,8 +32,10 @@ __all__ = [
     "bed",
     "dvc",
     "faulty_proxy",
+    "folding_disk",
     "guarded",
     "hashes",
+    "long_program",
     "moto",
     "ray_session",
     "ray_session_address",

@@ -338,7 +338,7 @@ _PRIVATE = re.compile(r"\bray\._|\b_private\b|\b_internal|__internal|ray\.util\.
 def test_private_names_of_ray_are_nowhere_else() -> None:
     found = []
     for path in _modules():
-        tree = ast.parse(path.read_text())
+        tree = _parsed(path)
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute | ast.Import | ast.ImportFrom | ast.Constant):
                 text = ast.unparse(node)
@@ -366,10 +366,15 @@ def _modules() -> Iterator[Path]:
     yield from (cluster_bed.REPO / "hydra_plugins").rglob("*.py")
 
 
+@functools.cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def test_ray_is_imported_in_functions_of_three_packages_alone() -> None:
     found = []
     for path in (*_modules(), SOURCE / "cluster" / "ray_api.py"):
-        tree = ast.parse(path.read_text())
+        tree = _parsed(path)
         inside = {
             node
             for function in ast.walk(tree)

@@ -12,16 +12,26 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 _NOSUID_NODEV = 6
 
+FoldingDisk = Callable[[Path], AbstractContextManager[tuple[Path, int]]]
+"""What the fixture ``folding_disk`` gives."""
+
+
+@pytest.fixture
+def folding_disk() -> FoldingDisk:
+    """`mounted`. Its name marks the tests that use it."""
+    return mounted
+
 
 @contextlib.contextmanager
-def folding_disk(work: Path) -> Iterator[tuple[Path, int]]:
+def mounted(work: Path) -> Iterator[tuple[Path, int]]:
     """Its mount point, below ``work``, and the process that serves it. Skips the test where one may not mount."""
     if sys.platform != "linux" or os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
         pytest.skip("only root on Linux with FUSE may mount")

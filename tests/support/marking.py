@@ -25,9 +25,10 @@ _NEEDS = {
 }
 """Fixtures of clusters, the most expensive ones first, and the marker of tests that use them."""
 
-_PROGRAMS = ("moto", "dvc", "faulty_proxy", "issuer")
+_PROGRAMS = ("moto", "dvc", "faulty_proxy", "issuer", "folding_disk", "long_program")
 """Fixtures of whole programs: moto's server, which is boto3 and a web framework; the real dvc; a server that fails
-for seconds; one whose credentials end after seconds, with the program that gives new ones."""
+for seconds; one whose credentials end after seconds, with the program that gives new ones; a disk that rclone serves;
+any other that runs for seconds."""
 
 _SHARED = ("ray_session", "bed", "guarded")
 """Fixtures that end when the next test does not use them (`lasting`)."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import pytest
 
 
 def output_of(
@@ -29,3 +31,9 @@ def output_of(
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+@pytest.fixture
+def long_program() -> Callable[..., str]:
+    """`output_of`, for a program that runs for seconds. Its name marks the tests that use it."""
+    return output_of

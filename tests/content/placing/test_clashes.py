@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from folding_disk import folding_disk
+from folding_disk import FoldingDisk
 from trees import QUIET, read, sent, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
@@ -47,7 +47,7 @@ def test_nothing_is_refused_where_they_differ_and_nothing_left(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_system_that_takes_them_for_one(tmp_path: Path) -> None:
+def test_a_file_system_that_takes_them_for_one(tmp_path: Path, folding_disk: FoldingDisk) -> None:
     """Nothing that is there is touched, and a tree without such names comes."""
     hashes, store = HashCache.in_memory(), open_store(locate((tmp_path / "store").as_uri()))
     both = sent(tree(tmp_path / "both", {"Model": b"1", "model": b"2", NFC: b"3", NFD: b"4"}), store, hashes)

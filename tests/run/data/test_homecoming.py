@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from disks import disk
 from fake_cluster import FakeStore, call
-from folding_disk import folding_disk
+from folding_disk import FoldingDisk
 from omegaconf import DictConfig
 from quota_disk import quota_disk
 from sweeps import sweep
@@ -186,7 +186,7 @@ class TestThroughTheLauncher:
         }
 
     def test_a_mount_that_is_gone(
-        self, home: Path, named: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+        self, home: Path, named: bool, capfd: pytest.CaptureFixture[str], folding_disk: FoldingDisk
     ) -> None:
         """Its server dies while the jobs run: whoever looks there has an error."""
         url: dict[str, Any] = {"s3_base_path": (home / "store").as_uri()} if named else {}
