@@ -82,9 +82,19 @@ def main(cfg):
 if __name__ == "__main__":
     sweeps = {"sweeper": {"params": {"x": "1,2"}}, "callbacks": {"notes": {"_target_": "__main__.Notes"}}}
     ConfigStore.instance().store(name="c", node={"fate": "ok", "x": 7, "hydra": sweeps})
-    for line in json.loads(os.environ.get("LINES_TO_RUN", "[[]]")):
-        sys.argv[1:] = line or sys.argv[1:]
+    if "LINES_TO_RUN" not in os.environ:
         main()
+    for line in json.loads(os.environ.get("LINES_TO_RUN", "[]")):
+        sys.argv[1:] = line
+        code = 0
+        try:
+            main()
+        except SystemExit as exc:  # as Python ends a program
+            code = exc.code or 0
+            if isinstance(code, str):
+                code = print(code, file=sys.stderr) or 1
+        for stream in (sys.stdout, sys.stderr):
+            print(f"=== {code}", file=stream, flush=True)
 """
 
 
@@ -101,7 +111,7 @@ class Ran:
 
 def run(directory: Path, launcher: str, *arguments: str, **environ: str) -> Ran:
     home = directory / launcher
-    home.mkdir()
+    home.mkdir(parents=True)
     (home / "app.py").write_text(APP)
     done = subprocess.run(
         [*warm_python.starter(), "app.py", *arguments, f"hydra/launcher={launcher}"],
@@ -117,7 +127,19 @@ def both(directory: Path, *arguments: str) -> tuple[Ran, Ran]:
 
 def run_all(directory: Path, launcher: str, lines: Sequence[Sequence[str]]) -> Ran:
     """These command lines, one after another in one process: it connects to Ray once."""
-    return run(directory, launcher, LINES_TO_RUN=json.dumps(lines))
+    given = [
+        line if any("hydra/launcher=" in part for part in line) else [*line, f"hydra/launcher={launcher}"]
+        for line in lines
+    ]
+    return run(directory, launcher, LINES_TO_RUN=json.dumps(given))
+
+
+def each_of(ran: Ran, lines: Sequence[Sequence[str]]) -> list[Ran]:
+    """What each line's run has printed and its exit code; all have the files of all."""
+    out, err = (re.split(r"^=== (\d+)\n", text, flags=re.MULTILINE) for text in (ran.out, ran.err))
+    assert ran.code == 0 and out[1::2] == err[1::2] and len(out) == 2 * len(lines) + 1, ran.err
+    parts = zip(out[1::2], out[0::2], err[0::2], strict=False)
+    return [Ran(int(code), printed, complained, ran.files) for code, printed, complained in parts]
 
 
 def comparable(ran: Ran, home: Path) -> dict[str, Any]:
@@ -142,6 +164,7 @@ def comparable(ran: Ran, home: Path) -> dict[str, Any]:
 
 def printed(out: str, launcher: str) -> list[str]:
     """What the job has printed, without the time, and ours without its label; the rest is the driver's."""
+    out = re.sub(r"^=== \d+\n", "", out, flags=re.MULTILINE)
     by_job = re.sub(r"^\(#0.*? pid=\d+[^)]*\) ?", "JOB ", out, flags=re.MULTILINE).splitlines()
     lines = [line.removeprefix("JOB ") for line in by_job if launcher == "basic" or line.startswith("JOB ")]
     return [re.sub(r"^\[[-\d: ,]+\]", "", line).replace(f"/{launcher}/", "/") for line in lines]
@@ -157,11 +180,8 @@ def test_it_leaves_what_the_basic_launcher_leaves(tmp_path: Path) -> None:
         ["hydra.run.dir=late", "fate=late"],
         ["hydra.run.dir=without_a_log", "hydra/job_logging=none", "hydra.output_subdir=meta"],
     )  # fmt: skip
-    basic, ours = (
-        run_all(tmp_path, launcher, [[*line, f"hydra/launcher={launcher}"] for line in lines])
-        for launcher in ("basic", "ray_s3")
-    )
-    assert ours.code == basic.code == 0, ours.err
+    basic, ours = (run_all(tmp_path, launcher, lines) for launcher in ("basic", "ray_s3"))
+    assert all(each.code == 0 for ran in (basic, ours) for each in each_of(ran, lines)), ours.err
     left = comparable(ours, tmp_path / "ray_s3")
     assert left == comparable(basic, tmp_path / "basic")
     assert left["late/late"] == "True 8"
@@ -170,50 +190,85 @@ def test_it_leaves_what_the_basic_launcher_leaves(tmp_path: Path) -> None:
     assert left["notes"].count(noted) == left["notes"].count("run_start") == len(lines)
 
 
+FATES = ("three", "zero", "text", "raise", "left", "killed", "interrupt")
+
+
+@pytest.fixture(scope="module")
+def ended(ray_session: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Ran, Ran]]:
+    """For each fate a run with Hydra's basic launcher, in a process of its own, and one of ours, in one for all."""
+    home = tmp_path_factory.mktemp("ended")
+    lines = [(f"fate={fate}", f"hydra.run.dir={fate}") for fate in FATES]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", ray_session)
+        patch.setenv("RAY_S3_BASE_PATH", (home / "store").as_uri())
+        patch.setenv("PYTHONUNBUFFERED", "1")
+        (home / "store").mkdir()
+        basic = [run(home / fate, "basic", *line) for fate, line in zip(FATES, lines, strict=True)]
+        ours = each_of(run_all(home, "ray_s3", lines), lines)
+    return dict(zip(FATES, zip(basic, ours, strict=True), strict=True))
+
+
+def notes(ours: Ran, fate: str) -> bytes:
+    """Those of the run with this fate, of all."""
+    runs = ours.files["notes"].split(b"run_start\n")[1:]
+    assert len(runs) == len(FATES)
+    return b"run_start\n" + runs[FATES.index(fate)]
+
+
 @pytest.mark.parametrize("fate", ["three", "zero", "text"])
-def test_its_exit_code_is_the_jobs_and_what_it_has_written_comes_home(tmp_path: Path, fate: str) -> None:
-    basic, ours = both(tmp_path, f"fate={fate}", "hydra.run.dir=here")
+def test_its_exit_code_is_the_jobs_and_what_it_has_written_comes_home(
+    ended: dict[str, tuple[Ran, Ran]], fate: str
+) -> None:
+    basic, ours = ended[fate]
     assert ours.code == basic.code == {"three": 3, "zero": 0, "text": 1}[fate], ours.err
     assert "Traceback" not in ours.err
     assert ("a last word" in ours.err) == (fate == "text")
-    assert ours.files["notes"] == basic.files["notes"] == b"run_start\njob_start\n"
+    assert notes(ours, fate) == basic.files["notes"] == b"run_start\njob_start\n"
     assert ("failed: SystemExit" in ours.out + ours.err) == (fate != "zero")
-    assert ours.seen("here") == basic.seen("here") == ["RUN", "here", 7, False]  # it has come home
+    assert ours.seen(fate) == basic.seen(fate) == ["RUN", fate, 7, False]  # it has come home
 
 
 @pytest.mark.parametrize("fate", ["left", "killed"])
-def test_its_exit_code_is_that_of_a_process_that_ended_without_python(tmp_path: Path, fate: str) -> None:
-    basic, ours = both(tmp_path, f"fate={fate}", "hydra.run.dir=here")
+def test_its_exit_code_is_that_of_a_process_that_ended_without_python(
+    ended: dict[str, tuple[Ran, Ran]], fate: str
+) -> None:
+    basic, ours = ended[fate]
     assert (basic.code, ours.code) == {"left": (7, 7), "killed": (-15, 128 + 15)}[fate]
     how = {"left": "ended with exit code 7", "killed": "was killed by SIGTERM"}[fate]
     assert f"#0 fate={fate} crashed: its process {how}. Set" in ours.out + ours.err
     assert "Traceback" not in ours.err
-    assert ours.files["here/left"] == basic.files["here/left"] == b"so far"
-    assert ours.files["notes"] == basic.files["notes"] == b"run_start\njob_start\n"
+    assert ours.files[f"{fate}/left"] == basic.files[f"{fate}/left"] == b"so far"
+    assert notes(ours, fate) == basic.files["notes"] == b"run_start\njob_start\n"
 
 
-def test_one_that_interrupts_itself_ends_as_in_a_shell_and_any_text_goes_to_stderr(tmp_path: Path) -> None:
-    basic, ours = both(tmp_path, "fate=interrupt", "hydra.run.dir=here")
+def test_one_that_interrupts_itself_ends_as_in_a_shell_and_any_text_goes_to_stderr(
+    ended: dict[str, tuple[Ran, Ran]],
+) -> None:
+    basic, ours = ended["interrupt"]
     assert (basic.code, ours.code) == (-2, 128 + 2)
     assert ours.err.count("Traceback") == 1 and ours.err.strip().endswith("KeyboardInterrupt")
     assert not any(part in ours.err for part in ("site-packages", "ray_decorator/", "hydra_plugins/"))
     assert "caf\\udce9" in basic.err and "caf\\udce9" in ours.out + ours.err
-    assert ours.files["notes"] == basic.files["notes"] == b"run_start\njob_start\n"
+    assert notes(ours, "interrupt") == basic.files["notes"] == b"run_start\njob_start\n"
 
 
-def test_one_that_raises_prints_one_traceback_with_the_users_frames(tmp_path: Path) -> None:
-    basic, ours = both(tmp_path, "fate=raise", "hydra.run.dir=here")
+def test_one_that_raises_prints_one_traceback_with_the_users_frames(
+    ended: dict[str, tuple[Ran, Ran]],
+) -> None:
+    basic, ours = ended["raise"]
     assert ours.code == basic.code == 1
     assert ours.err.count("Traceback") == 1
     assert not any(part in ours.err for part in ("site-packages", "ray_decorator/", "hydra_plugins/"))
     ending = basic.err[basic.err.index("Traceback") :].strip()
-    assert ending.replace("/basic/", "/ray_s3/") in ours.err
+    assert ending.replace("/raise/basic/", "/ray_s3/") in ours.err
     assert len(ours.err.splitlines()) <= len(basic.err.splitlines()) + 10
-    assert (
-        ours.files["notes"]
-        == basic.files["notes"]
-        == (b"run_start\njob_start\njob_end FAILED\nrun_end FAILED ['fate=raise'] .\n")
-    )
+    told = b"run_start\njob_start\njob_end FAILED\nrun_end FAILED ['fate=raise'] .\n"
+    assert notes(ours, "raise") == basic.files["notes"] == told
+
+
+def test_the_program_itself_ends_with_the_jobs_code(tmp_path: Path) -> None:
+    basic, ours = both(tmp_path, "fate=text", "hydra.run.dir=here")
+    assert ours.code == basic.code == 1 and ours.err.strip().endswith("a last word")
 
 
 def test_all_else_is_a_sweep_and_a_preset_of_the_users_is_as_the_launcher_itself(tmp_path: Path) -> None:
@@ -221,13 +276,10 @@ def test_all_else_is_a_sweep_and_a_preset_of_the_users_is_as_the_launcher_itself
     preset.mkdir(parents=True)
     (preset / "mine.yaml").write_text("defaults: [ray_s3]\nmax_concurrent: 2\n")
     sweeps = {"x=3,4": [3, 4], "-m": [1, 2], "hydra.mode=MULTIRUN": [1, 2], "-m x=5": [5]}
-    lines = [
-        [*line.split(), f"hydra.sweep.dir=swept{at}", "hydra/launcher=ray_s3"]
-        for at, line in enumerate(sweeps)
-    ]
-    mine = ["--config-dir", str(tmp_path / "conf"), "hydra/launcher=mine", "hydra.run.dir=here"]
-    ours = run_all(tmp_path, "ray_s3", [*lines, mine])
-    assert ours.code == 0, ours.err
+    lines = [[*line.split(), f"hydra.sweep.dir=swept{at}"] for at, line in enumerate(sweeps)]
+    lines.append(["--config-dir", str(tmp_path / "conf"), "hydra/launcher=mine", "hydra.run.dir=here"])
+    ours = run_all(tmp_path, "ray_s3", lines)
+    assert all(each.code == 0 for each in each_of(ours, lines)), ours.err
     for at, jobs in enumerate(sweeps.values()):
         assert [ours.seen(f"swept{at}/{num}") for num in range(len(jobs))] == [
             ["MULTIRUN", f"swept{at}/{num}", x, True] for num, x in enumerate(jobs)

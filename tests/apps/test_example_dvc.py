@@ -24,7 +24,14 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     left_out = shutil.ignore_patterns("data", "models", "multirun", "outputs", "__pycache__", "dvc_plots")
     root = shutil.copytree(EXAMPLE, tmp_path / "digits", ignore=left_out)
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    monkeypatch.setenv("PATH", warm_python.on_path(tmp_path / "bin"))
+    imports = (
+        *warm_python.APPS,
+        "sklearn.datasets",
+        "sklearn.ensemble",
+        "sklearn.linear_model",
+        "sklearn.svm",
+    )
+    monkeypatch.setenv("PATH", warm_python.on_path(tmp_path / "bin", imports=imports))
     warm_python.on_path(tmp_path / "bin", "dvc", "-m", "dvc", imports=dvc_repositories.IMPORTS)
     for name in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{name}_NAME", "a")

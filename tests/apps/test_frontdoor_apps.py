@@ -224,14 +224,16 @@ def test_the_issue_s_zen_app(home: Path, my_bucket: servers.Server) -> None:
     assert "zen/files/md5/" in keys(my_bucket)
 
 
-@pytest.mark.parametrize("config_path", ["None", '"."'])
-def test_ray_zen_with_the_launcher_goes_to_ray_once(home: Path, config_path: str) -> None:
+def test_ray_zen_with_the_launcher_goes_to_ray_once(home: Path) -> None:
     (home / "transformers.py").write_text(TRANSFORMERS)
-    app = ZEN.replace("config_path=None", f"config_path={config_path}").replace(
-        "s3://my-bucket/zen", f"{home.as_uri()}/store"
+    begin, end = ZEN.index("ray_zen(task"), ZEN.index("print(")
+    call = ZEN[begin:end].replace("s3://my-bucket/zen", f"{home.as_uri()}/store")
+    again = 'sys.argv.append("output_dir=again")\n' + call.replace("config_path=None", 'config_path="."')
+    output = run(
+        home, ZEN[:begin] + call + again + ZEN[end:], "hydra/launcher=ray_s3", "hydra.sweep.dir=sweep"
     )
-    output = run(home, app, "hydra/launcher=ray_s3", "hydra.sweep.dir=sweep")
     assert (home / "outputs" / "out.txt").read_text() == "tiny alpha #0"
+    assert (home / "again" / "out.txt").read_text() == "tiny alpha #0 output_dir=again"
     assert output.splitlines()[-1] == "end of the script"
 
 
@@ -288,16 +290,18 @@ hello("out.txt")
 """
 
 
-def test_with_nothing_set_ray_is_private_and_one_line_says_so(
+def test_with_nothing_set_ray_is_private_one_line_says_so_and_a_terminal_shows_that_it_starts(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("RAY_ADDRESS", "RAY_S3_BASE_PATH"):
         monkeypatch.delenv(name)
-    output = run(home, PRIVATE)
+    monkeypatch.chdir(home)
+    seen = terminal.run(PRIVATE, columns=150)
     assert (home / "out.txt").read_text() == "hello"
-    assert output.count("data stays where it is; for a cluster set ray_address and s3_base_path") == 1
-    assert output.count("Starting Ray on this machine") == 1
-    assert output.index("Starting Ray on this machine") < output.index("Ray runs on this machine alone")
+    assert any(screen[-1].startswith("starting Ray on this machine") for screen in seen.screens)
+    alone = "data stays where it is; for a cluster set ray_address and s3_base_path"
+    assert "\n".join(seen.last).count(alone) == 1
+    assert not any("starting Ray" in line for line in seen.last)
 
 
 def test_a_ray_that_runs_on_this_machine_needs_no_store(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,18 +342,3 @@ def test_auto_starts_a_private_ray_where_none_runs_says_so_and_ends_it_but_for_w
     assert "No Ray runs on this machine (ray_address is 'auto'): starting a private one" in output
     kept, worker = map(int, output.splitlines()[-1].split())
     assert outlives(kept, worker)
-
-
-ON_A_TERMINAL = """
-from ray_decorator import ray_decorator
-print(ray_decorator(ray_address="local")(lambda: "ran")())
-"""
-
-
-def test_a_terminal_shows_that_ray_starts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RAY_ADDRESS", "RAY_S3_BASE_PATH"):
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(home)
-    seen = terminal.run(ON_A_TERMINAL)
-    assert any(screen[-1].startswith("starting Ray on this machine") for screen in seen.screens)
-    assert [line for line in seen.last if line] == ["ran"]
