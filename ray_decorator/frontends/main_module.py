@@ -58,7 +58,7 @@ def captured() -> Main:
     objects = _own_objects(main)
     return Main(
         objects,
-        script_imports.of(main, _functions(objects.values())),
+        script_imports.of(main, list(_functions(objects.values()))),
         os.path.abspath(file) if file else None,
         spec.name if spec else None,
         script_settings.captured(),
@@ -108,11 +108,15 @@ def _own_objects(main: types.ModuleType) -> dict[str, Any]:
     Of a notebook or a shell the code alone: their cells and outputs are data, too.
     """
     is_script = getattr(main, "__file__", None) is not None
+    names = {name: value for name, value in list(vars(main).items()) if not name.startswith("__")}
     found = {
         name: value
-        for name, value in list(vars(main).items())
-        if _is_own_code(value) or (is_script and not name.startswith("__") and _is_plain(value, depth=5))
+        for name, value in names.items()
+        if _is_own_code(value) or (is_script and _is_plain(value, depth=5))
     }
+    for name in script_imports.annotated(_functions(found.values())):  # type variables, other names for types
+        if name in names and script_imports.place_of(names[name]) is None:
+            found[name] = names[name]
     if pickling.travels(found, _MOST):
         return found
     return {name: value for name, value in found.items() if pickling.travels(value, _MOST)}
@@ -123,9 +127,14 @@ def _is_own_code(value: Any) -> bool:
 
 
 def _functions(objects: Iterable[Any]) -> Iterator[Any]:
-    """Functions, methods, and what else may have globals or code."""
+    """Functions, methods, classes, and what else may have globals, code or annotations."""
     for each in objects:
-        yield from (each, *vars(each).values()) if isinstance(each, type) else (inspect.unwrap(each),)
+        if isinstance(each, type):
+            yield each
+            for part in vars(each).values():
+                yield getattr(part, "fget", None) or getattr(part, "__func__", part)
+        else:
+            yield inspect.unwrap(each)
 
 
 def _is_plain(value: Any, depth: int) -> bool:

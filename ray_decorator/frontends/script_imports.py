@@ -2,16 +2,21 @@
 
 What functions name themselves comes with them. The rest is imported on the worker only where a function of the
 script uses ``eval``, ``exec``, ``globals`` or ``sys.modules[__name__]``: imports take time, and few tasks need them.
+Annotations are text, too (``from __future__ import annotations``), which ``get_type_hints``, OmegaConf's structured
+configs and others read: what they name is always there.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dis
 import importlib
 import operator
+import sys
 import types
-from collections.abc import Iterable, Mapping
+import typing
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 _ASKS = {"eval", "exec", "globals", "__main__"}
@@ -19,13 +24,40 @@ _LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "IMPORT_NAME"}
 """Not of attributes: ``model.eval()`` asks for nothing."""
 
 
-def of(main: types.ModuleType, functions: Iterable[Any]) -> dict[str, str]:
-    """Each name with its module, or ``module:name``. Empty where none of ``functions`` may ask for one."""
+def of(main: types.ModuleType, functions: Collection[Any]) -> dict[str, str]:
+    """Each name with its module, or ``module:name``, that ``functions`` and their annotations may ask for."""
     codes = (getattr(each, "__code__", None) for each in functions)
-    if not any(_asks(code) for code in codes if isinstance(code, types.CodeType)):
-        return {}
-    found = {name: _place(value) for name, value in list(vars(main).items()) if not name.startswith("__")}
+    if any(_asks(code) for code in codes if isinstance(code, types.CodeType)):
+        asked: Iterable[str] = [name for name in vars(main) if not name.startswith("__")]
+    else:
+        asked = annotated(functions)
+    found = {name: place_of(vars(main).get(name)) for name in asked}
     return {name: place for name, place in found.items() if place is not None}
+
+
+def annotated(functions: Iterable[Any]) -> set[str]:
+    """The names in annotations of functions and classes that are text."""
+    found = set()
+    for text in {text for each in functions for kind in _annotations(each) for text in _texts(kind)}:
+        with contextlib.suppress(SyntaxError):  # it need not be an expression
+            found |= {part.id for part in ast.walk(ast.parse(text)) if isinstance(part, ast.Name)}
+    return found
+
+
+def _annotations(value: Any) -> Iterable[Any]:
+    try:
+        return list(value.__annotations__.values())
+    except Exception:  # since Python 3.14 they are code, which may name what is not there
+        return ()
+
+
+def _texts(kind: Any) -> Iterator[str]:
+    if isinstance(kind, str):
+        yield kind
+    elif isinstance(kind, typing.ForwardRef):
+        yield kind.__forward_arg__
+    for part in typing.get_args(kind):
+        yield from _texts(part)
 
 
 def imported(places: Mapping[str, str]) -> dict[str, Any]:
@@ -46,10 +78,14 @@ def _asks(code: types.CodeType) -> bool:
     return any(_asks(part) for part in code.co_consts if isinstance(part, types.CodeType))
 
 
-def _place(value: Any) -> str | None:
+def place_of(value: Any) -> str | None:
+    """Where it can be imported from; None where it is of the script, or has no such name."""
     if isinstance(value, types.ModuleType):
         return value.__name__
-    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "<none>")
-    if not callable(value) or not isinstance(module, str) or module == "__main__" or "<" in name:
+    module, path = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(path, str) or module == "__main__":
         return None
-    return f"{module}:{name}"
+    with contextlib.suppress(AttributeError):  # names of its own making, as those of a local function
+        if operator.attrgetter(path)(sys.modules.get(module)) is value:
+            return f"{module}:{path}"
+    return None

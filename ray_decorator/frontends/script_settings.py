@@ -5,6 +5,7 @@ The script is not run again on a worker, so these settings go along:
     warnings    the filters, and logging.captureWarnings
     logging     levels, names of levels, propagate, disabled; handlers that write to stdout or stderr
     Python      the recursion limit, and the umask (Linux)
+    libraries   defaults of Python's own and of numpy (script_defaults)
 
 Files and servers that handlers write to are the driver's own. Seeds stay, too: all jobs of a sweep would draw the
 same numbers.
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.serialization import pickling
+from . import script_defaults
 
 _OTHERS = re.compile(r"(ray|ray_decorator|hydra_plugins\.hydra_ray_s3_launcher)(\..*)?")
 """Loggers whose settings there are not the script's."""
@@ -60,6 +62,7 @@ class Settings:
     level_names: Mapping[str, int]
     recursion_limit: int
     umask: int | None
+    defaults: Mapping[str, Any]
 
 
 def captured() -> Settings:
@@ -75,6 +78,7 @@ def captured() -> Settings:
         {name: number for name, number in logging.getLevelNamesMapping().items() if name not in _LEVELS},
         sys.getrecursionlimit(),
         _umask(),
+        script_defaults.captured(),
     )
 
 
@@ -82,7 +86,7 @@ def captured() -> Settings:
 def installed(settings: Settings) -> Iterator[None]:
     """They are this process's for the time being."""
     limit = sys.getrecursionlimit()
-    with warnings.catch_warnings(), _logging(settings):
+    with warnings.catch_warnings(), _logging(settings), script_defaults.installed(settings.defaults):
         filters = [each for each in map(_with_category, settings.filters) if each is not None]
         warnings.resetwarnings()
         warnings.filters.extend(filters)  # type: ignore[attr-defined]

@@ -4,12 +4,15 @@
     functools.cached_property              its function (Python 3.11 has a lock in it)
     functools.singledispatch               its functions (they are in a weak dictionary, too)
     typing.NewType                         its name and type
+    dataclasses.MISSING                    its name: there is one, and fields are compared with it
+    weak references and dictionaries       what they lead to; it is gone there if nothing else holds it
 
 What a module has that workers can import still goes by its name.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import sys
 import typing
@@ -55,8 +58,22 @@ def _new_type(name: str, supertype: Any, module: str) -> Any:
     return made
 
 
-def _reduce_weak(found: weakref.WeakKeyDictionary[Any, Any]) -> tuple[Any, ...]:
-    return weakref.WeakKeyDictionary, (dict(found),)
+def _reduce_weak(found: weakref.WeakKeyDictionary[Any, Any] | weakref.WeakValueDictionary[Any, Any]) -> Any:
+    return type(found), (dict(found),)
+
+
+def _reduce_reference(found: weakref.ref[Any]) -> tuple[Any, ...]:
+    """One to an object that is gone is one that is gone there, too."""
+    value = found()
+    return (_gone, ()) if value is None else (weakref.ref, (value,))
+
+
+def _gone() -> weakref.ref[Any]:
+    return weakref.ref(type("gone", (), {})())
+
+
+def _reduce_missing(_: Any) -> str:
+    return "MISSING"
 
 
 REDUCTIONS: dict[type, Callable[[Any], Any]] = {
@@ -64,5 +81,8 @@ REDUCTIONS: dict[type, Callable[[Any], Any]] = {
     functools.cached_property: _reduce_property,
     typing.NewType: _reduce_new_type,
     weakref.WeakKeyDictionary: _reduce_weak,
+    weakref.WeakValueDictionary: _reduce_weak,
+    weakref.ref: _reduce_reference,
+    type(dataclasses.MISSING): _reduce_missing,
 }
 """For a pickler's ``dispatch_table``."""

@@ -5,7 +5,8 @@ Source that is in no file (a notebook's cell, say) goes along with its code: Pyt
 function that its own decorator hides (`hydra.main`, `ray_decorator`) goes by reference where its module can be
 imported, so that its globals are that module's. And the globals of functions of `__main__` become those of a module
 (`module_of`), which can be `__main__` there. Caches and the like go by value (`by_value`),
-and a script's own locks are new ones there (`in_process`).
+a script's own locks are new ones there (`in_process`), and its code that runs when a class is made does not run again
+(`classes`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 import cloudpickle
 
 from ..errors import PicklingError
-from . import by_value, in_process
+from . import by_value, classes, in_process
 
 _NAMELESS = "<dynamic-code>"  # what cloudpickle puts for the file's name
 
@@ -135,7 +136,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return NotImplemented
         if isinstance(obj, types.FunctionType) and (place := _hidden_at(obj)) is not None:
             return _unhidden, place
-        return super().reducer_override(obj)
+        found = super().reducer_override(obj)
+        return classes.quiet(found, obj, self._is_by_value) if isinstance(obj, type) else found
+
+    def _is_by_value(self, kind: type) -> bool:
+        return super().reducer_override(kind) is not NotImplemented and kind.__module__ != "builtins"
 
 
 class _Limited(io.RawIOBase):

@@ -15,7 +15,7 @@ import pytest
 from ray_decorator.core.serialization import by_value, pickling
 
 SCRIPT = """
-import functools, sys, typing
+import dataclasses, functools, sys, typing, weakref
 from ray_decorator.core.serialization import pickling
 
 @functools.lru_cache(maxsize=7)
@@ -41,6 +41,13 @@ def _(value: int):
 
 UserId = typing.NewType("UserId", int)
 
+@dataclasses.dataclass
+class Conf:
+    sizes: list = dataclasses.field(default_factory=list)
+
+KEPT = Model()
+BY_NAME, TO_KEPT, TO_GONE = weakref.WeakValueDictionary(kept=KEPT), weakref.ref(KEPT), weakref.ref(Model())
+
 def task():
     first, second = Model(), Model()
     return {
@@ -48,6 +55,8 @@ def task():
         "of a class": [first.size(), first.size(), Model.size.cache_info().hits],
         "property": [first.area, "area" in vars(first), "area" in vars(second)],
         "dispatched": [kind(1), kind("a"), kind(True)],
+        "field": [dataclasses.fields(Conf)[0].default is dataclasses.MISSING, Conf().sizes],
+        "weak": [BY_NAME["kept"] is KEPT, TO_KEPT() is KEPT, TO_GONE() is None],
         "new type": [UserId(3), UserId.__name__, UserId.__module__, UserId.__supertype__.__name__],
     }
 
@@ -68,6 +77,8 @@ def test_a_scripts_caches_properties_and_types_are_there_as_at_home(tmp_path: Pa
         "of a class": [3, 3, 1],
         "property": [9, True, False],
         "dispatched": ["int", "any", "int"],
+        "field": [True, []],
+        "weak": [True, True, True],
         "new type": [3, "UserId", "__main__", "int"],
     }
 
