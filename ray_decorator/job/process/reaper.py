@@ -35,6 +35,7 @@ _RTTIME = 15  # RLIMIT_RTTIME of <linux/resource.h>, in microseconds, for which 
 _BASE, _TOKENS = 1 << 60, 1 << 40
 _TICK = 0.5
 _SECONDS = 5.0  # of looking again, for what is being forked meanwhile
+_LOOKS = 2  # in a row that find nothing: it is done sooner
 
 _watched: set[int] = set()
 
@@ -65,9 +66,11 @@ def main() -> None:
     parent, token = int(sys.argv[1]), sys.argv[2]
     while os.getppid() == parent:
         time.sleep(_TICK)
-    deadline = time.monotonic() + _SECONDS
-    while time.monotonic() < deadline:
+    deadline, in_vain = time.monotonic() + _SECONDS, 0
+    while in_vain < _LOOKS and time.monotonic() < deadline:
+        in_vain += 1
         for pid in _marked(token.encode()):
+            in_vain = 0
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(_TICK)
