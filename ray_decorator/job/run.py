@@ -44,7 +44,7 @@ from .process import exits
 from .process.ending import noted
 from .process.inheritance import take_over
 from .process.leftovers import alone
-from .process.output import Output
+from .process.output import Output, streams_restored
 from .process.process_state import restored
 from .receipts import interrupts_noted, leave, told
 from .rescue import failed_home, logs_home, rescue
@@ -134,7 +134,7 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
                 take_over(job.inherited, at_home=side.at_home)
                 os.environ["RAY_S3_ATTEMPT"] = str(job.attempt)
                 output = Output()
-                with interrupts_noted() as was_cancelled:
+                with interrupts_noted() as was_cancelled, streams_restored():
                     value, held, failure, seconds = _call(func, job, deps, outs)
                 end_marks = output.end(job.id if job.end_marks else None)
             ended = told(held, failure) if job.entry is not None and not was_cancelled() else None

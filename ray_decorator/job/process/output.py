@@ -15,13 +15,18 @@ import contextlib
 import ctypes
 import fcntl
 import functools
+import io
 import os
 import stat
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 from ...core.model import END_MARK
 
 _STREAMS = (1, 2)
+_NAMES = ("stdout", "stderr")
+_MODES = ("encoding", "errors", "line_buffering", "write_through")
 _LINE_BUFFERED = 1  # _IOLBF of <stdio.h>, in glibc, musl and on macOS
 
 
@@ -46,6 +51,45 @@ class Output:
             with contextlib.suppress(OSError):  # the disk is full: the driver waits in vain, for a moment
                 os.write(stream, text.encode())
         return marks
+
+
+@contextlib.contextmanager
+def streams_restored() -> Iterator[None]:
+    """Whatever a job does with stdout and stderr (closes or replaces them), later jobs print as before.
+
+    Ray itself writes to `sys.stdout` between tasks, and ends a worker where it cannot.
+    """
+    files = [getattr(sys, name) for name in _NAMES]
+    modes = [{mode: getattr(file, mode, None) for mode in _MODES} for file in files]
+    copies: dict[int, int] = {}
+    for stream in _STREAMS:
+        with contextlib.suppress(OSError):  # it is closed
+            copies[stream] = os.dup(stream)
+    try:
+        yield
+    finally:
+        _flush()  # to where the job has led it
+        for name, file in zip(_NAMES, files, strict=True):
+            setattr(
+                sys, name, file
+            )  # first of all: one that the job has opened may close stream 1 or 2 with it
+        for stream, copy in copies.items():
+            with contextlib.suppress(OSError):  # the job has closed all that it could
+                os.dup2(copy, stream)
+                os.close(copy)
+        for name, stream, file, mode in zip(_NAMES, _STREAMS, files, modes, strict=True):
+            setattr(sys, name, _as_before(stream, file, mode))
+
+
+def _as_before(stream: int, file: Any, mode: dict[str, Any]) -> Any:
+    if getattr(file, "closed", False):
+        raw = io.FileIO(stream, "w", closefd=False)
+        return io.TextIOWrapper(
+            raw, mode["encoding"], mode["errors"], line_buffering=True, write_through=True
+        )
+    if hasattr(file, "reconfigure"):
+        file.reconfigure(**mode)
+    return file
 
 
 def _size(stream: int) -> int | None:

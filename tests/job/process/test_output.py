@@ -68,3 +68,37 @@ def test_c_code_writes_line_by_line(tmp_path: Path) -> None:
         body = body.replace("/proc/self/fd/1", str(tmp_path / "out"))
     _, _, err = run(tmp_path, body)
     assert err.startswith("True\n")
+
+
+JOBS = """
+sys.stdout.close(); sys.stderr.close()
+os.close(1); os.close(2)
+sys.stdout = sys.stderr = None
+print('half,', end=' '); sys.stdout.close()
+sys.stdout = open('another', 'w'); print('another'); subprocess.run(['echo', 'child'])
+sys.stdout.reconfigure(encoding='latin-1', line_buffering=False, write_through=False)
+os.dup2(os.open('moved', os.O_CREAT | os.O_WRONLY), 1); print('moved'); subprocess.run(['echo', 'moved'])
+os.closerange(1, 3); sys.stdout = open(os.devnull, 'w'); os.dup2(sys.stdout.fileno(), 2); print('void')
+""".strip().splitlines()
+
+
+def test_later_jobs_print_whatever_one_does_with_its_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    body = f"""
+from ray_decorator.job.process.output import streams_restored
+for number, job in enumerate({JOBS!r}):
+    with streams_restored():
+        exec(job)
+    print(number, "ü")
+    print(number, file=sys.stderr)
+"""
+    marks, out, err = run(tmp_path, body)
+    printed = [f"{number} ü" for number in range(len(JOBS))]
+    printed[3] = f"half, {printed[3]}"
+    printed.insert(4, "child")
+    assert (marks, out.splitlines()) == (2, [*printed, ":ray_s3_end:a1b2"])
+    assert err.split() == [*map(str, range(len(JOBS))), ":ray_s3_end:a1b2"]
+    assert (tmp_path / "another").read_text() == "another\n"
+    assert (tmp_path / "moved").read_text() == "moved\n" * 2
