@@ -288,7 +288,11 @@ def test_of_chosen_files(tmp_path: Path, hashes: HashCache) -> None:
 
 
 class TestAnUnchangedTree:
-    """Of many files, it is known as a whole by the stamps of all."""
+    """Of many files (here a tenth of the usual number), it is known as a whole by the stamps of all."""
+
+    @pytest.fixture(autouse=True)
+    def fewer_are_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("ray_decorator.content.snapshot._MANY", 100)
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> Store:
@@ -296,7 +300,7 @@ class TestAnUnchangedTree:
 
     @pytest.fixture
     def many(self, tmp_path: Path) -> Path:
-        return tree(tmp_path / "t", numbered(1100, 8))
+        return tree(tmp_path / "t", numbered(110, 8))
 
     def test_is_what_it_was_and_can_still_be_pushed(
         self, many: Path, tmp_path: Path, hashes: HashCache, store: Store

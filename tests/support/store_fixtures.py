@@ -68,6 +68,10 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "_PART", 1 << 20)
 
 
+_NOBODY = Path(__file__).with_name("nobody.pem")
+"""One certificate, of an authority whose key nobody has."""
+
+
 def s3_store(server: servers.Server, monkeypatch: pytest.MonkeyPatch, url: str = "") -> Store:
     """A store at an S3 server, empty unless ``url`` says which, opened as a user would."""
     use(server, monkeypatch)
@@ -89,5 +93,8 @@ def use(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    # obstore reads all certificates of the machine for each client, also for http: 5 ms of CPU time
+    monkeypatch.setenv("SSL_CERT_FILE", str(_NOBODY))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
