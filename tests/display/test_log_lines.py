@@ -54,6 +54,35 @@ def test_elsewhere_a_phase_speaks_seldom_and_only_when_it_has_news(
     ]
 
 
+def test_elsewhere_what_takes_long_is_not_silent_for_long(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    now = 1000.0
+    monkeypatch.setattr(log_lines.time, "monotonic", lambda: now)
+    counter = LogProgress()
+    counter.expect("hashing", 100)
+    with counter.doing("starting Ray on this machine"):
+        for second in range(1, 16):
+            now = 1000.0 + second
+            counter.advance("hashing", 1)
+            counter._show()
+    now = 2000.0
+    with counter.doing("starting Ray on this machine"):
+        for second in range(9):
+            now = 2000.0 + second
+            counter._show()
+    assert [record.getMessage() for record in caplog.records] == [
+        "Starting Ray on this machine",
+        "Still starting Ray on this machine (3.0 s)",
+        "hashing: 4 of 100 files, 4.0 s",
+        "Still starting Ray on this machine (6.0 s)",
+        "Still starting Ray on this machine (12.0 s)",
+        "hashing: 14 of 100 files, 14.0 s",
+        "hashing: 15 of 100 files, 16 min 40 s",
+    ]
+
+
 def test_elsewhere_what_has_no_count_is_said_once_if_it_takes_a_while(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
