@@ -245,13 +245,12 @@ def test_data_that_is_not_here(
     if where == "cache, no store":
         shutil.rmtree(tmp_path / "store")
         monkeypatch.delenv("RAY_S3_BASE_PATH")
-        monkeypatch.setenv("RAY_ADDRESS", "local")
     else:
         monkeypatch.setenv("RAY_S3_BASE_PATH", "dvc")
         shutil.rmtree(repository / ".dvc" / "cache")
     if where == "nowhere":
         shutil.rmtree(tmp_path / "store")
-    done = train(repository)
+    done = train(repository, *(["hydra.launcher.ray_address=auto"] if "no store" in where else []))
     if where == "nowhere":
         assert done.returncode != 0
         assert "data: is not here; data.dvc tracks it, but neither file://" in done.stderr

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -182,7 +181,7 @@ def test_with_nothing_configured_too_a_job_goes_on_from_its_checkpoint(
 
     def started(*more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "app.py", *arguments, *more],
+            [*warm_python.starter(), "app.py", *arguments, *more],
             cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 

@@ -423,14 +423,6 @@ def seen(app: Path, output: str, places: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.app
-def test_an_app_without_any_flag_runs_on_a_private_ray(app: Path) -> None:
-    (app / "data.csv").write_text("1,2\n")
-    arguments = ["hydra/launcher=ray_s3", "hydra.launcher.deps=[data.path]", "x=3"]
-    output = run(app, textwrap.dedent(ON_RAY), *arguments)
-    assert seen(app, output, "outputs/*/*/seen.json") == [{"x": 3, "data": "1,2\n"}]
-
-
-@pytest.mark.app
 def test_an_app_without_any_flag_sweeps_on_ray(app: Path, ray_session: str) -> None:
     (app / "data.csv").write_text("1,2\n")
     arguments = ["--config-name=pinned_preset", "x=1,2", "hydra.launcher.ray_remote_kwargs.num_cpus=1"]
