@@ -55,8 +55,8 @@ def keys(store: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def python(session_caches: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Stages find their imports made, too."""
+def python(ray_session: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Stages find their imports made, too: of a Ray that asks for tokens, as the session's does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", warm_python.on_path(tmp_path_factory.mktemp("bin")))
         yield
