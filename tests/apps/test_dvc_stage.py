@@ -80,7 +80,13 @@ def repository(tmp_path: Path, template: Path) -> Path:
 
 
 @pytest.mark.usefixtures("ray_session_address")
-def test_a_stage_runs_on_ray_and_shares_the_remote(dvc: Dvc, repository: Path, tmp_path: Path) -> None:
+def test_a_stage_runs_on_ray_and_shares_the_remote_and_what_dvcignore_names_is_neither_sent_nor_seen(
+    dvc: Dvc, repository: Path, tmp_path: Path
+) -> None:
+    (repository / "data/c.txt").write_text("SECRET")
+    (repository / "data/sub").mkdir()
+    (repository / "data/sub/d.tmp").write_text("SECRET too")
+    (repository / ".dvcignore").write_text("*.tmp\n/data/c.txt\n")
     # RAY_S3_BASE_PATH is the very directory that is the DVC remote
     dvc(repository, "repro")
     assert (repository / "model.pkl").read_text() == "ALPHA BETA"
@@ -92,6 +98,8 @@ def test_a_stage_runs_on_ray_and_shares_the_remote(dvc: Dvc, repository: Path, t
     (repository / "data/b.txt").write_text("gamma")
     dvc(repository, "repro")
     assert (repository / "model.pkl").read_text() == "ALPHA GAMMA"
+    stored = [path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert b"gamma" in stored and not [data for data in stored if b"SECRET" in data]
 
 
 def copies(data: str, same: str, begun: str, go: str) -> str:
@@ -163,18 +171,6 @@ def wait_for(*paths: Path) -> None:
             return
         time.sleep(0.1)
     raise AssertionError(f"not there within a minute: {paths}")
-
-
-@pytest.mark.usefixtures("ray_session_address")
-def test_what_dvcignore_names_is_neither_sent_nor_seen(dvc: Dvc, repository: Path, tmp_path: Path) -> None:
-    (repository / "data/c.txt").write_text("SECRET")
-    (repository / "data/sub").mkdir()
-    (repository / "data/sub/d.tmp").write_text("SECRET too")
-    (repository / ".dvcignore").write_text("*.tmp\n/data/c.txt\n")
-    dvc(repository, "repro")
-    assert (repository / "model.pkl").read_text() == "ALPHA BETA"
-    stored = [path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()]
-    assert not [data for data in stored if b"SECRET" in data]
 
 
 @pytest.mark.usefixtures("ray_session_address")

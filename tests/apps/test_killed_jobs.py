@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import warm_python
 from outliving import outlives
 
 pytestmark = [
@@ -62,8 +63,9 @@ def wait_for(condition: Callable[[], bool]) -> None:
 )  # fmt: skip
 def test_it_ends_with_the_job(fate: str, then: signal.Signals | None, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
+    python = warm_python.starter() if then is None else [sys.executable]
     driver = subprocess.Popen(
-        [sys.executable, "app.py", fate, str(tmp_path)],
+        [*python, "app.py", fate, str(tmp_path)],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

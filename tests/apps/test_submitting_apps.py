@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import warm_python
 
 pytestmark = pytest.mark.usefixtures("ray_session_address")
 
@@ -27,10 +29,10 @@ def work(out, seconds, size=1):
 """
 
 
-def start(directory: Path, code: str) -> subprocess.Popen[str]:
+def start(directory: Path, code: str, python: Sequence[str] = (sys.executable,)) -> subprocess.Popen[str]:
     (directory / "app.py").write_text(APP + code)
     return subprocess.Popen(
-        [sys.executable, "app.py"],
+        [*python, "app.py"],
         cwd=directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -41,7 +43,8 @@ def start(directory: Path, code: str) -> subprocess.Popen[str]:
 
 def test_a_program_that_ends_waits_for_what_it_submitted(tmp_path: Path) -> None:
     # 80 MB: a download that needs threads, which concurrent.futures gives none of at the very end
-    app = start(tmp_path, "work.submit('out', 1.0, 80_000_000)\nprint('the end')\n")
+    code = "work.submit('out', 1.0, 80_000_000)\nprint('the end')\n"
+    app = start(tmp_path, code, warm_python.starter())
     output, _ = app.communicate(timeout=120)
     assert app.returncode == 0, output
     assert "the end" in output
@@ -74,7 +77,7 @@ work("out", 0.0, 7)
 future = work.submit("later", 0.0, 8)
 future.result(60)
 """
-    app = start(tmp_path, code)
+    app = start(tmp_path, code, warm_python.starter())
     output, _ = app.communicate(timeout=120)
     assert app.returncode == 0, output
     assert [(tmp_path / name).stat().st_size for name in ("out", "later")] == [7, 8]
