@@ -55,6 +55,8 @@ def working_directory() -> str | None:
 def _signals_restored() -> Iterator[None]:
     """SIGTERM ends the process and SIGINT interrupts it, as at home; afterwards all is handled as before.
 
+    An alarm that the job has set ends with it: it would end another job.
+
     Ray handles SIGTERM in Python. The children of a multiprocessing.Pool inherit that: one that is told to
     end just before it waits for a lock only takes note of it, and is waited for for ever. Ray blocks SIGINT, and
     children inherit that, too: nobody could interrupt them.
@@ -63,6 +65,8 @@ def _signals_restored() -> Iterator[None]:
         yield
         return
     before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    timers = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+    unset = [timer for timer in timers if signal.getitimer(timer) == (0, 0)]
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     if os.getpgid(0) == os.getpid():  # else a Ctrl-C in the driver's terminal would come here, too
@@ -70,6 +74,8 @@ def _signals_restored() -> Iterator[None]:
     try:
         yield
     finally:
+        for timer in unset:
+            signal.setitimer(timer, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         for number, handler in before.items():
             if handler is not None and signal.getsignal(number) is not handler:

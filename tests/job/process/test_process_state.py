@@ -27,6 +27,7 @@ def test_all_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         os.umask(0o077)
         sys.path.insert(0, "/job")
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 600)
         root.addHandler(logging.NullHandler())
         linecache.cache["<a cell of the job's>"] = (1, None, ["1"], "<a cell of the job's>")
         root.setLevel(level + 1)
@@ -34,7 +35,7 @@ def test_all_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     now = os.umask(umask)
     assert (os.getcwd(), sys.path, dict(os.environ), now) == (cwd, path, environ, umask)
     assert (root.handlers, root.level) == (handlers, level)
-    assert signal.getsignal(signal.SIGUSR1) is on_usr1
+    assert signal.getsignal(signal.SIGUSR1) is on_usr1 and signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
     assert "<a cell of the job's>" not in linecache.cache
 
 
