@@ -12,14 +12,18 @@ from ..core.errors import ClusterError
 from . import ray_api
 
 _WHERE = "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH, a file) to the cluster's token"
+_NEITHER = (
+    "What listens at ray_address {} speaks gRPC, but is neither a Ray GCS nor a Ray Client server: another port of "
+    "Ray's, perhaps. A GCS has port 6379 by default; a Ray Client server has 10001, and ray:// before the host."
+)
 _VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\d+)\.(\d+)(\S*)")
 
 
 def check_admission(address: str) -> None:
     """Ask a cluster one cheap thing, with the token of this process.
 
-    Raises ClusterError where it refuses the token, or where another service of Ray's listens at ``address``.
-    What knows neither question is left for Ray itself to judge: another Ray may have renamed them.
+    Raises ClusterError where it refuses the token, or where something else listens at ``address``.
+    What knows neither question is left for Ray itself to judge where the Ray here has renamed them.
     """
     asked, other = ray_api.greet_gcs, ray_api.greet_client
     if address.startswith("ray://"):
@@ -30,6 +34,8 @@ def check_admission(address: str) -> None:
         if answer == "OK":
             raise ClusterError(_wrong_port(address))
         if answer == "UNIMPLEMENTED":
+            if ray_api.has_greetings():
+                raise ClusterError(_NEITHER.format(address))
             ray_api.cannot_greet(address)
     if answer == "UNAUTHENTICATED":
         raise ClusterError(_refused_token(address))

@@ -211,6 +211,18 @@ def greet_client(address: str) -> str | None:
     return _greet(address, *_CLIENT)
 
 
+def has_greetings() -> bool:
+    """Whether the Ray here has both questions itself: then what knows neither is no service of its kind."""
+    with contextlib.suppress(Exception):  # whatever a Ray does that we have not seen
+        from google.protobuf.descriptor_pool import Default  # type: ignore[import-untyped]
+        from ray.core.generated import gcs_service_pb2, ray_client_pb2  # noqa: F401
+
+        for method, _ in (_GCS, _CLIENT):
+            Default().FindMethodByName(method.strip("/").replace("/", "."))
+        return True
+    return False
+
+
 def cannot_greet(address: str) -> None:
     """Say that what listens at ``address`` knows none of the questions."""
     _warn(_GCS[0].strip("/"), f"Ray itself has to find out whether {address} lets this process in")

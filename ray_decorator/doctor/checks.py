@@ -52,19 +52,19 @@ def _examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
     yield _settings(settings)
     finding, places = _guarded("credentials", lambda: store_checks.credentials(settings))
     yield finding
-    if settings.is_embedded:
+    if settings.store_is_default:
         yield _guarded("store", lambda: store_checks.none_needed(settings, connection))[0]
     elif places is None:
         yield _needs("store", "the credentials")
     else:
         yield _guarded("store", lambda: store_checks.store(places.here))[0]
-    if (root := root_of(os.getcwd())) is not None and (places is not None or settings.is_embedded):
-        there = places.here if places is not None and not settings.is_embedded else None
+    if (root := root_of(os.getcwd())) is not None and (places is not None or settings.store_is_default):
+        there = places.here if places is not None and not settings.store_is_default else None
         yield _guarded("DVC data", lambda: (dvc_data.check(root, there), None))[0]
     code, found = _guarded("code", lambda: _code(settings))
     pinned, needed = _guarded("packages", lambda: _needed(settings, found))
     requirements = needed.requirements if needed else None
-    travels = places.travels if places and not settings.is_embedded else None
+    travels = places.travels if places and not settings.store_is_default else None
     finding, nodes = _guarded("Ray", lambda: node_checks.ray(settings, connection, requirements, travels))
     yield finding
     if nodes is None:
@@ -97,7 +97,7 @@ def _needs(check: str, other: str) -> Finding:
 
 
 def _settings(settings: Settings) -> Finding:
-    store = "none" if settings.is_embedded else settings.store_url
+    store = "none" if settings.store_is_default else settings.store_url
     if settings.store_name:
         store += f" ({settings.store_name})"
     facts = [f"Ray: {settings.ray_address}", f"store: {store}"]

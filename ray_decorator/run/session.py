@@ -219,7 +219,7 @@ class Session:
             self._broker = Broker(self._staging.fresh)
         handle = self._broker.handle if self._broker else None
         cluster = RayCluster(self.settings, lambda: self._staging.location, [self._start], handle)
-        if self.settings.is_embedded and self.connection.is_ours:
+        if self.settings.store_is_default and self.connection.is_ours:
             log.info(
                 "Ray runs on this machine alone, and data stays where it is; for a cluster set ray_address and "
                 "s3_base_path, or RAY_ADDRESS and RAY_S3_BASE_PATH"

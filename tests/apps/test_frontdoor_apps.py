@@ -307,8 +307,8 @@ def test_with_nothing_set_ray_is_private_one_line_says_so_and_a_terminal_shows_t
 def test_a_ray_that_runs_on_this_machine_needs_no_store(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_S3_BASE_PATH")
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
-    # where RAY_ADDRESS says which one, that is the Ray that "auto" finds
-    output = run(home, PRIVATE.replace('outs=["out"]', 'outs=["out"], ray_address="auto"'))
+    assert os.environ["RAY_ADDRESS"].startswith("127.0.0.1:")
+    output = run(home, PRIVATE)
     assert (home / "out.txt").read_text() == "hello"
     assert output.count("Ray runs on this machine alone, and data stays where it is") == 1
     assert "starting a private one" not in output

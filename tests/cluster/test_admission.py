@@ -63,7 +63,7 @@ def test_a_gcs_and_a_ray_client_server_let_in(serve: Serve, caplog: pytest.LogCa
 
 
 def test_the_other_service_is_told_from_a_method_that_was_renamed(
-    serve: Serve, caplog: pytest.LogCaptureFixture
+    serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ClusterError, match=r"is not a Ray GCS, whose port is 6379"):
         check_admission(serve(client=OK))
@@ -71,11 +71,18 @@ def test_the_other_service_is_told_from_a_method_that_was_renamed(
         check_admission(f"ray://{serve(gcs=OK)}")
     caplog.set_level(logging.WARNING)
     renamed = serve()
+    for address in (renamed, f"ray://{renamed}"):
+        with pytest.raises(
+            ClusterError, match="speaks gRPC, but is neither a Ray GCS nor a Ray Client server"
+        ):
+            check_admission(address)
+    assert caplog.records == []
+    monkeypatch.setattr(ray_api, "_GCS", ("/ray.rpc.NodeInfoGcsService/AskedByAnotherRay", b""))
     check_admission(renamed)
     check_admission(f"ray://{renamed}")
     (record,) = caplog.records
     assert record.getMessage().endswith(
-        "ray.rpc.NodeInfoGcsService/GetClusterId does not work. So Ray itself has to find out whether "
+        "ray.rpc.NodeInfoGcsService/AskedByAnotherRay does not work. So Ray itself has to find out whether "
         f"{renamed} lets this process in."
     )
 

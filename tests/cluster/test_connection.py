@@ -243,8 +243,11 @@ def test_a_private_ray_that_does_not_start_twice(error: Exception, connect: Call
 
 @pytest.fixture(scope="module")
 def some_service() -> Iterator[str]:
-    """Where a gRPC server listens that has none of Ray's methods."""
+    """Where something listens that may be a GCS."""
     server = grpc.server(ThreadPoolExecutor(1))
+    answer = grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
+    service, _, method = ray_api._GCS[0].strip("/").partition("/")
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: answer}),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield f"127.0.0.1:{port}"

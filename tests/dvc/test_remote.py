@@ -56,7 +56,7 @@ class TestWhichOne:
         dvc(root, "remote", "add", "--default", "one", "s3://bucket/one")
         monkeypatch.setenv("RAY_S3_BASE_PATH", "dvc")
         settings = with_remote(Options().resolve(), root.parent, root / "src")
-        assert (settings.store_url, settings.store_name, settings.is_embedded) == (
+        assert (settings.store_url, settings.store_name, settings.store_is_default) == (
             "s3://bucket/one",
             "dvc",
             False,

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict
 from ..errors import InputError
 from ..inherited import Inherited
 from ..machine.directories import cache_home
+from ..machine.network import host_and_port, is_this_machine
 from ..stores import DvcDirectory
 from .job_options import for_ray
 from .retries import NO_RETRIES, Retries, retries_of
@@ -48,8 +49,8 @@ class Options:
     ``ray_address`` is ``local`` (a private Ray on this machine), ``auto``, ``host:port`` or
     ``ray://host:port``; else RAY_ADDRESS, else ``local``. ``s3_base_path`` is ``s3://bucket/prefix``,
     ``file:///directory``, or a remote of the app's DVC repository: ``dvc`` (its default one) or ``dvc://name``; else
-    RAY_S3_BASE_PATH, else, for ``local`` and ``auto``, none is needed as long as
-    all workers run on this machine (a directory in the user's cache serves other Pythons). ``ray_init_kwargs``
+    RAY_S3_BASE_PATH, else, for ``local``, ``auto`` and an address of this machine's, none is needed as long as
+    all workers run here (a directory in the user's cache serves other Pythons). ``ray_init_kwargs``
     are for ``ray.init``, ``ray_remote_kwargs`` for each job, as for ``ray.remote``; of these, ``max_retries`` (0)
     and ``retry_exceptions`` are obeyed here: see `retries.retries_of`. ``max_concurrent`` is how many jobs
     may be in flight at once, None for as many as the cluster takes. ``checkpoint_interval``: every so many seconds,
@@ -133,10 +134,10 @@ class Options:
 class Settings:
     """Options as resolved: where to run, and where to stage.
 
-    ``ray_remote_kwargs`` are those that Ray gets. ``store_is_default`` says that no store was named: ``store_url``
-    is then a directory in the user's cache, which only this machine can see. ``packages_only`` and
-    ``packages_exclude`` choose from the driver's; None where they are not given. Where the store is a DVC remote,
-    ``store_name`` is how the user named it, and ``account`` what its settings say of S3.
+    ``ray_remote_kwargs`` are those that Ray gets. ``store_is_default`` says that no store was named, and that Ray
+    seems to run on this machine, which it is to prove yet: ``store_url`` is then a directory in the user's cache.
+    ``packages_only`` and ``packages_exclude`` choose from the driver's; None where they are not given. Where the
+    store is a DVC remote, ``store_name`` is how the user named it, and ``account`` what its settings say of S3.
     """
 
     ray_address: str
@@ -156,11 +157,6 @@ class Settings:
     checkpoint_interval: float | None = None
     store_name: str = ""
     account: S3Account | DvcDirectory | None = None
-
-    @property
-    def is_embedded(self) -> bool:
-        """Whether Ray runs on this machine (which ``auto`` is to prove yet), and no store was named."""
-        return self.ray_address in _ON_THIS_MACHINE and self.store_is_default
 
     def given(self, inherited: Inherited) -> Inherited:
         """What of it jobs are given. With ``credentials: worker``, who they are to AWS is their node's affair."""
@@ -196,6 +192,8 @@ def _address_problems(address: str) -> list[str]:
 
 def _reach_problems(address: str, url: str | None) -> list[str]:
     if address in _ON_THIS_MACHINE or url is not None:
+        return []
+    if not _address_problems(address) and is_this_machine(host_and_port(address)[0]):
         return []
     return [
         f"ray_address is {address!r}, but there is no s3_base_path: workers on other machines cannot see "

@@ -224,7 +224,8 @@ class Engine:
         if flight.reuploads >= _MOST_REUPLOADS:
             raise JobError(
                 f"{flight.name}: the store lost objects again right after they were uploaded "
-                f"({', '.join(missing[:3])}); is a garbage collection running there?"
+                f"({', '.join(missing[:3])}). Is a garbage collection running there? Or is it a directory that the "
+                "job's node does not see? Then set s3_base_path to one that all nodes share, or to s3://bucket/prefix."
             )
         snapshots = flight.staged.snapshots
         self._store.reupload(snapshots, flight.since, missing, self._progress)

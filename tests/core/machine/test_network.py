@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from ray_decorator.core.machine.network import connect_error, host_and_port
+from ray_decorator.core.machine.network import connect_error, host_and_port, is_this_machine
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,10 @@ def test_who_listens_and_who_does_not() -> None:
         port = listener.getsockname()[1]
         assert connect_error("127.0.0.1", port, 5) is None
     assert isinstance(connect_error("127.0.0.1", port, 5), ConnectionRefusedError)
+
+
+def test_whose_addresses_are_this_machines() -> None:
+    for host in ("localhost", "127.0.0.1", "127.1.2.3", socket.gethostname()):
+        assert is_this_machine(host)
+    for host in ("192.0.2.77", "no such host"):
+        assert not is_this_machine(host)

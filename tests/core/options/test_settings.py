@@ -95,7 +95,6 @@ class TestResolve:
             code="auto",
             credentials="driver",
         )
-        assert settings.is_embedded
 
     def test_the_environment_over_defaults(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RAY_ADDRESS", "ray://10.0.0.1:10001")
@@ -106,7 +105,7 @@ class TestResolve:
         settings = NOTHING.resolve()
         assert (settings.ray_address, settings.store_url) == ("ray://10.0.0.1:10001", "s3://bucket/x")
         assert (settings.packages, settings.code, settings.credentials) == ("none", "none", "worker")
-        assert not settings.store_is_default and not settings.is_embedded
+        assert not settings.store_is_default
 
     def test_arguments_over_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RAY_ADDRESS", "auto")
@@ -116,11 +115,11 @@ class TestResolve:
         assert (settings.ray_address, settings.store_url, settings.packages) == ("local", "file:///x", "auto")
 
     def test_a_named_store_is_not_embedded(self) -> None:
-        assert not Options(s3_base_path="file:///x").resolve().is_embedded
+        assert not Options(s3_base_path="file:///x").resolve().store_is_default
 
-    def test_a_ray_that_runs_here_needs_no_store(self) -> None:
-        settings = Options(ray_address="auto").resolve()
-        assert settings.store_is_default and settings.is_embedded
+    @pytest.mark.parametrize("address", ["auto", "localhost:6379", "127.0.0.1:1", "ray://127.1.2.3:1"])
+    def test_a_ray_that_runs_here_needs_no_store(self, address: str) -> None:
+        assert Options(ray_address=address).resolve().store_is_default
 
     @pytest.mark.parametrize("address", ["auto", "host:6379", "[::1]:6379", "ray://host:10001"])
     def test_addresses_of_each_form(self, address: str) -> None:

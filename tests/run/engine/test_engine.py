@@ -138,7 +138,8 @@ def test_a_store_that_loses_them_again_and_again_is_an_error(
     cluster.on_submit = lambda job, pending: pending.set_result(Receipt(missing=("d1", "d2")))
     error = outcome_of(engine.start(staged("a"))).error
     assert isinstance(error, JobError)
-    assert "a: the store lost objects again right after they were uploaded (d1, d2)" in str(error)
+    assert "a: the store lost objects again right after they were uploaded (d1, d2). Is a" in str(error)
+    assert "a directory that the job's node does not see? Then set s3_base_path" in str(error)
     assert len(cluster.jobs) == 3
 
 
