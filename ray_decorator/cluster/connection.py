@@ -22,6 +22,7 @@ from . import ray_api
 from .admission import check_admission
 from .connect_errors import HALF_DEAD, advice, explained, is_about_arguments, said
 from .listener import check_listener
+from .switches import set_switches
 from .watch import patience
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ _SEVERAL_HERE = (
 _ONE_AT_A_TIME = threading.Lock()
 
 _all_is_shown: Callable[[], bool] | None = None
+_begun: Connection | None = None
 _connected: tuple[str, str | None] = ("", None)
 """The address of the connection that was made here last, and what tells it from others."""
 
@@ -75,6 +77,14 @@ class Connection:
             return "starting Ray on this machine"
         return f"connecting to {'the Ray on this machine' if address == 'auto' else f'Ray at {address}'}"
 
+    def serves(self, settings: Settings) -> bool:
+        """Whether it is, or may become, the connection that the settings ask for."""
+        asked, own = (
+            (each.ray_address, each.ray_init_kwargs, each.store_is_default)
+            for each in (settings, self._settings)
+        )
+        return asked == own and self._error is None
+
     def wait(self) -> None:
         """Return once connected. Raises ClusterError if nobody answers in time."""
         self._found.wait(0 if self._done.is_set() else _START_SECONDS)
@@ -103,6 +113,22 @@ class Connection:
     def _is_found(self, address: str) -> None:
         self._address = address
         self._found.set()
+
+
+def begin(settings: Settings) -> None:
+    """Begin to connect, before there is a session: the next one with this address takes the connection over.
+
+    Does nothing in a process that is connected already.
+    """
+    global _begun
+    _begun = None if is_connected() else Connection(settings)
+
+
+def connection_for(settings: Settings) -> Connection:
+    """The connection that was begun for these settings, if it has not failed; else one that begins now."""
+    global _begun
+    begun, _begun = _begun, None
+    return begun if begun is not None and begun.serves(settings) else Connection(settings)
 
 
 def _seconds(address: str) -> float:
@@ -167,7 +193,7 @@ def _leave() -> None:
 
 def _connect(settings: Settings, found: Callable[[str], object]) -> None:
     global _connected
-    _set_switches(patience())
+    set_switches(patience())
     is_new = "ray" not in sys.modules
     import ray
 
@@ -179,29 +205,6 @@ def _connect(settings: Settings, found: Callable[[str], object]) -> None:
             logging.getLogger("ray").setLevel(logging.ERROR)  # its banner comes before its logging_level
             _init(settings, found)
             _connected = (settings.ray_address, ray_api.connection_mark())
-
-
-def _set_switches(patience: float) -> None:
-    """Set Ray's environment switches, which it reads when it is imported; what the user has set stays.
-
-    A Ray that does not know one of them does without it: that cannot be noticed, and does no harm.
-    ``patience`` is for how many seconds a Ray that does not answer may still come back.
-    """
-    switches = {
-        "RAY_DEDUP_LOGS": "0",  # folded lines lose jobs' output
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        # Ray's own answer to `uv run` is one `uv run` more for each worker, of a project that is not there
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-        # else Ray ends this very process a minute after a GCS has died, while results are still coming home
-        "RAY_gcs_rpc_server_reconnect_timeout_s": f"{max(600, 2 * patience):.0f}",
-        # else Ray Client gives up after 30 s
-        "RAY_CLIENT_RECONNECT_GRACE_PERIOD": f"{max(30, patience):.0f}",
-        "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",  # direct drivers': else "patch"
-        **({} if sys.stderr.isatty() else {"RAY_COLOR_PREFIX": "0"}),
-    }
-    for name, value in switches.items():
-        os.environ.setdefault(name, value)
 
 
 def _init(settings: Settings, found: Callable[[str], object]) -> None:
@@ -234,7 +237,7 @@ def _init(settings: Settings, found: Callable[[str], object]) -> None:
 def _running_here(settings: Settings) -> tuple[str, str]:
     """The address to which ``auto`` leads, and where the Ray that it finds here answers ("": not known).
 
-    Ray also takes one whose GCS has crashed, and then waits for that for as long as `_set_switches` says.
+    Ray also takes one whose GCS has crashed, and then waits for that for as long as `set_switches` says.
     """
     named = os.environ.get("RAY_ADDRESS")
     if named and named != "auto":  # as Ray itself has it

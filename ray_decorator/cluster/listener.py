@@ -6,10 +6,8 @@ Ray itself tries anything else for 20 to 30 seconds, and then says that it could
 
 from __future__ import annotations
 
-import http.client
 import os
 import socket
-import ssl
 import string
 from typing import Literal
 
@@ -93,6 +91,8 @@ def _answer(host: str, port: int) -> bytes:
 
 
 def _http(host: str, port: int) -> str:
+    import http.client  # slow to import, as ssl is, and needed where something is wrong
+
     connection = http.client.HTTPConnection(host, port, timeout=_MORE_SECONDS)
     try:
         connection.request("GET", "/api/version")
@@ -109,6 +109,8 @@ def _http(host: str, port: int) -> str:
 
 
 def _speaks_tls(host: str, port: int) -> bool:
+    import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:

@@ -307,7 +307,7 @@ def test_with_nothing_set_ray_is_private_one_line_says_so_and_a_terminal_shows_t
 def test_a_ray_that_runs_on_this_machine_needs_no_store(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_S3_BASE_PATH")
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
-    assert os.environ["RAY_ADDRESS"].startswith("127.0.0.1:")
+    assert ":" in os.environ["RAY_ADDRESS"]  # not local, nor auto
     output = run(home, PRIVATE)
     assert (home / "out.txt").read_text() == "hello"
     assert output.count("Ray runs on this machine alone, and data stays where it is") == 1
