@@ -39,7 +39,7 @@ def test_a_task_outlives_its_credentials(issuer: Issuer, ray_session: str) -> No
             store.put(f"key{os.getpid()}", b"x")
             store.put_parts(f"big{os.getpid()}", lambda: [b"x" * (3 << 20)] * 2, 6 << 20, 5 << 20, 2)
             times += 1
-            time.sleep(0.5)
+            time.sleep(1.5)  # each time, 6 MB go through the issuer's server
         return times
 
     issuer.lasting(10)  # a busy machine may need seconds to hand new ones on

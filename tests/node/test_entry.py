@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import ray.cloudpickle
+import warm_python
 
 from ray_decorator.core.errors import ClusterError
 from ray_decorator.core.model import Receipt
@@ -139,9 +140,10 @@ assert not [name for name in sys.modules if name.startswith("ray_decorator.")]
 
 
 _APP = """
+import sys
 from ray_decorator import ray_decorator
 
-@ray_decorator()
+@ray_decorator(ray_init_kwargs={"runtime_env": {"env_vars": {"RAY_S3_NODE_DIR": sys.argv[1]}}})
 def work():
     return 1
 
@@ -150,13 +152,13 @@ work()
 
 
 @pytest.mark.app
+@pytest.mark.usefixtures("ray_session_address")
 def test_a_refusal_ends_the_run(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(_APP)
     (tmp_path / "node").mkdir()
     (tmp_path / "node").chmod(0o777)
-    environ = {**os.environ, "RAY_S3_NODE_DIR": str(tmp_path / "node")}
-    command = [sys.executable, "app.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=200)
+    command = [*warm_python.starter(), "app.py", str(tmp_path / "node")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ray_decorator.core.errors.ClusterError: Node "), done.stderr

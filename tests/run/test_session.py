@@ -65,7 +65,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[int]
     return made
 
 
-def test_fifty_submits_share_what_is_expensive(
+def test_submits_share_what_is_expensive(
     home: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(rclone, monkeypatch)
@@ -78,10 +78,10 @@ def test_fifty_submits_share_what_is_expensive(
         "sessions": counted(monkeypatch, module.Session, "__init__"),
     }
     there = ray_decorator(deps=["source"], outs=["target"], ray_remote_kwargs={"num_cpus": 0.5})(add)
-    futures = [there.submit("source", f"target{n}", b"%d" % n) for n in range(50)]
-    assert len({future.result(120) for future in futures}) <= 50
+    futures = [there.submit("source", f"target{n}", b"%d" % n) for n in range(20)]
+    assert len({future.result(120) for future in futures}) <= 20
     # all different: while an object is written over, rclone says that there is none
-    assert all((home / f"target{n}").read_bytes() == b"data%d" % n for n in range(50))
+    assert all((home / f"target{n}").read_bytes() == b"data%d" % n for n in range(20))
     assert {name: len(calls) for name, calls in made.items()} == dict.fromkeys(made, 1)
 
 
