@@ -9,7 +9,7 @@ from pathlib import Path
 
 import lasting
 import pytest
-from cluster_bed import bare_venv_fixture, bed, guarded
+from cluster_bed import bare_venv_fixture, bed, doomed, scaling
 from dvc_repositories import dvc
 from folding_disk import folding_disk
 from hydra.core.hydra_config import HydraConfig
@@ -30,16 +30,17 @@ gc.disable()
 __all__ = [
     "bare_venv_fixture",
     "bed",
+    "doomed",
     "dvc",
     "faulty_proxy",
     "folding_disk",
-    "guarded",
     "hashes",
     "long_program",
     "moto",
     "ray_session",
     "ray_session_address",
     "rclone",
+    "scaling",
     "session_caches",
     "small_parts",
     "store",

@@ -62,11 +62,11 @@ def _connect(address: str, cwd: Path, kwargs: str = "{}", **env: str) -> str:
     return done.out.strip()
 
 
-def test_the_right_token_lets_in(guarded: cluster_bed.Bed, tmp_path: Path) -> None:
-    assert _connect(guarded.address, tmp_path, **guarded.environment()) == "connected None"
-    (tmp_path / "secret").write_text(str(guarded.token))
+def test_the_right_token_lets_in(bed: cluster_bed.Bed, tmp_path: Path) -> None:
+    assert _connect(bed.address, tmp_path, **bed.environment()) == "connected None"
+    (tmp_path / "secret").write_text(str(bed.token))
     path = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "secret")}
-    assert _connect(guarded.client_address, tmp_path, **path) == "connected None"
+    assert _connect(bed.client_address, tmp_path, **path) == "connected None"
 
 
 @pytest.mark.parametrize(
@@ -78,18 +78,18 @@ def test_the_right_token_lets_in(guarded: cluster_bed.Bed, tmp_path: Path) -> No
     ],
 )
 def test_no_token_where_one_is_asked_for(
-    guarded: cluster_bed.Bed, way: str, env: dict[str, str], tmp_path: Path
+    bed: cluster_bed.Bed, way: str, env: dict[str, str], tmp_path: Path
 ) -> None:
-    said = _connect(getattr(guarded, way), tmp_path, **env)
+    said = _connect(getattr(bed, way), tmp_path, **env)
     assert said == (
-        f"Ray at {getattr(guarded, way)} asks for a token, and this process sends none. Set "
+        f"Ray at {getattr(bed, way)} asks for a token, and this process sends none. Set "
         "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH, a file) to the cluster's token."
     )
 
 
 @pytest.mark.parametrize("way", _WAYS)
-def test_a_wrong_token(guarded: cluster_bed.Bed, way: str, tmp_path: Path) -> None:
-    said = _connect(getattr(guarded, way), tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="ab" * 32)
+def test_a_wrong_token(bed: cluster_bed.Bed, way: str, tmp_path: Path) -> None:
+    said = _connect(getattr(bed, way), tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="ab" * 32)
     assert (
         "refuses this process's token (from RAY_AUTH_TOKEN), which is not its own. Set RAY_AUTH_MODE" in said
     )
@@ -97,8 +97,8 @@ def test_a_wrong_token(guarded: cluster_bed.Bed, way: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("way", _WAYS)
-def test_token_mode_without_a_token(guarded: cluster_bed.Bed, way: str, tmp_path: Path) -> None:
-    said = _connect(getattr(guarded, way), tmp_path, RAY_AUTH_MODE="token")
+def test_token_mode_without_a_token(bed: cluster_bed.Bed, way: str, tmp_path: Path) -> None:
+    said = _connect(getattr(bed, way), tmp_path, RAY_AUTH_MODE="token")
     assert (
         "RAY_AUTH_MODE is token, but there is no token. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN" in said
     )
@@ -107,10 +107,10 @@ def test_token_mode_without_a_token(guarded: cluster_bed.Bed, way: str, tmp_path
 
 @pytest.mark.parametrize("way", _WAYS)
 def test_a_token_where_none_is_asked_for_and_the_users_runtime_env(
-    bed: cluster_bed.Bed, way: str, tmp_path: Path
+    scaling: cluster_bed.Bed, way: str, tmp_path: Path
 ) -> None:
     kwargs = json.dumps({"runtime_env": {"env_vars": {"THE_VARIABLE": "of the user"}}})
-    said = _connect(getattr(bed, way), tmp_path, kwargs, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="ab" * 32)
+    said = _connect(getattr(scaling, way), tmp_path, kwargs, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="ab" * 32)
     assert said == "connected of the user"
 
 

@@ -184,7 +184,7 @@ from ray_decorator.core.errors import InputError
 from ray_decorator.core.bundles import Bundle; from ray_decorator.core.stores import Location
 from ray_decorator.core.options.settings import Options, Settings
 
-ray.init(sys.argv[1], logging_level="ERROR")
+ray.init(sys.argv[1], logging_level="ERROR", log_to_driver=False)
 here = Path.cwd().as_uri()
 settings = Settings("auto", here, True, ray_remote_kwargs={"num_cpus": 0})
 cluster = RayCluster(settings, lambda: Location(here), [])
@@ -201,16 +201,16 @@ except InputError as exc:
 @pytest.mark.client  # where the others are that use this cluster
 @pytest.mark.skipif(not cluster_bed.can_isolate(), reason="needs root and mount namespaces")
 def test_with_no_store_a_node_that_joins_from_elsewhere_is_refused(
-    guarded: cluster_bed.Bed, tmp_path: Path
+    scaling: cluster_bed.Bed, tmp_path: Path
 ) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", _JOINS_LATE, guarded.address],
+        [sys.executable, "-c", _JOINS_LATE, scaling.address],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path,
-        env={**os.environ, **guarded.environment()},
+        env={**os.environ, **scaling.environment()},
     ) as driver:  # fmt: skip
         assert driver.stdout is not None
         assert driver.stdout.readline() == "one machine\n"
-        worker = guarded.add_worker()
+        worker = scaling.add_worker()
         said, _ = driver.communicate("\n", timeout=SECONDS)
     assert said == (
         f"Ray has nodes on other machines ({worker.hostname}), which cannot see this machine's disk. "

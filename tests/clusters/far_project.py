@@ -101,7 +101,7 @@ if __name__ == "__main__":
 """
 
 FATES = """\
-import os, sys, time
+import os, time
 from pathlib import Path
 
 import hydra
@@ -118,17 +118,8 @@ def main(cfg):
             ray_decorator.checkpoint()
             (step.parent / "torn.txt").write_text("never saved")
     print("fate:", cfg.fate, flush=True)
-    if cfg.fate == "killed":
-        os.kill(os.getpid(), 9)
-    if cfg.fate == "raises":
-        raise ValueError("no good")
     if cfg.fate == "sleeps" or (cfg.fate == "mortal" and os.environ["RAY_S3_ATTEMPT"] == "1"):
         time.sleep(300)
-    if cfg.fate == "once":  # fails until there is a file that says that it has been tried
-        tried = Path(cfg.tried)
-        if not tried.exists():
-            tried.touch()
-            os._exit(7)
     return cfg.fate
 
 if __name__ == "__main__":
@@ -180,6 +171,7 @@ def environment(bed: cluster_bed.Bed, server: servers.Server, home: Path, prefix
         "RAY_ADDRESS": bed.address,
         "RAY_S3_BASE_PATH": f"s3://{servers.BUCKET}/{prefix}",
         "PYTHONUNBUFFERED": "1",
+        "RAY_DEDUP_LOGS": "0",  # as connection.py has it, before a warm Python imports Ray
     }
 
 

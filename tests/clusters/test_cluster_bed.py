@@ -1,4 +1,4 @@
-"""The test bed is what it says: both ways lead in, both workers work, nothing of the driver's is there."""
+"""The test bed is what it says: both workers work, nothing of the driver's is there."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ import pytest
 
 _LOOK = """
 import os, sys, ray
-try:
-    ray.init(sys.argv[1], logging_level="ERROR")
-except ConnectionError:  # Ray Client's server on the head does not always start on a busy machine
-    ray.shutdown()
-    ray.init(sys.argv[1], logging_level="ERROR")
+ray.init(sys.argv[1], logging_level="ERROR")
 
 @ray.remote
 def look(paths):
@@ -35,13 +31,12 @@ print(ray.get([look.remote(sys.argv[2:]) for _ in range(2)]))
 """
 
 
-@pytest.mark.parametrize("way", ["address", pytest.param("client_address", marks=pytest.mark.client)])
-def test_both_ways_lead_to_both_workers_which_see_nothing_of_the_driver(
-    bed: cluster_bed.Bed, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_both_workers_work_and_see_nothing_of_the_driver(
+    bed: cluster_bed.Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the driver's")
     mine = [str(cluster_bed.REPO / "setup.cfg"), str(tmp_path), sys.executable]
-    done = cluster_bed.drive(_LOOK, getattr(bed, way), *mine, env=bed.environment(), cwd=tmp_path)
+    done = cluster_bed.drive(_LOOK, bed.address, *mine, env=bed.environment(), cwd=tmp_path)
     assert done.code == 0, done.err
     seen = ast.literal_eval(done.out)
     assert {one["tmp"] for one in seen} == {str(node.tmp) for node in bed.workers}

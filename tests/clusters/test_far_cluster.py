@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 import cluster_bed
@@ -21,11 +22,16 @@ import servers
 from trees import read, tree
 
 LAUNCH = ("hydra/launcher=ray_s3", "hydra.launcher.deps=[data.path]", "hydra.launcher.outs=[out]")
-
-
-@pytest.fixture(params=["direct", pytest.param("client", marks=pytest.mark.client)])
-def address(request: pytest.FixtureRequest, bed: cluster_bed.Bed) -> str:
-    return bed.address if request.param == "direct" else bed.client_address
+FATES = """\
+    if cfg.x == 4:
+        os.kill(os.getpid(), 9)
+    if cfg.x == 5 and not os.path.exists("{tried}"):
+        Path("{tried}").touch()  # which all nodes see
+        os._exit(7)
+    if cfg.x == 6:
+        raise ValueError("no good")
+    return told["value"]
+"""
 
 
 @pytest.fixture
@@ -35,41 +41,63 @@ def driver(tmp_path: Path, bed: cluster_bed.Bed, rclone: servers.Server) -> far_
     return far_project.Driver(project, far_project.venv() / "bin" / "python", environ)
 
 
-def told(driver: far_project.Driver, sweep: str, count: int) -> list[dict[str, object]]:
-    return [json.loads((driver.project / f"{sweep}/{n}/result.txt").read_text()) for n in range(count)]
+def told(driver: far_project.Driver, sweep: str, jobs: Iterable[int] = (0,)) -> list[dict[str, object]]:
+    return [json.loads((driver.project / f"{sweep}/{n}/result.txt").read_text()) for n in jobs]
 
 
 def check_as_at_home(
-    done: subprocess.CompletedProcess[str], driver: far_project.Driver, sweep: str, bed: cluster_bed.Bed
+    done: subprocess.CompletedProcess[str],
+    driver: far_project.Driver,
+    sweep: str,
+    bed: cluster_bed.Bed,
+    finished: Iterable[int],
 ) -> None:
-    assert done.returncode == 0, done.stdout
-    jobs = told(driver, sweep, 3)
-    assert [job["value"] for job in jobs] == [20, 40, 60]
+    jobs = told(driver, sweep, finished)
+    assert [job["value"] for job in jobs] == [20 * (number + 1) for number in finished]
     for job in jobs:
         assert job["words"] == ["alpha", "beta", "gamma"]
         assert job["read"] == "the data"
         assert job["readme"] and job["here"]
         assert "train.py" in job["there"] and "src" in job["there"]
         assert not {"big", ".env", "data", Path(sweep).parts[0]} & set(job["there"])
-        assert job["host"] in {node.hostname for node in bed.workers}
+    assert {job["host"] for job in jobs} <= {node.hostname for node in bed.workers}
     assert "#1 x=2" in done.stdout and "trained 2" in done.stdout
     saved = (driver.project / sweep / "1/.hydra/hydra.yaml").read_text()
     assert f"cwd: {driver.project}" in saved
 
 
 @pytest.mark.client
-def test_a_sweep_by_way_of_ray_client_runs_as_at_home(
+def test_by_way_of_ray_client_a_sweep_as_at_home_crashes_that_leave_what_was_written_and_retries(
     driver: far_project.Driver, bed: cluster_bed.Bed
 ) -> None:
-    asked = ("train.py", "-m", *LAUNCH, "x=1,2,3", "hydra.sweep.dir=swept")
-    check_as_at_home(driver.run(*asked, RAY_ADDRESS=bed.client_address), driver, "swept", bed)
+    app = (driver.project / "train.py").read_text()
+    ends = FATES.format(tried=bed.venv / f"tried-{uuid.uuid4().hex}")
+    (driver.project / "train.py").write_text(app.replace('    return told["value"]\n', ends))
+    done = driver.run(
+        "train.py", "-m", *LAUNCH, "x=1,2,3,4,5,6", "hydra.sweep.dir=swept",
+        "+hydra.launcher.ray_remote_kwargs.max_retries=1", RAY_ADDRESS=bed.client_address,
+    )  # fmt: skip
+    assert done.returncode == 1
+    check_as_at_home(done, driver, "swept", bed, (0, 1, 2, 4))
+    assert "the job's process was killed by SIGKILL" in done.stdout
+    assert "#3 x=4: attempt 1 of 2 failed, and is replaced by another one" in done.stdout, done.stdout
+    assert "#3 x=4 crashed: its process was killed by SIGKILL" in done.stdout
+    assert "#4 x=5: attempt 1 of 2 failed, and is replaced by another one" in done.stdout
+    assert "ValueError: no good" in (driver.project / "swept/5/train.log").read_text()
+    for number in (3, 5):
+        left = driver.project / f"swept/{number}/failed/out/result.txt"
+        assert json.loads(left.read_text())["value"] == 20 * (number + 1)
+    assert "6 jobs: 4 COMPLETED, 2 FAILED" in done.stdout, done.stdout
 
 
 def test_a_sweep_runs_as_at_home_and_later_ones_send_what_changed_build_nothing_and_leave_nothing(
-    driver: far_project.Driver, bed: cluster_bed.Bed
+    driver: far_project.Driver, bed: cluster_bed.Bed, rclone: servers.Server
 ) -> None:
+    """Its twenty jobs use both workers, and each of these fetches the data once."""
     for number in range(120):  # so many files are worth keeping as they stand
         (driver.project / f"src/shop/part{number}.py").write_text(f"NUMBER = {number}  # {uuid.uuid4()}\n")
+    data = uuid.uuid4().bytes * 10_000
+    (driver.project / "data/in/big.bin").write_bytes(data)
 
     def kept() -> set[Path]:
         return {path for node in bed.workers for path in node.tmp.glob("ray_s3_*/idle/*/*")}
@@ -78,9 +106,22 @@ def test_a_sweep_runs_as_at_home_and_later_ones_send_what_changed_build_nothing_
         return {path for node in bed.workers for path in node.tmp.glob("ray_s3_*/jobs/*")}
 
     before, left = kept(), at_work()
-    first = driver.run("train.py", "-m", *LAUNCH, "x=1,2,3", "hydra.sweep.dir=multirun/one")
-    check_as_at_home(first, driver, "multirun/one", bed)
-    assert re.search(r"uploading: (129|130) files", first.stdout)  # the code's, and the dep's one
+    numbers = ",".join(str(n + 1) for n in range(20))
+    with servers.counting(rclone) as (counted, requests):
+        first = driver.run(
+            "train.py", "-m", *LAUNCH, f"x={numbers}", "hydra.sweep.dir=multirun/one",
+            AWS_ENDPOINT_URL=counted.endpoint,
+        )  # fmt: skip
+    assert first.returncode == 0, first.stdout
+    check_as_at_home(first, driver, "multirun/one", bed, range(20))
+    hosts = {job["host"] for job in told(driver, "multirun/one", range(20))}
+    assert hosts == {node.hostname for node in bed.workers}
+    # a node's name and the beginning of Ray's id for it
+    nodes = re.findall(r"x=\d+ .* COMPLETED .* ([\w.-]+/[0-9a-f]{6}) ", first.stdout)
+    assert len(nodes) == 20 and len(set(nodes)) == 2
+    digest = hashlib.md5(data).hexdigest()
+    assert sum(path.endswith(f"/{digest[:2]}/{digest[2:]}") for path in requests.paths("GET")) == 2
+    assert re.search(r"uploading: (130|131) files", first.stdout)  # the code's, and the dep's two
     wait_for(lambda: kept() - before and not at_work() - left, 30)
     handed_on = kept() - before
 
@@ -94,35 +135,11 @@ def test_a_sweep_runs_as_at_home_and_later_ones_send_what_changed_build_nothing_
     (driver.project / "src/shop/words.txt").write_text("delta\n")
     changed = driver.run("train.py", "-m", *LAUNCH, "hydra.sweep.dir=multirun/three")
     assert changed.returncode == 0, changed.stdout
-    assert told(driver, "multirun/three", 1)[0]["words"] == ["delta"]
+    assert told(driver, "multirun/three")[0]["words"] == ["delta"]
     assert "uploading: 1 file," in changed.stdout
 
 
-def test_twenty_jobs_use_both_workers_and_each_fetches_the_data_once(
-    driver: far_project.Driver, bed: cluster_bed.Bed, rclone: servers.Server
-) -> None:
-    data = uuid.uuid4().bytes * 10_000
-    (driver.project / "data/in/big.bin").write_bytes(data)
-    numbers = ",".join(str(n) for n in range(20))
-    with servers.counting(rclone) as (counted, requests):
-        done = driver.run(
-            "train.py", "-m", *LAUNCH, f"x={numbers}", "hydra.sweep.dir=swept",
-            AWS_ENDPOINT_URL=counted.endpoint,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    hosts = {job["host"] for job in told(driver, "swept", 20)}
-    assert hosts == {node.hostname for node in bed.workers}
-    # a node's name and the beginning of Ray's id for it
-    nodes = re.findall(r"x=\d+ .* COMPLETED .* ([\w.-]+/[0-9a-f]{6}) ", done.stdout)
-    assert len(nodes) == 20 and len(set(nodes)) == 2
-    digest = hashlib.md5(data).hexdigest()
-    assert sum(path.endswith(f"/{digest[:2]}/{digest[2:]}") for path in requests.paths("GET")) == 2
-
-
-@pytest.mark.parametrize("address", ["direct"], indirect=True)
-def test_a_task_that_uses_ray_itself_runs_on_the_same_cluster(
-    driver: far_project.Driver, address: str
-) -> None:
+def test_a_task_that_uses_ray_itself_runs_on_the_same_cluster(driver: far_project.Driver) -> None:
     """Both workers' CPUs belong to the two jobs: their tasks run on what these lend, with their packages."""
     (driver.project / "nested.py").write_text(far_project.NESTED)
     (driver.project / "shop").symlink_to("src/shop")
@@ -131,37 +148,19 @@ def test_a_task_that_uses_ray_itself_runs_on_the_same_cluster(
     )
     done = driver.run(
         "nested.py", "-m", "hydra/launcher=ray_s3", "+x=1,2",
-        RAY_ADDRESS=address, PYTHONPATH=str(driver.project / "src"),
+        PYTHONPATH=str(driver.project / "src"),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert [line.split()[4] for line in done.stdout.splitlines() if " COMPLETED " in line] == ["14", "14"]
 
 
-@pytest.mark.parametrize("address", [pytest.param("client", marks=pytest.mark.client)], indirect=True)
-def test_what_a_crashed_job_left_comes_home_and_the_others_go_on(
-    driver: far_project.Driver, address: str
-) -> None:
-    (driver.project / "fates.py").write_text(far_project.FATES)
-    done = driver.run(
-        "fates.py", "-m", "hydra/launcher=ray_s3", "+fate=fine,killed,raises", "hydra.sweep.dir=swept",
-        RAY_ADDRESS=address,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "the job's process was killed by SIGKILL" in done.stdout
-    assert "#1 +fate=killed crashed: its process was killed by SIGKILL" in done.stdout
-    assert "ValueError: no good" in (driver.project / "swept/2/fates.log").read_text()
-    for number in range(3):
-        assert (driver.project / f"swept/{number}/left.txt").read_text() == "was here"
-
-
-@pytest.mark.parametrize("address", ["direct"], indirect=True)
-def test_a_script_finds_its_own_names_as_at_home(driver: far_project.Driver, address: str) -> None:
+def test_a_script_finds_its_own_names_as_at_home(driver: far_project.Driver) -> None:
     (driver.project / "tool").mkdir()
     (driver.project / "tool/script.py").write_text(script_app.SCRIPT)
     (driver.project / "tool/beside.txt").write_text("beside")
     done = driver.run(
         "tool/script.py", "-m", "hydra/launcher=ray_s3", "+forked=returns,no,raises",
-        "hydra.sweep.dir=swept", RAY_ADDRESS=address,
+        "hydra.sweep.dir=swept",
     )  # fmt: skip
     assert done.returncode == 1, done.stdout
     for number in range(2):
@@ -170,18 +169,6 @@ def test_a_script_finds_its_own_names_as_at_home(driver: far_project.Driver, add
     assert done.stdout.count("the job's") == 2 and "the child's" not in done.stdout
     log = (driver.project / "swept/2/script.log").read_text()
     assert f'File "{driver.project}/tool/script.py", line' in log and script_app.RAISES in log
-
-
-def test_max_retries_covers_a_crash_of_the_runner(driver: far_project.Driver, bed: cluster_bed.Bed) -> None:
-    (driver.project / "fates.py").write_text(far_project.FATES)
-    # any directory that all nodes see; each attempt may be on another one
-    tried = bed.venv / f"tried-{uuid.uuid4().hex}"
-    done = driver.run(
-        "fates.py", "hydra/launcher=ray_s3", "+fate=once", f"+tried={tried}",
-        "+hydra.launcher.ray_remote_kwargs.max_retries=1",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    assert tried.exists()
 
 
 def test_a_build_that_fails_ends_in_the_resolvers_message(driver: far_project.Driver, tmp_path: Path) -> None:
@@ -218,14 +205,12 @@ def test_a_locked_project_under_uv_run(driver: far_project.Driver) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert (driver.project / "uv.lock").exists()
-    assert told(driver, "swept", 1)[0]["versions"] == ["0.8.10", "0.3"]
+    assert told(driver, "swept")[0]["versions"] == ["0.8.10", "0.3"]
 
 
-@pytest.mark.parametrize(
-    ("way", "code"), [("address", "auto"), pytest.param("client_address", "none", marks=pytest.mark.client)]
-)
+@pytest.mark.client
 def test_in_the_users_own_runtime_env_a_job_stands_and_imports(
-    driver: far_project.Driver, bed: cluster_bed.Bed, way: str, code: str, tmp_path: Path
+    driver: far_project.Driver, bed: cluster_bed.Bed, tmp_path: Path
 ) -> None:
     there = tmp_path / "there"
     there.mkdir()
@@ -237,8 +222,8 @@ def test_in_the_users_own_runtime_env_a_job_stands_and_imports(
     )
     own = "+hydra.launcher.ray_init_kwargs.runtime_env"
     done = driver.run(
-        "stands.py", "hydra/launcher=ray_s3", f"hydra.launcher.code={code}", f"{own}.working_dir={there}",
-        f"{own}.env_vars.COLOUR=green", RAY_ADDRESS=getattr(bed, way),
+        "stands.py", "hydra/launcher=ray_s3", f"{own}.working_dir={there}",
+        f"{own}.env_vars.COLOUR=green", RAY_ADDRESS=bed.client_address,
     )  # fmt: skip
     assert "('from there', 7, 'green')" in done.stdout, done.stdout
 

@@ -16,14 +16,6 @@ import warm_python
 from printing import APP, KINDS, check, converse
 
 
-@pytest.fixture(params=["direct", pytest.param("client", marks=pytest.mark.client)])
-def environ(
-    request: pytest.FixtureRequest, bed: cluster_bed.Bed, rclone: servers.Server, tmp_path: Path
-) -> dict[str, str]:
-    made = far_project.environment(bed, rclone, tmp_path / "home", uuid.uuid4().hex)
-    return {**made, "RAY_ADDRESS": bed.address if request.param == "direct" else bed.client_address}
-
-
 def start(project: Path, environ: dict[str, str], port: int, *kinds: str) -> subprocess.Popen[str]:
     (project / "app.py").write_text(APP)
     return subprocess.Popen(
@@ -42,8 +34,12 @@ def start(project: Path, environ: dict[str, str], port: int, *kinds: str) -> sub
     )
 
 
+@pytest.mark.client
 def test_it_is_seen_while_a_job_runs_and_all_of_it_before_the_job_is_done(
-    environ: dict[str, str], tmp_path: Path
+    bed: cluster_bed.Bed, rclone: servers.Server, tmp_path: Path
 ) -> None:
+    """By way of Ray Client, which has more on the way than a direct connection."""
+    environ = far_project.environment(bed, rclone, tmp_path / "home", uuid.uuid4().hex)
+    environ["RAY_ADDRESS"] = bed.client_address
     with socket.create_server(("127.0.0.1", 0)) as listener:
         check(converse(start(tmp_path, environ, listener.getsockname()[1], *KINDS), listener))

@@ -202,28 +202,6 @@ def test_environments_that_stand_already(
     assert (re.search(to_build, said.stdout) is None) == (stands[2] == "there"), said.stdout
 
 
-@pytest.mark.parametrize(
-    ("way", "option", "message"),
-    [
-        pytest.param(
-            "client_address",
-            "num_gpu=1",
-            "are not accepted by ray.remote: Invalid option keyword",
-            marks=pytest.mark.client,
-        ),
-        ("address", "num_cpus=many", "are not accepted by ray.remote: "),
-    ],
-)
-def test_options_that_no_job_can_have(
-    bed: cluster_bed.Bed, rclone: servers.Server, project: Path, way: str, option: str, message: str
-) -> None:
-    env = {**on(bed, rclone), "RAY_ADDRESS": getattr(bed, way)}
-    said = doctor(project, f"+ray_remote_kwargs.{option}", "code=none", env=env)
-    assert said.code == 1, said.out + said.err
-    assert said.statuses() == {**dict.fromkeys(CHECKS, "ok"), "job resources": "wrong"}
-    assert f"ray_remote_kwargs {message}" in said.found["job resources"][1]
-
-
 def test_an_option_that_jobs_set_themselves(
     bed: cluster_bed.Bed, rclone: servers.Server, project: Path
 ) -> None:
@@ -256,11 +234,11 @@ def test_auto_finds_a_cluster_with_other_machines_and_no_store(bed: cluster_bed.
     assert "Set s3_base_path (or RAY_S3_BASE_PATH)" in found and bed.workers[0].hostname in found
 
 
-def test_wrong_credentials_hide_no_other_check(
+def test_wrong_credentials_hide_no_other_check_and_options_that_no_job_can_have_neither(
     bed: cluster_bed.Bed, rclone: servers.Server, project: Path
 ) -> None:
     wrong = {"AWS_SECRET_ACCESS_KEY": "not-the-right-secret"}
-    said = doctor(project, env=on(bed, rclone) | wrong)
+    said = doctor(project, "+ray_remote_kwargs.num_cpus=many", env=on(bed, rclone) | wrong)
     assert said.code == 1
     status, store = said.found["store"]
     assert status == "wrong"
@@ -268,7 +246,9 @@ def test_wrong_credentials_hide_no_other_check(
     assert f"fix: see who you are there: aws sts get-caller-identity --endpoint-url {rclone.endpoint}" in (
         store
     )
-    assert said.statuses() == {**dict.fromkeys(CHECKS, "ok"), "store": "wrong"}
+    assert "ray_remote_kwargs are not accepted by ray.remote: " in said.found["job resources"][1]
+    wrongs = {"store": "wrong", "job resources": "wrong"}
+    assert said.statuses() == {**dict.fromkeys(CHECKS, "ok"), **wrongs}
     assert "not-the-right-secret" not in said.out + said.err
 
 

@@ -16,7 +16,6 @@ from _pytest.mark.expression import Expression
 
 _NEEDS = {
     "bed": "cluster",
-    "guarded": "cluster",
     "scaling": "cluster",
     "other_versions": "cluster",
     "bare_venv": "cluster",
@@ -30,8 +29,11 @@ _PROGRAMS = ("moto", "dvc", "faulty_proxy", "issuer", "folding_disk", "long_prog
 for seconds; one whose credentials end after seconds, with the program that gives new ones; a disk that rclone serves;
 any other that runs for seconds."""
 
-_SHARED = ("ray_session", "bed", "guarded")
+_SHARED = ("ray_session", "bed", "scaling")
 """Fixtures that end when the next test does not use them (`lasting`)."""
+
+_BREAKS = "doomed"
+"""The fixture of tests that break what they share: the last ones."""
 
 _FOLDERS = {"apps": "app", "clusters": "cluster"}
 
@@ -41,7 +43,7 @@ needed: dict[Path, set[str]] = {}
 
 def mark(items: list[pytest.Item]) -> None:
     """Add the markers, and the groups of tests that stay together; those that share a cluster follow one another."""
-    items.sort(key=lambda item: [name not in getattr(item, "fixturenames", ()) for name in _SHARED])
+    items.sort(key=_order)
     for item in items:
         used = [name for name in _NEEDS if name in getattr(item, "fixturenames", ())]
         for name in used:
@@ -77,6 +79,11 @@ def left_out(folder: Path, markexpr: str) -> bool:
     names = set(re.findall(r"\w+", markexpr)) - {"and", "or", "not"}
     sets = itertools.chain.from_iterable(itertools.combinations(names, n) for n in range(len(names) + 1))
     return not any(expression.evaluate({marker, *chosen}.__contains__) for chosen in sets)
+
+
+def _order(item: pytest.Item) -> list[bool]:
+    used = getattr(item, "fixturenames", ())
+    return [*(name not in used for name in _SHARED), _BREAKS in used]
 
 
 def _asked_for(item: pytest.Item) -> set[str]:
