@@ -9,10 +9,10 @@ from typing import Any
 
 from hydra.types import TaskFunction
 
-from ray_decorator.cluster import connection
+from ray_decorator.cluster.connecting import connection
 from ray_decorator.core.errors import RayS3Error
-from ray_decorator.core.inherited import JOB
 from ray_decorator.core.options.settings import Options
+from ray_decorator.core.values.inherited import JOB
 from ray_decorator.frontends.terms import mark_of
 
 

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
-from ray_decorator.core.model import PathSlot, Slot
 from ray_decorator.core.serialization import pickling
+from ray_decorator.core.values.model import PathSlot, Slot
 
 _HYDRA = "hydra"
 _SYMBOLIC = ("hydra", "now")

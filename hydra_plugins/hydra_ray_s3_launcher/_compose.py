@@ -19,11 +19,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from ray_decorator.core import slots
-from ray_decorator.core.inherited import Variable
-from ray_decorator.core.model import Call, PathSlot
 from ray_decorator.core.serialization import pickling
-from ray_decorator.core.work import Work
-from ray_decorator.dvc.outputs import Outputs
+from ray_decorator.core.values.inherited import Variable
+from ray_decorator.core.values.model import Call, PathSlot
+from ray_decorator.core.values.work import Work
+from ray_decorator.dvc.tracked.outputs import Outputs
 from ray_decorator.frontends.stage_paths import StagePaths
 from ray_decorator.project import environ
 

@@ -16,14 +16,15 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from ray_decorator.core.errors import JobCancelledError, JobDiedError, JobError, RayS3Error, text_of
-from ray_decorator.core.model import Call, Outcome
 from ray_decorator.core.options.settings import OptionArguments
 from ray_decorator.core.problems import Problems
 from ray_decorator.core.serialization import pickling
+from ray_decorator.core.values.model import Call, Outcome
 from ray_decorator.display.progress import make_progress
 from ray_decorator.display.table import JobRow, brief
 from ray_decorator.dvc.remote import with_remote
-from ray_decorator.frontends import hydra_state, main_module
+from ray_decorator.frontends import hydra_state
+from ray_decorator.frontends.script import main_module
 from ray_decorator.frontends.stage_paths import StagePaths
 from ray_decorator.frontends.supported import check_supported
 from ray_decorator.frontends.terms import make_terms, mark_of

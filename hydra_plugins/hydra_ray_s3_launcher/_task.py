@@ -17,10 +17,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from ray_decorator.core import slots
-from ray_decorator.core.inherited import Variable
-from ray_decorator.core.model import Paths, Slot
 from ray_decorator.core.serialization import pickling
-from ray_decorator.frontends import hydra_state, main_module
+from ray_decorator.core.values.inherited import Variable
+from ray_decorator.core.values.model import Paths, Slot
+from ray_decorator.frontends import hydra_state
+from ray_decorator.frontends.script import main_module
 from ray_decorator.frontends.task import own_sessions
 from ray_decorator.frontends.terms import as_task
 from ray_decorator.job.process.inheritance import value_here
@@ -57,7 +58,7 @@ class Exited:
 class HydraTask:
     """The task function with all that the jobs of a batch share; pickled once for all of them.
 
-    It is a ``ray_decorator.core.model.TaskFunction``.
+    It is a ``ray_decorator.core.values.model.TaskFunction``.
     """
 
     task_function: TaskFunction

@@ -14,11 +14,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ray_decorator.core.inherited import Variable
 from ray_decorator.core.records.job_ids import digest_of
 from ray_decorator.core.records.records import MOST_TEXT, without_nul
 from ray_decorator.core.serialization import pickling
-from ray_decorator.core.work import Work
+from ray_decorator.core.values.inherited import Variable
+from ray_decorator.core.values.work import Work
 
 
 def work_of(task_function: Callable[..., Any], config: DictConfig) -> Work:

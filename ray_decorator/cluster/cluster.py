@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from ..core.bundles import Bundle
-from ..core.model import Job, Receipt
+from ..core.values.bundles import Bundle
+from ..core.values.model import Job, Receipt
 
 
 class Cluster(Protocol):

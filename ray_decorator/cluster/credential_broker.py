@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from ..core.errors import StoreError
-from ..core.stores import Credentials
+from ..core.values.stores import Credentials
 from ..store.transport.renewal import Renew, renewal_time
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 
-from ..core.model import Job
+from ..core.values.model import Job
 from ..node import entry
 from .every_node import Answer, ask_every_node
 

@@ -11,8 +11,8 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 from ..core.errors import UNKNOWN_END, ClusterError, JobCancelledError, JobDiedError, JobError, text_of
-from ..core.model import Job, Receipt
 from ..core.serialization.failures import failure_of
+from ..core.values.model import Job, Receipt
 from ..node import entry
 from .printed import Printed
 

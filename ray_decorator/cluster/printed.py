@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
-from ..core.model import END_MARK
+from ..core.values.model import END_MARK
 from .ray_api import output_source
 
 _SECONDS = 2.0

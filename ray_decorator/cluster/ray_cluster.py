@@ -17,14 +17,14 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from ..core.bundles import Bundle
 from ..core.errors import InputError
-from ..core.inherited import Inherited
-from ..core.model import Job, Receipt
 from ..core.options.settings import Settings
-from ..core.private import Private
 from ..core.serialization import pickling
-from ..core.stores import Location
+from ..core.values.bundles import Bundle
+from ..core.values.inherited import Inherited
+from ..core.values.model import Job, Receipt
+from ..core.values.private import Private
+from ..core.values.stores import Location
 from ..node import entry
 from ..node.own_source import zipped_source
 from .capacity import check_feasible, slots_of

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from typing import NoReturn
 
-from ..core.contents import Content
 from ..core.errors import InputError
+from ..core.values.contents import Content
 from .hashes.hash_cache import Stamp
 from .hashes.hashing import Md5s
 from .look import Found

@@ -11,8 +11,8 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..core.contents import Content, Extras
 from ..core.errors import CorruptObjectError
+from ..core.values.contents import Content, Extras
 from .temporary import beside
 
 

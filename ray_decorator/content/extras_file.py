@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from ..core.contents import Content, Extras
 from ..core.errors import CorruptObjectError
+from ..core.values.contents import Content, Extras
 from .manifest import md5
 
 MOST_BYTES = 256 * 1024 * 1024

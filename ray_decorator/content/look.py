@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from ..core.contents import Extras
 from ..core.errors import InputError, Missing
+from ..core.values.contents import Extras
 from . import manifest
 from .extras import closed_bits, inward
 from .hashes.hash_cache import Stamp

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core.contents import Content, Extras
 from ..core.errors import InputError, reworded
 from ..core.progress import Progress
+from ..core.values.contents import Content, Extras
 from . import manifest
 from .hashes.hash_cache import HashCache, Stamp
 from .hashes.hashing import Known, Md5s, cannot_be_read, changed, hash_files

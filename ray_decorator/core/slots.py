@@ -21,7 +21,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from .errors import InputError, Missing
-from .model import PathSlot, Slot
+from .values.model import PathSlot, Slot
 
 _NEAREST_FROM = 2000
 

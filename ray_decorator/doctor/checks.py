@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from ..cluster.connection import Connection, disconnect, is_connected
+from ..cluster.connecting.connection import Connection, disconnect, is_connected
 from ..content.hashes.hash_cache import HashCache, default_path
 from ..core.errors import RayS3Error
 from ..core.options.settings import Settings

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cluster.connection import connected
+from ..cluster.connecting.connection import connected
 from ..content.hashes.hash_cache import HashCache, default_path
 from ..core.errors import InputError, RayS3Error
 from ..core.options.settings import Settings

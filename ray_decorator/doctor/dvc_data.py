@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from ..content.manifest import object_key
 from ..content.threads import each
-from ..core.stores import Location
 from ..core.units import human_size
-from ..dvc.cache import Cache
-from ..dvc.outputs import Outputs
-from ..dvc.recorded import Output
+from ..core.values.stores import Location
+from ..dvc.tracked.cache import Cache
+from ..dvc.tracked.outputs import Outputs
+from ..dvc.tracked.recorded import Output
 from ..store.store import Store, open_store
 from .findings import Finding
 

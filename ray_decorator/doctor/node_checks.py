@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from ..cluster import capacity
-from ..cluster.connection import Connection
+from ..cluster.connecting.connection import Connection
 from ..cluster.every_node import living_nodes
 from ..cluster.ray_cluster import check_options
-from ..core.bundles import Requirements
 from ..core.errors import ClusterError, RayS3Error
 from ..core.options.settings import Settings
-from ..core.stores import Location
 from ..core.units import human_size
+from ..core.values.bundles import Requirements
+from ..core.values.stores import Location
 from ..project import driver
 from .findings import Finding, Status, worst
 from .nodes import NodeFacts, ask_nodes

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..cluster.every_node import Answer, ask_every_node
-from ..core.bundles import Requirements
-from ..core.stores import Location
+from ..core.values.bundles import Requirements
+from ..core.values.stores import Location
 from ..node import entry
 from ..node.entry import is_home, make_importable, node_name, refusal
 from ..node.own_source import zipped_source

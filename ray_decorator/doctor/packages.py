@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-from ..core.bundles import Requirements
+from ..core.values.bundles import Requirements
 from ..environment import inventory
 from ..environment.needed import Needed
 from .findings import Finding, Status, worst

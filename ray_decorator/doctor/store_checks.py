@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ..cluster.connection import Connection
+from ..cluster.connecting.connection import Connection
 from ..cluster.every_node import living_nodes
 from ..cluster.ray_cluster import check_store_is_shared
 from ..core.errors import (
@@ -22,8 +22,8 @@ from ..core.errors import (
     StoreUnreachableError,
 )
 from ..core.options.settings import Settings
-from ..core.stores import Location
 from ..core.units import human_seconds
+from ..core.values.stores import Location
 from ..store.identity import identify
 from ..store.store import Store, open_store
 from ..store.transport.renewal import clock

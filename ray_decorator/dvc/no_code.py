@@ -10,8 +10,8 @@ import functools
 import os
 
 from .ignore import Ignores, git_of
-from .outputs import Outputs
 from .repository import root_of
+from .tracked.outputs import Outputs
 
 
 class NoCode:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..core.errors import InputError
-from . import stages, templates
 from .ignore import FILE as IGNORE
-from .outputs import Outputs
+from .tracked import stages, templates
+from .tracked.outputs import Outputs
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from ..core.errors import InputError, without_passwords
 from ..core.options.s3_account import S3Account
 from ..core.options.settings import Settings
 from ..core.s3_requests import S3Requests
-from ..core.stores import Credentials, DvcDirectory
+from ..core.values.stores import Credentials, DvcDirectory
 from . import config
 from .repository import root_of
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from ..core.errors import InputError
 from ..core.paths import upwards
 from .commands import Started, started
-from .outputs import Outputs
 from .repository import root_of
-from .stages import FILE, Stage, stages
+from .tracked.outputs import Outputs
+from .tracked.stages import FILE, Stage, stages
 
 _MAIN = "__main__.py"
 

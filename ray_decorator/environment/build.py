@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from ..core.bundles import Requirements
 from ..core.errors import PackagesError
+from ..core.values.bundles import Requirements
 from .inventory import (
     EVERY_JOB,
     absent,

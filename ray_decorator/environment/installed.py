@@ -22,7 +22,7 @@ from urllib.request import url2pathname
 
 from packaging.utils import canonicalize_name
 
-from ..core.bundles import Requirements
+from ..core.values.bundles import Requirements
 from . import graph, indexes
 from .inventory import platform_name, site_directories
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..core.bundles import Requirements
+from ..core.values.bundles import Requirements
 
 EVERY_JOB, HYDRA_JOBS, DECORATED = "every job", "Hydra jobs", "decorated functions"
 _OWN_CREDENTIALS = "credentials: worker"

@@ -21,8 +21,8 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from ..core.bundles import Requirements
 from ..core.errors import InputError
+from ..core.values.bundles import Requirements
 from . import graph
 from .graph import Wanted
 from .installed import Installed, requirements

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
-from ..core.bundles import Requirements
 from ..core.errors import without_passwords
+from ..core.values.bundles import Requirements
 
 _SHOWN_LINES = 30
 # a node's own settings that would change what exact pins mean, or where they are installed

@@ -10,19 +10,19 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig
 
-from ..cluster.connection import is_connected, own_address
+from ..cluster.connecting.connection import is_connected, own_address
 from ..core import slots
 from ..core.errors import InputError
-from ..core.model import Call, Outcome, PathSlot, Slot
 from ..core.options.settings import Settings
 from ..core.problems import Problems
 from ..core.serialization import pickling
+from ..core.values.model import Call, Outcome, PathSlot, Slot
 from ..display.progress import make_progress
-from ..dvc.outputs import Outputs
 from ..dvc.remote import with_remote
+from ..dvc.tracked.outputs import Outputs
 from ..project import driver, environ
 from ..run.sessions import cancel_on_interrupt, refuse_to_nest, session_for
-from . import main_module
+from .script import main_module
 from .stage_paths import StagePaths
 from .task import Arguments, Task
 from .terms import Terms

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
-from ..core.model import Outcome, Slot
 from ..core.options.settings import OptionArguments
 from ..core.serialization.failures import add_note
+from ..core.values.model import Outcome, Slot
 from . import calls
 from .calls import Request
 from .supported import check_supported

@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from ..core import slots
 from ..core.errors import InputError
-from ..core.model import PathSlot
 from ..core.paths import parents
+from ..core.values.model import PathSlot
 from ..dvc import running
-from ..dvc.stages import Stage
+from ..dvc.tracked.stages import Stage
 from ..project import driver
 from .terms import Terms
 

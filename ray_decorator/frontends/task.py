@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.model import Paths, Slot
 from ..core.serialization import pickling
 from ..core.slots import fill
-from . import main_module
+from ..core.values.model import Paths, Slot
+from .script import main_module
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 import hydra
 from hydra_zen.wrapper import Zen
 
-from ..core.model import Slot
 from ..core.options.settings import OptionArguments
+from ..core.values.model import Slot
 from . import calls
 from .calls import Request
 from .supported import check_supported, is_coroutine_function

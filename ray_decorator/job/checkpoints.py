@@ -26,9 +26,7 @@ from ..content.manifest import object_key
 from ..content.placing.move import move_all
 from ..content.snapshot import Snapshot, made_of_md5s
 from ..content.threads import each
-from ..core.contents import Content
 from ..core.errors import CorruptObjectError, InputError, MissingObjectError, RayS3Error
-from ..core.model import Job
 from ..core.progress import NoProgress
 from ..core.records.records import (
     CHECKPOINTS,
@@ -39,6 +37,8 @@ from ..core.records.records import (
     checkpoint_key,
     dump,
 )
+from ..core.values.contents import Content
+from ..core.values.model import Job
 from ..store.last_checkpoint import family, newest, of_an_earlier_run
 from ..store.transfer import push
 from .disk.cache import Checkout

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ..content.hashes.hash_cache import HashCache, Stamp, default_path
 from ..content.placing.move import copy
-from ..core.contents import Content
 from ..core.errors import InputError
-from ..core.model import Dep, Job
 from ..core.progress import NoProgress
+from ..core.values.contents import Content
+from ..core.values.model import Dep, Job
 from ..store.transfer import pull
 from .disk.cache import Checkout
 from .disk.room import with_room

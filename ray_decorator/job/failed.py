@@ -19,7 +19,7 @@ from pathlib import Path
 from ..content.hashes.hash_cache import Stamp
 from ..content.placing.move import move_all
 from ..core.errors import HomeError, RayS3Error
-from ..core.model import FAILED, Job
+from ..core.values.model import FAILED, Job
 from .checkpoints import versions_before
 from .disk.looks import Seen, stamps_at
 from .outs import Leaving, Sent, Stuck, bring, bring_out

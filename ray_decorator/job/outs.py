@@ -15,11 +15,11 @@ from typing import Any
 from ..content.hashes.hash_cache import HashCache, Stamp
 from ..content.placing.move import move_all, move_aside
 from ..core.commands import fetch_command
-from ..core.contents import Content
 from ..core.errors import HomeError, InputError
 from ..core.machine.this_machine import is_same_path
-from ..core.model import DIRECTORIES, FAILED, Job, Out
 from ..core.progress import NoProgress
+from ..core.values.contents import Content
+from ..core.values.model import DIRECTORIES, FAILED, Job, Out
 from ..store.pushing import Pushed, push_each
 from ..store.transfer import Snapshot, snapshot
 from .side import Side

@@ -17,9 +17,9 @@ from typing import Any
 from ..content.fingerprint import fingerprint
 from ..core.errors import RayS3Error
 from ..core.machine.this_machine import is_same_path
-from ..core.model import Failure, Job, Receipt
 from ..core.records.records import MOST_TEXT, JobRecord, Left, dump, job_key, without_nul
-from ..core.returned import Told, Value
+from ..core.values.model import Failure, Job, Receipt
+from ..core.values.returned import Told, Value
 from .side import Side
 
 log = logging.getLogger(__name__)

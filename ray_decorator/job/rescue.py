@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core.commands import fetch_command
-from ..core.model import Job, Receipt
+from ..core.values.model import Job, Receipt
 from .disk.looks import Seen, recorded
 from .disk.scratch import Scratch, dead_attempt, job_root, keep
 from .failed import Left, bring_done, bring_failed, bring_logs

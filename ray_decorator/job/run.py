@@ -24,13 +24,13 @@ from typing import Any, TypeVar
 
 from ..content.hashes.hash_cache import Stamp
 from ..core.errors import CorruptObjectError, MissingObjectError, PicklingError
-from ..core.inherited import Inherited
-from ..core.model import Failure, Job, Paths, Receipt
-from ..core.private import Private
-from ..core.returned import Value, value_of
 from ..core.serialization import pickling
 from ..core.serialization.failures import failure_of
-from ..core.stores import Location
+from ..core.values.inherited import Inherited
+from ..core.values.model import Failure, Job, Paths, Receipt
+from ..core.values.private import Private
+from ..core.values.returned import Value, value_of
+from ..core.values.stores import Location
 from ..store.transport.renewal import Renew
 from .aws.fresh_credentials import ask
 from .checkpoints import Checkpoints, begin_with_newest

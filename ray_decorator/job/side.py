@@ -7,8 +7,8 @@ import functools
 
 from ..core.machine.directories import node_directory
 from ..core.machine.this_machine import is_same_path
-from ..core.model import Dep, Out
-from ..core.stores import Location
+from ..core.values.model import Dep, Out
+from ..core.values.stores import Location
 from ..store.store import Store, open_store
 from ..store.transport.renewal import Renew
 from .aws import identity as aws_identity

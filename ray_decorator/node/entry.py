@@ -17,7 +17,7 @@ from typing import Any
 from ..core.errors import ClusterError, text_of
 from ..core.machine.directories import node_root, why_not_private
 from ..core.machine.this_machine import is_same_path, path_id
-from ..core.model import Receipt
+from ..core.values.model import Receipt
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..core.stores import Credentials
+from ..core.values.stores import Credentials
 
 
 @dataclass(frozen=True, slots=True)

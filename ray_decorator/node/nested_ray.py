@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..cluster import ray_api
-from ..core.bundles import Requirements
+from ..core.values.bundles import Requirements
 from ..job.process.workplace import is_code
 from . import entry, runner
 from .own_source import zipped_source

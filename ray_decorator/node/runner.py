@@ -19,11 +19,11 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from ..core.bundles import Bundle, Requirements
 from ..core.errors import CorruptObjectError, MissingObjectError
-from ..core.model import Receipt
 from ..core.serialization.failures import failure_of
-from ..core.stores import Credentials
+from ..core.values.bundles import Bundle, Requirements
+from ..core.values.model import Receipt
+from ..core.values.stores import Credentials
 from ..job.disk.disk_errors import of_disk
 from ..job.process.leftovers import Before, kill_descendants
 from ..job.process.process_state import working_directory

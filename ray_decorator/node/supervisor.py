@@ -27,10 +27,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ..core.bundles import Bundle
 from ..core.errors import ClusterError, InputError, JobError, PackagesError, RayS3Error, ending, text_of
 from ..core.machine.directories import node_directory
-from ..core.model import Failure, Receipt
+from ..core.values.bundles import Bundle
+from ..core.values.model import Failure, Receipt
 from ..environment import build
 from ..job.aws import fresh_credentials
 from ..job.process.ending import note

@@ -17,8 +17,8 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 
-from ..core.inherited import Inherited, Variable
 from ..core.machine import start
+from ..core.values.inherited import Inherited, Variable
 
 _NODES_OWN = re.compile(
     """

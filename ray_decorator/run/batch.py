@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
-from ..core.model import Call, Outcome
+from ..core.values.model import Call, Outcome
 from .claims import release_with
 from .engine.flights import is_finished
 

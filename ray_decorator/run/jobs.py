@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.contents import Content
 from ..core.machine.this_machine import path_id
-from ..core.model import Call, Dep, Home, Job, Out, PathId, PathSlot
 from ..core.paths import parents
+from ..core.values.contents import Content
+from ..core.values.model import Call, Dep, Home, Job, Out, PathId, PathSlot
 from .data.failed_outs import place_beside
 
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..core.contents import Content
 from ..core.errors import InputError
-from ..core.model import Call
 from ..core.options.settings import Settings
 from ..core.progress import Progress
-from ..core.work import Entry
+from ..core.values.contents import Content
+from ..core.values.model import Call
+from ..core.values.work import Entry
 from .data.staging import Staging
 from .engine.flights import Resumed
 from .ledger.ledger import Ledger

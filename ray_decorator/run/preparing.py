@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from ..core.errors import InputError, reworded
-from ..core.model import Call, PathSlot
 from ..core.options.settings import Settings
 from ..core.problems import Problems
 from ..core.progress import Progress
-from ..core.work import Entry
+from ..core.values.model import Call, PathSlot
+from ..core.values.work import Entry
 from ..project import driver
 from ..store.transfer import Snapshot
 from .data.staging import Staging

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 
-from ..core.model import Outcome, PathSlot
+from ..core.values.model import Outcome, PathSlot
 from .data.changed_deps import ChangedDeps
 from .engine.flights import Staged
 from .ledger.beside import Beside

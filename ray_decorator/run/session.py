@@ -22,15 +22,15 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from pathlib import Path
 
-from ..cluster.connection import connection_for, leave_at_once
+from ..cluster.connecting.connection import connection_for, leave_at_once
+from ..cluster.connecting.watch import Watch
 from ..cluster.credential_broker import Broker
 from ..cluster.ray_api import connection_mark
 from ..cluster.ray_cluster import RayCluster, check_options
-from ..cluster.watch import Watch
 from ..core.errors import ClusterError, InputError, RayS3Error, StoreDeniedError
-from ..core.model import Call, Outcome
 from ..core.options.settings import Settings
 from ..core.progress import Progress
+from ..core.values.model import Call, Outcome
 from ..project import driver
 from . import interrupts
 from .batch import Batch

@@ -13,11 +13,11 @@ import sys
 import threading
 
 from ..core.errors import InputError
-from ..core.inherited import JOB
 from ..core.machine import at_exit
 from ..core.options.s3_account import S3Account
 from ..core.options.settings import Settings
-from ..core.stores import DvcDirectory
+from ..core.values.inherited import JOB
+from ..core.values.stores import DvcDirectory
 from ..project import driver
 from . import interrupts
 from .session import Session, ShowProgress

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..cluster.ray_api import in_ray_task
 from ..core.errors import ClusterError, InputError
-from ..core.model import Call, Outcome
+from ..core.values.model import Call, Outcome
 from .claims import release_with
 from .engine.flights import Resumed, Staged
 from .submitted import Submitted

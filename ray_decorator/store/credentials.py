@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError, StoreDeniedError
 from ..core.options.s3_account import S3Account
-from ..core.stores import Credentials, Location
+from ..core.values.stores import Credentials, Location
 from .transport.renewal import clock, renewal_time
 
 if TYPE_CHECKING:

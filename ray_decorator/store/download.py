@@ -23,10 +23,10 @@ from ..content.hashes.hash_cache import Hashed, Stamp
 from ..content.manifest import Row, load, md5, object_key
 from ..content.temporary import beside
 from ..content.threads import Budget, WriterThread, each
-from ..core.contents import Content
 from ..core.errors import CorruptObjectError, MissingObjectError, StoreError
 from ..core.progress import Progress
 from ..core.units import human_size
+from ..core.values.contents import Content
 from .store import Store
 from .transport.incoming import Incoming
 

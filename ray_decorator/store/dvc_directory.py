@@ -6,7 +6,7 @@ import contextlib
 import os
 
 from ..content import shared_folders
-from ..core.stores import DvcDirectory
+from ..core.values.stores import DvcDirectory
 
 _READ_ONLY = 0o444
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..core.errors import InputError, StoreDeniedError
 from ..core.options.s3_account import S3Account
-from ..core.stores import Credentials, DvcDirectory, Location
+from ..core.values.stores import Credentials, DvcDirectory, Location
 from .credentials import Keys, find, open_session
 from .transport.patience import patience
 from .transport.s3_clients import settings_of

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from ..core.model import Job
 from ..core.options.retries import MOST_ATTEMPTS
 from ..core.records.reader import load_begun, load_checkpoint
 from ..core.records.records import MOST_BYTES, Checkpoint, begun_key, checkpoint_area, checkpoint_key
+from ..core.values.model import Job
 from .store import Store
 
 log = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ from ..content.hashes.hash_cache import HashCache
 from ..content.manifest import object_key
 from ..content.snapshot import Entry, Snapshot
 from ..content.threads import each
-from ..core.contents import Content
 from ..core.errors import InputError, StoreError
 from ..core.progress import Progress
+from ..core.values.contents import Content
 from .store import Seen, Store
 from .transport.patience import is_passing
 from .upload import Uploads, are_many, lacking

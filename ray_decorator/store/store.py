@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import obstore
 from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
-from ..core.contents import Content
 from ..core.errors import StoreDeniedError, StoreError, StoreUnreachableError
-from ..core.stores import Location
+from ..core.values.contents import Content
+from ..core.values.stores import Location
 from .credentials import own
 from .dvc_directory import make_room, protect
 from .transport.backends import Backends

@@ -22,9 +22,9 @@ from ..content.placing.merge import Plan, Target, plan
 from ..content.snapshot import Snapshot, snapshot
 from ..content.temporary import clear_stale
 from ..content.threads import each
-from ..core.contents import Content
 from ..core.errors import CorruptObjectError, MissingObjectError
 from ..core.progress import Progress
+from ..core.values.contents import Content
 from .download import Wanted, download, rows_of
 from .pushing import push, push_all, push_each
 from .store import Store

@@ -35,7 +35,7 @@ from pathlib import Path
 opened = set()
 sys.addaudithook(lambda event, args: opened.add(str(args[0])) if event == "open" else None)
 
-from ray_decorator.core.model import PathSlot
+from ray_decorator.core.values.model import PathSlot
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.dvc.remote import find
 from ray_decorator.run.data.staging import Staging

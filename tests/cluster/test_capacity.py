@@ -15,7 +15,7 @@ from ray_decorator.cluster.capacity import _could_serve, asked, awaited
 _CHECK = """
 import json, logging, sys, time
 from ray_decorator.cluster.capacity import check_feasible
-from ray_decorator.cluster.connection import Connection
+from ray_decorator.cluster.connecting.connection import Connection
 from ray_decorator.core.errors import ClusterError
 from ray_decorator.core.options.settings import Options
 

@@ -20,7 +20,7 @@ from issuing import Issuer, issuer, issuing_server
 from ray_decorator.cluster import credential_broker as module
 from ray_decorator.cluster.credential_broker import Broker
 from ray_decorator.core.errors import StoreDeniedError
-from ray_decorator.core.stores import Credentials, Location
+from ray_decorator.core.values.stores import Credentials, Location
 from ray_decorator.job.aws.fresh_credentials import ask
 from ray_decorator.store.identity import identify
 

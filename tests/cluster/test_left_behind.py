@@ -11,7 +11,7 @@ import pytest
 
 from ray_decorator.cluster.every_node import Answer
 from ray_decorator.cluster.left_behind import LeftBehind
-from ray_decorator.core.model import Job
+from ray_decorator.core.values.model import Job
 from ray_decorator.node.entry import found_here
 
 

@@ -15,7 +15,7 @@ from ray_decorator.cluster import printed
 from ray_decorator.cluster.pending import Pending
 from ray_decorator.cluster.printed import Printed
 from ray_decorator.core.errors import JobDiedError, JobError
-from ray_decorator.core.model import Job, Receipt
+from ray_decorator.core.values.model import Job, Receipt
 
 JOB = Job("a1", "#0 x=1", b"", (), (), False, "/", (), os.getuid())
 

@@ -11,7 +11,7 @@ import pytest
 
 from ray_decorator.cluster import printed
 from ray_decorator.cluster.printed import Printed
-from ray_decorator.core.model import END_MARK
+from ray_decorator.core.values.model import END_MARK
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ import pytest
 from ray_decorator.cluster.cluster import Cluster
 from ray_decorator.cluster.ray_cluster import RayCluster, check_options, connection_mark
 from ray_decorator.core.errors import ClusterError, InputError, JobCancelledError, JobDiedError, JobError
-from ray_decorator.core.model import Job, Out, Receipt
 from ray_decorator.core.options.settings import Options, Settings
 from ray_decorator.core.serialization.failures import rebuilt
-from ray_decorator.core.stores import Location
+from ray_decorator.core.values.model import Job, Out, Receipt
+from ray_decorator.core.values.stores import Location
 
 SECONDS = 60.0
 
@@ -181,7 +181,7 @@ from pathlib import Path
 import ray
 from ray_decorator.cluster.ray_cluster import RayCluster
 from ray_decorator.core.errors import InputError
-from ray_decorator.core.bundles import Bundle; from ray_decorator.core.stores import Location
+from ray_decorator.core.values.bundles import Bundle; from ray_decorator.core.values.stores import Location
 from ray_decorator.core.options.settings import Options, Settings
 
 ray.init(sys.argv[1], logging_level="ERROR", log_to_driver=False)

@@ -10,8 +10,8 @@ from trees import QUIET, read, tree
 
 from ray_decorator.content.by_digest import held, made_of
 from ray_decorator.content.hashes.hash_cache import HashCache
-from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import InputError
+from ray_decorator.core.values.contents import Content
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import pull, push, snapshot
 

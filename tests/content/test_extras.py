@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ray_decorator.content.extras import Modes, check, close, closed_bits, inward, make_link
-from ray_decorator.core.contents import Content, Extras
 from ray_decorator.core.errors import CorruptObjectError
+from ray_decorator.core.values.contents import Content, Extras
 
 MODES = [
     (stat.S_IFREG, 0o644, 0),

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ray_decorator.content.extras_file import dump, key_of, load
-from ray_decorator.core.contents import Content, Extras
 from ray_decorator.core.errors import CorruptObjectError
+from ray_decorator.core.values.contents import Content, Extras
 
 PLAIN = Content("0" * 32 + ".dir", 1, 2)
 WHOLE = Content(PLAIN.digest, 1, 2, ("run",), Extras((("/", 0o077), ("k\udcff", 0o7)), ("e",), (("l", "e"),)))

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from ray_decorator.content import extras_file
 from ray_decorator.content.manifest import Row, dump, load
 from ray_decorator.content.placing.merge import plan
-from ray_decorator.core.contents import Content, Extras
 from ray_decorator.core.errors import CorruptObjectError, InputError
+from ray_decorator.core.values.contents import Content, Extras
 
 EXAMPLES = int(os.environ.get("RAY_S3_TEST_EXAMPLES", "25"))
 A = hashlib.md5(b"a").hexdigest()

@@ -15,8 +15,8 @@ from trees import QUIET, Tally, numbered, read, settle, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.content.snapshot import Entry, snapshot, snapshot_of
-from ray_decorator.core.contents import Content, Extras
 from ray_decorator.core.errors import InputError, MissingDepError
+from ray_decorator.core.values.contents import Content, Extras
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
 from ray_decorator.store.transfer import pull, push

@@ -13,10 +13,10 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ray_decorator.core.contents import Content, Extras
 from ray_decorator.core.records.reader import load_begun, load_checkpoint, load_job, load_run
 from ray_decorator.core.records.records import Begun, Checkpoint, JobRecord, Left, RunRecord, dump
-from ray_decorator.core.returned import Value
+from ray_decorator.core.values.contents import Content, Extras
+from ray_decorator.core.values.returned import Value
 
 EXAMPLES = int(os.environ.get("RAY_S3_TEST_EXAMPLES", "25"))
 JOB_ID = "a" * 64

@@ -6,7 +6,7 @@ import pickle
 from dataclasses import replace
 
 from ray_decorator.core.s3_requests import S3Clients, S3Requests
-from ray_decorator.core.stores import Location
+from ray_decorator.core.values.stores import Location
 
 
 def test_it_travels_and_counts() -> None:

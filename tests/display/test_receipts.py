@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ray_decorator.core.contents import Content
 from ray_decorator.core.records.records import JobRecord, Left
-from ray_decorator.core.returned import value_of
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.returned import value_of
 from ray_decorator.display.receipts import show_receipts
 
 DONE = JobRecord(

@@ -11,7 +11,7 @@ import pytest
 from trees import read, tree
 
 from ray_decorator.__main__ import main
-from ray_decorator.cluster import connection
+from ray_decorator.cluster.connecting import connection
 from ray_decorator.content.hashes.hash_cache import HashCache, default_path
 from ray_decorator.doctor import clean
 

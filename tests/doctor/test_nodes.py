@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ray_decorator.core.bundles import Requirements
-from ray_decorator.core.stores import Location
+from ray_decorator.core.values.bundles import Requirements
+from ray_decorator.core.values.stores import Location
 from ray_decorator.doctor.nodes import _whereabouts, ask_nodes
 
 pytestmark = pytest.mark.ray

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from ray_decorator.core.bundles import Requirements
+from ray_decorator.core.values.bundles import Requirements
 from ray_decorator.doctor import packages
 from ray_decorator.doctor.nodes import NodeFacts
 from ray_decorator.environment.needed import Needed

@@ -20,7 +20,7 @@ from trees import QUIET, numbered, read, tree
 from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.core.errors import InputError, StoreDeniedError
 from ray_decorator.core.options.settings import Options
-from ray_decorator.core.stores import Credentials
+from ray_decorator.core.values.stores import Credentials
 from ray_decorator.dvc.remote import find, is_remote, with_remote
 from ray_decorator.store.identity import Identity, identify
 from ray_decorator.store.store import open_store
@@ -336,7 +336,7 @@ class TestItsKeys:
 
 _SHOW = """
 import json, sys
-from ray_decorator.dvc.cache import Cache
+from ray_decorator.dvc.tracked.cache import Cache
 from ray_decorator.dvc.remote import find
 from ray_decorator.dvc.repository import root_of
 root = root_of(".")

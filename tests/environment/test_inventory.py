@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from package_index import Node
 
-from ray_decorator.core.bundles import Requirements
+from ray_decorator.core.values.bundles import Requirements
 from ray_decorator.environment import inventory
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_decorator.core.bundles import Requirements
+from ray_decorator.core.values.bundles import Requirements
 from ray_decorator.environment.uv import Uv, UvError, requirements_text
 
 INDEXES = {"UV_INDEX": "https://of-the-driver/simple", "UV_INDEX_MINE_PASSWORD": "s3cret"}

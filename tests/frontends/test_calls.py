@@ -11,8 +11,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from ray_decorator.core.errors import InputError, PicklingError
-from ray_decorator.core.model import Outcome, Paths
 from ray_decorator.core.options.settings import Options
+from ray_decorator.core.values.model import Outcome, Paths
 from ray_decorator.frontends import calls
 from ray_decorator.frontends.calls import Request, run, shown, submit, value_of
 from ray_decorator.frontends.terms import Terms

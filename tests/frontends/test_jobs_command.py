@@ -9,7 +9,7 @@ import pytest
 
 from ray_decorator import __main__ as command
 from ray_decorator.core.records.records import JobRecord, dump, job_key
-from ray_decorator.core.returned import value_of
+from ray_decorator.core.values.returned import value_of
 from ray_decorator.frontends import jobs_command
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import open_store

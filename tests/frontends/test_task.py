@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from ray_decorator.core.model import Paths
 from ray_decorator.core.serialization import pickling
-from ray_decorator.frontends import hydra_state, main_module, script_settings
+from ray_decorator.core.values.model import Paths
+from ray_decorator.frontends import hydra_state
+from ray_decorator.frontends.script import main_module
+from ray_decorator.frontends.script import settings as script_settings
 from ray_decorator.frontends.task import Arguments, Task, own_sessions
 from ray_decorator.run import sessions
 

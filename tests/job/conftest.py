@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_decorator.core.stores import Location
+from ray_decorator.core.values.stores import Location
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
 

@@ -19,10 +19,10 @@ from trees import QUIET, read, tree
 import ray_decorator
 from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.content.manifest import object_key
-from ray_decorator.core.model import Dep, Job, Out, Paths, Receipt
 from ray_decorator.core.serialization import pickling
-from ray_decorator.core.stores import Location
-from ray_decorator.core.work import Entry
+from ray_decorator.core.values.model import Dep, Job, Out, Paths, Receipt
+from ray_decorator.core.values.stores import Location
+from ray_decorator.core.values.work import Entry
 from ray_decorator.job.checkpoints import checkpoint
 from ray_decorator.job.disk import looks
 from ray_decorator.job.run import serve_job

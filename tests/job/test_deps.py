@@ -11,7 +11,7 @@ from trees import QUIET, read, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache, Stamp
 from ray_decorator.core.machine.this_machine import path_id
-from ray_decorator.core.model import Dep, Job, Out
+from ray_decorator.core.values.model import Dep, Job, Out
 from ray_decorator.job.deps import NoContent, stage_deps
 from ray_decorator.job.disk.scratch import open_scratch
 from ray_decorator.job.side import Side

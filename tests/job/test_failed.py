@@ -10,8 +10,8 @@ import pytest
 from trees import read, tree
 
 from ray_decorator.core.machine.this_machine import path_id
-from ray_decorator.core.model import Home, Job, Out
 from ray_decorator.core.progress import NoProgress
+from ray_decorator.core.values.model import Home, Job, Out
 from ray_decorator.job.disk.looks import Looks
 from ray_decorator.job.failed import Left, bring_failed
 from ray_decorator.job.outs import make_out_parents, out_paths

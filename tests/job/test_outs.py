@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ray_decorator.core.machine.this_machine import path_id
-from ray_decorator.core.model import Home, Job, Out
+from ray_decorator.core.values.model import Home, Job, Out
 from ray_decorator.job.outs import bring_out, make_out_parents, out_paths
 from ray_decorator.job.side import Side
 from ray_decorator.store.identity import locate

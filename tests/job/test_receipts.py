@@ -16,13 +16,13 @@ import pytest
 
 from ray_decorator.content.fingerprint import fingerprint
 from ray_decorator.core.machine.this_machine import path_id
-from ray_decorator.core.model import Home, Job, Out, Paths, Receipt
 from ray_decorator.core.records.reader import load_job
 from ray_decorator.core.records.records import JobRecord, job_key
-from ray_decorator.core.returned import Value, value_of
 from ray_decorator.core.serialization import pickling
-from ray_decorator.core.stores import Location
-from ray_decorator.core.work import Entry
+from ray_decorator.core.values.model import Home, Job, Out, Paths, Receipt
+from ray_decorator.core.values.returned import Value, value_of
+from ray_decorator.core.values.stores import Location
+from ray_decorator.core.values.work import Entry
 from ray_decorator.job.receipts import leave, told
 from ray_decorator.job.run import serve_job
 from ray_decorator.job.side import Side

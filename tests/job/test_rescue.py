@@ -21,9 +21,9 @@ from trees import read, tree
 from ray_decorator.__main__ import main
 from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.core.machine import directories
-from ray_decorator.core.model import Dep, Job, Out, Paths
 from ray_decorator.core.progress import NoProgress
-from ray_decorator.core.stores import Location
+from ray_decorator.core.values.model import Dep, Job, Out, Paths
+from ray_decorator.core.values.stores import Location
 from ray_decorator.job.disk.scratch import job_root
 from ray_decorator.job.rescue import rescue
 from ray_decorator.job.side import Side

@@ -22,14 +22,14 @@ from trees import read, sent, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.content.manifest import object_key
-from ray_decorator.core.contents import Content
-from ray_decorator.core.inherited import Inherited, Variable
 from ray_decorator.core.machine.this_machine import path_id
-from ray_decorator.core.model import Dep, Home, Job, Out, Paths, Receipt
-from ray_decorator.core.private import Private
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.core.serialization import pickling
-from ray_decorator.core.stores import Credentials, Location
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.inherited import Inherited, Variable
+from ray_decorator.core.values.model import Dep, Home, Job, Out, Paths, Receipt
+from ray_decorator.core.values.private import Private
+from ray_decorator.core.values.stores import Credentials, Location
 from ray_decorator.job.disk.scratch import job_root
 from ray_decorator.job.run import opened, serve_job
 from ray_decorator.store.identity import locate

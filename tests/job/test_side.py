@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ray_decorator.core.machine.this_machine import path_id
-from ray_decorator.core.model import Dep, Home, Out
-from ray_decorator.core.stores import Location
+from ray_decorator.core.values.model import Dep, Home, Out
+from ray_decorator.core.values.stores import Location
 from ray_decorator.job.side import Side
 
 

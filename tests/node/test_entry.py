@@ -16,7 +16,7 @@ import ray.cloudpickle
 import warm_python
 
 from ray_decorator.core.errors import ClusterError
-from ray_decorator.core.model import Receipt
+from ray_decorator.core.values.model import Receipt
 from ray_decorator.node import entry
 
 

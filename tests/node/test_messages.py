@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from ray_decorator.core.stores import Credentials
+from ray_decorator.core.values.stores import Credentials
 from ray_decorator.node.messages import AskCredentials, Finished, NestedRay, NewCredentials, Request
 
 REQUEST = Request("run", b"func", b"job", b"store", b"the secret", {"KEY": "secret"}, "worker1/abc", True)

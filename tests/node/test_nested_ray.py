@@ -10,7 +10,7 @@ import ray
 import ray._private.services as services
 import ray.util
 
-from ray_decorator.core.bundles import Requirements
+from ray_decorator.core.values.bundles import Requirements
 from ray_decorator.node import nested_ray, runner
 
 PINS = Requirements(sys.version_info[:2], "linux-x86_64", {"six": "1.16.0"})

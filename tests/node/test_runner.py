@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from runner_process import RunnerProcess, runner
 
-from ray_decorator.core.stores import Credentials
+from ray_decorator.core.values.stores import Credentials
 from ray_decorator.node.messages import AskCredentials, Finished, NestedRay, NewCredentials
 
 __all__ = ["runner"]

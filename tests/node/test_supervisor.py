@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from runner_process import Runs
 
-from ray_decorator.core.bundles import Bundle
 from ray_decorator.core.errors import ClusterError, JobError, ending
-from ray_decorator.core.inherited import Inherited
-from ray_decorator.core.model import Receipt
-from ray_decorator.core.private import Private
-from ray_decorator.core.stores import Location
+from ray_decorator.core.values.bundles import Bundle
+from ray_decorator.core.values.inherited import Inherited
+from ray_decorator.core.values.model import Receipt
+from ray_decorator.core.values.private import Private
+from ray_decorator.core.values.stores import Location
 from ray_decorator.job.process.ending import code_of
 from ray_decorator.node import supervisor
 from ray_decorator.node.messages import Request
@@ -35,7 +35,7 @@ _RUNNER = """\
 import os, pickle, subprocess, sys, time
 from multiprocessing.connection import Connection
 sys.path[:0] = {path!r}
-from ray_decorator.core.model import Receipt
+from ray_decorator.core.values.model import Receipt
 from ray_decorator.node.messages import *
 
 line = Connection(int(sys.argv[-1]))

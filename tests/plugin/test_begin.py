@@ -9,9 +9,9 @@ import pytest
 
 from hydra_plugins.hydra_ray_s3_launcher import _begin
 from ray_decorator import ray_decorator
-from ray_decorator.cluster import connection
-from ray_decorator.core.inherited import JOB
+from ray_decorator.cluster.connecting import connection
 from ray_decorator.core.options.settings import Settings
+from ray_decorator.core.values.inherited import JOB
 
 FAR = {"ray_address": "192.0.2.7:6379", "s3_base_path": "s3://bucket/x"}
 

@@ -25,7 +25,7 @@ from ray_decorator.core.errors import (
     MissingObjectError,
     RayS3Error,
 )
-from ray_decorator.core.model import Outcome
+from ray_decorator.core.values.model import Outcome
 from ray_decorator.frontends.decorator import ray_decorator
 from ray_decorator.frontends.stage_paths import StagePaths
 from ray_decorator.frontends.terms import Terms

@@ -18,9 +18,11 @@ from plugin_app import app
 
 from hydra_plugins.hydra_ray_s3_launcher._compose import ComposedJob, Composer
 from hydra_plugins.hydra_ray_s3_launcher._task import HydraTask
-from ray_decorator.core.model import Paths
 from ray_decorator.core.paths import Folder
-from ray_decorator.frontends import hydra_state, main_module, script_settings
+from ray_decorator.core.values.model import Paths
+from ray_decorator.frontends import hydra_state
+from ray_decorator.frontends.script import main_module
+from ray_decorator.frontends.script import settings as script_settings
 from ray_decorator.frontends.stage_paths import StagePaths
 from ray_decorator.frontends.terms import Terms
 from ray_decorator.job.process import workplace

@@ -15,10 +15,10 @@ from plugin_app import app
 
 from hydra_plugins.hydra_ray_s3_launcher._work import with_job, work_of
 from ray_decorator import ray_decorator, ray_zen
-from ray_decorator.core.inherited import Variable
 from ray_decorator.core.records.reader import load_job
 from ray_decorator.core.records.records import JobRecord, dump
-from ray_decorator.core.returned import Value
+from ray_decorator.core.values.inherited import Variable
+from ray_decorator.core.values.returned import Value
 
 
 def task(cfg: DictConfig) -> None: ...

@@ -14,8 +14,8 @@ import dvc.env
 import pytest
 from omegaconf import OmegaConf
 
-from ray_decorator.core.inherited import Variable
 from ray_decorator.core.machine import start
+from ray_decorator.core.values.inherited import Variable
 from ray_decorator.project import environ
 
 PROGRAM = """

@@ -12,7 +12,7 @@ import pytest
 from fake_cluster import call
 
 from ray_decorator.core.errors import ClusterError, InputError
-from ray_decorator.core.model import Call, Outcome
+from ray_decorator.core.values.model import Call, Outcome
 from ray_decorator.run.batch import Batch
 from ray_decorator.run.claims import Claims
 from ray_decorator.run.engine.flights import Staged

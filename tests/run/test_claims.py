@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from ray_decorator.core.model import Call, PathSlot
 from ray_decorator.core.slots import find
+from ray_decorator.core.values.model import Call, PathSlot
 from ray_decorator.run.claims import Claims
 
 CURE = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ray_decorator.core.contents import Content
 from ray_decorator.core.machine.this_machine import is_same_path
-from ray_decorator.core.model import Call, Job, PathSlot
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.model import Call, Job, PathSlot
 from ray_decorator.run.jobs import JobMaker
 
 CONTENT = Content("0" * 32, 1, 1)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from trees import tree
 
-from ray_decorator.core.model import Call, PathSlot
 from ray_decorator.core.options.settings import Settings
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.core.records.job_ids import Surroundings, job_id
 from ray_decorator.core.records.records import JobRecord, RunRecord, dump, job_key, run_key
-from ray_decorator.core.returned import value_of
-from ray_decorator.core.work import Work
+from ray_decorator.core.values.model import Call, PathSlot
+from ray_decorator.core.values.returned import value_of
+from ray_decorator.core.values.work import Work
 from ray_decorator.run.data.staging import Staging
 from ray_decorator.run.known_jobs import KnownJobs
 from ray_decorator.run.ledger import ledger as ledger_module

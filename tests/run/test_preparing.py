@@ -8,9 +8,9 @@ import pytest
 from trees import tree
 
 from ray_decorator.core.errors import InputError
-from ray_decorator.core.model import Call, PathSlot
 from ray_decorator.core.options.settings import Settings
 from ray_decorator.core.progress import NoProgress
+from ray_decorator.core.values.model import Call, PathSlot
 from ray_decorator.run.data.staging import Staging
 from ray_decorator.run.engine.flights import Staged
 from ray_decorator.run.ledger.ledger import Ledger

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from trees import tree
 
-from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import ClusterError
-from ray_decorator.core.model import Call, Outcome, PathSlot
-from ray_decorator.core.work import Entry
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.model import Call, Outcome, PathSlot
+from ray_decorator.core.values.work import Entry
 from ray_decorator.run.engine.flights import Staged
 from ray_decorator.run.jobs import JobMaker
 from ray_decorator.run.reads import Reads

@@ -17,7 +17,7 @@ from store_fixtures import use
 from trees import numbered, tree
 
 from ray_decorator import InputError, ray_decorator
-from ray_decorator.cluster.watch import Watch
+from ray_decorator.cluster.connecting.watch import Watch
 from ray_decorator.content.hashes.hash_cache import HashCache, default_path
 from ray_decorator.core.options.settings import Options
 from ray_decorator.display.progress import make_progress

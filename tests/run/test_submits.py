@@ -12,8 +12,8 @@ import pytest
 from fake_cluster import call
 
 from ray_decorator.core.errors import ClusterError, InputError, StoreError
-from ray_decorator.core.model import Call, Outcome
 from ray_decorator.core.progress import NoProgress
+from ray_decorator.core.values.model import Call, Outcome
 from ray_decorator.run.claims import Claims
 from ray_decorator.run.session import Session
 from ray_decorator.run.submits import Submits

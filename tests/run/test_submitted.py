@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fake_cluster import call
 
-from ray_decorator.core.model import Outcome
+from ray_decorator.core.values.model import Outcome
 from ray_decorator.run.submitted import Submitted
 
 

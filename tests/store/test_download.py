@@ -14,8 +14,8 @@ from trees import QUIET, killed_process_leaves, read, sent, tree
 from ray_decorator.content.hashes.hash_cache import HashCache, Stamp
 from ray_decorator.content.manifest import object_key
 from ray_decorator.content.snapshot import snapshot
-from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import CorruptObjectError, MissingObjectError
+from ray_decorator.core.values.contents import Content
 from ray_decorator.store import download as downloads
 from ray_decorator.store.download import Wanted, download, rows_of
 from ray_decorator.store.store import Store

@@ -11,7 +11,7 @@ import pytest
 from dvc_repositories import Dvc
 from trees import QUIET, tree
 
-from ray_decorator.core.model import PathSlot
+from ray_decorator.core.values.model import PathSlot
 from ray_decorator.dvc.remote import find
 from ray_decorator.run.data.staging import Staging
 from ray_decorator.store.dvc_directory import protect

@@ -16,7 +16,7 @@ from store_fixtures import use
 
 from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.core.errors import InputError, StoreDeniedError
-from ray_decorator.core.stores import Location
+from ray_decorator.core.values.stores import Location
 from ray_decorator.run.data.staging import Staging
 from ray_decorator.store.identity import identify
 from ray_decorator.store.store import open_store

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from ray_decorator.core.contents import Content
-from ray_decorator.core.model import Job
 from ray_decorator.core.records.records import Checkpoint, checkpoint_key, dump
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.model import Job
 from ray_decorator.store.last_checkpoint import newest
 from ray_decorator.store.store import Store
 

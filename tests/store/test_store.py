@@ -19,7 +19,7 @@ from ray_decorator.core.errors import (
     StoreError,
     StoreUnreachableError,
 )
-from ray_decorator.core.stores import Credentials, Location
+from ray_decorator.core.values.stores import Credentials, Location
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
 from ray_decorator.store.transport.uplink import LEAST

@@ -16,8 +16,8 @@ from whole_trees import TREES, build, described
 
 from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.content.manifest import dump, object_key
-from ray_decorator.core.contents import Content, Extras
 from ray_decorator.core.errors import CorruptObjectError, InputError, MissingObjectError
+from ray_decorator.core.values.contents import Content, Extras
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import pull, pull_all, push, push_all, snapshot
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dvc_repositories import Dvc
 
-from ray_decorator.dvc.recorded import Output
+from ray_decorator.dvc.tracked.recorded import Output
 
 
 def written(root: Path, **texts: str) -> None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ray_decorator.core.bundles import Bundle
-from ray_decorator.core.contents import Content
-from ray_decorator.core.model import Call, Job, PathSlot, Receipt
+from ray_decorator.core.values.bundles import Bundle
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.model import Call, Job, PathSlot, Receipt
 from ray_decorator.store.transfer import Pulled
 
 SECONDS = 10.0

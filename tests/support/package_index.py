@@ -153,7 +153,8 @@ class Node:
         return {"PATH": path, "HOME": str(self.home), "PYTHONPATH": python_path(), **astray, **more}
 
     def start(self, code: str, **more: str) -> subprocess.Popen[str]:
-        ours = "from ray_decorator.environment import build, inventory\nfrom ray_decorator.core.bundles import *\n"
+        ours = "from ray_decorator.environment import build, inventory\n"
+        ours += "from ray_decorator.core.values.bundles import *\n"
         code = f"import json\n{ours}{code}"
         pipe = subprocess.PIPE
         return subprocess.Popen(

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from ray_decorator.core.bundles import Bundle
-from ray_decorator.core.inherited import Inherited
-from ray_decorator.core.model import Receipt
-from ray_decorator.core.private import Private
-from ray_decorator.core.stores import Location
+from ray_decorator.core.values.bundles import Bundle
+from ray_decorator.core.values.inherited import Inherited
+from ray_decorator.core.values.model import Receipt
+from ray_decorator.core.values.private import Private
+from ray_decorator.core.values.stores import Location
 from ray_decorator.node.messages import Finished, Request
 
 

@@ -14,7 +14,7 @@ import pytest
 import servers
 
 from ray_decorator.content.hashes.hash_cache import HashCache
-from ray_decorator.core.stores import Location
+from ray_decorator.core.values.stores import Location
 from ray_decorator.store import download, upload
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core.contents import Content, Extras
 from ...core.machine.directories import cache_home, private_directory
+from ...core.values.contents import Content, Extras
 from .inodes import are_lasting
 
 log = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core.contents import NO_EXTRAS, Extras
 from ...core.errors import InputError
+from ...core.values.contents import NO_EXTRAS, Extras
 from ..extras import check, close, make_link
 from ..hashes.hash_cache import Stamp
 from ..manifest import Row

@@ -11,7 +11,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from ..model import PathId
+from ..values.model import PathId
 
 _SYSCTL_SECONDS = 5.0
 

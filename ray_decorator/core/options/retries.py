@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import InputError, JobCancelledError, JobDiedError, text_of
-from ..model import Job
 from ..serialization.failures import add_note, kinds_of
+from ..values.model import Job
 
 MOST_ATTEMPTS = 100
 """So many attempts back, an earlier run's newest checkpoint is looked for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..s3_requests import S3Requests
-from ..stores import Credentials
+from ..values.stores import Credentials
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
 from ..errors import InputError
-from ..inherited import Inherited
 from ..machine.directories import cache_home
 from ..machine.network import host_and_port, is_this_machine
-from ..stores import DvcDirectory
+from ..values.inherited import Inherited
+from ..values.stores import DvcDirectory
 from .job_options import for_ray
 from .retries import NO_RETRIES, Retries, retries_of
 from .s3_account import S3Account

@@ -19,8 +19,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..contents import Content
-from ..work import Work
+from ..values.contents import Content
+from ..values.work import Work
 
 _json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _VERSION = 1  # of what an id is made of: a new one makes all jobs new ones

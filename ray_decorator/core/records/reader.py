@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ..contents import Content, Extras
-from ..model import CODE, DIRECTORIES
-from ..returned import Status, Value
+from ..values.contents import Content, Extras
+from ..values.model import CODE, DIRECTORIES
+from ..values.returned import Status, Value
 from .records import MOST_BYTES, MOST_TEXT, Begun, Checkpoint, JobRecord, Left, RunRecord
 
 _DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ..contents import Content
-from ..returned import Status, Value
+from ..values.contents import Content
+from ..values.returned import Status, Value
 
 JOBS, RUNS, CHECKPOINTS = "ray_s3/jobs", "ray_s3/runs", "ray_s3/checkpoints"
 MOST_BYTES = 1024 * 1024

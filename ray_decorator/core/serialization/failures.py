@@ -6,7 +6,7 @@ import os
 import traceback
 
 from ..errors import JobError, RemoteTraceback
-from ..model import Failure
+from ..values.model import Failure
 from .exceptions import pack, summary_of, unpack
 
 _OURS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "")

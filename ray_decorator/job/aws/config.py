@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ...core.stores import Location
+from ...core.values.stores import Location
 from . import credential_process
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import json
 import logging
 from typing import Any
 
-from ...core.stores import Credentials
+from ...core.values.stores import Credentials
 
 log = logging.getLogger(__name__)
 

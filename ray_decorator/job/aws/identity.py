@@ -27,8 +27,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from ...core.errors import InputError
-from ...core.inherited import AWS_IDENTITY
-from ...core.stores import Credentials, Location
+from ...core.values.inherited import AWS_IDENTITY
+from ...core.values.stores import Credentials, Location
 from ...store.identity import aws_settings
 from ...store.transport.renewal import Renew, clock
 from ..disk.scratch import open_scratch

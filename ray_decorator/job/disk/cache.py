@@ -25,10 +25,10 @@ from ...content.placing.merge import Plan, Target, plan
 from ...content.placing.reflink import copy_bytes
 from ...content.temporary import beside
 from ...content.threads import each
-from ...core.contents import Content
 from ...core.errors import CorruptObjectError
 from ...core.machine.directories import private_directory
 from ...core.progress import NoProgress
+from ...core.values.contents import Content
 from ...store.download import Wanted, download, manifest_bytes
 from ...store.store import Store
 from .cache_filling import Copy, fill, start

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...content.fingerprint import fingerprint
-from ...core.contents import Content
+from ...core.values.contents import Content
 from .writers import is_written_to, may_go_unseen
 
 _WORTH_IT = 100  # files; fewer are put down anew as fast,

@@ -23,9 +23,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from ...core.contents import Content
 from ...core.errors import InputError
 from ...core.machine.directories import node_directory
+from ...core.values.contents import Content
 from .checkouts import Checkouts
 from .looks import recorded, stamps_at
 from .room import tidy, with_room

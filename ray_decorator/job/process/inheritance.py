@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from ...core.inherited import AWS_IDENTITY, JOB, Inherited, Variable
+from ...core.values.inherited import AWS_IDENTITY, JOB, Inherited, Variable
 from . import workplace
 
 

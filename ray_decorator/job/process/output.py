@@ -22,7 +22,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ...core.model import END_MARK
+from ...core.values.model import END_MARK
 
 _STREAMS = (1, 2)
 _NAMES = ("stdout", "stderr")

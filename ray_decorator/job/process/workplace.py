@@ -13,9 +13,9 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...core.bundles import Bundle, Code
 from ...core.machine.directories import node_directory
 from ...core.paths import Folder
+from ...core.values.bundles import Bundle, Code
 from ...store.store import Store
 from ..disk.cache import NodeCache
 from ..disk.scratch import Scratch, open_scratch

@@ -16,13 +16,13 @@ from ...content.by_digest import held, made_of
 from ...content.hashes.hash_cache import HashCache
 from ...content.manifest import Row, object_key
 from ...content.snapshot import Snapshot
-from ...core.contents import Content
 from ...core.errors import InputError
-from ...core.model import PathSlot
-from ...dvc.cache import Cache
-from ...dvc.outputs import Outputs
-from ...dvc.recorded import Output
+from ...core.values.contents import Content
+from ...core.values.model import PathSlot
 from ...dvc.repository import root_of
+from ...dvc.tracked.cache import Cache
+from ...dvc.tracked.outputs import Outputs
+from ...dvc.tracked.recorded import Output
 from ...store.store import Store
 
 log = logging.getLogger(__name__)

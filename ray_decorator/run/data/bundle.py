@@ -10,12 +10,12 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ...content.snapshot import Snapshot
-from ...core.bundles import Bundle, Code
 from ...core.errors import Changed, InputError
 from ...core.options.settings import Settings
 from ...core.paths import Folder
 from ...core.progress import Progress
 from ...core.units import human_size
+from ...core.values.bundles import Bundle, Code
 from ...dvc.code import config_for
 from ...dvc.ignore import Ignores
 from ...dvc.no_code import NoCode

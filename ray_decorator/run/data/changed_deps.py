@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ...content.fingerprint import fingerprint
-from ...core.model import PathSlot
+from ...core.values.model import PathSlot
 
 log = logging.getLogger(__name__)
 

@@ -23,13 +23,13 @@ from ...content import manifest
 from ...content.hashes.hash_cache import HashCache
 from ...content.manifest import Row, object_key
 from ...content.selection import Selection
-from ...core.contents import Content
 from ...core.errors import InputError, StoreError
-from ...dvc.cache import Cache
+from ...core.values.contents import Content
 from ...dvc.ignore import Ignores
-from ...dvc.outputs import Outputs
 from ...dvc.repository import root_of
 from ...dvc.running import told
+from ...dvc.tracked.cache import Cache
+from ...dvc.tracked.outputs import Outputs
 from ...project.driver import started_at
 from ...store.store import Store
 

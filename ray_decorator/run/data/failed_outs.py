@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ...core.model import FAILED, Call, PathSlot, Receipt
 from ...core.paths import parents
 from ...core.progress import Progress
 from ...core.serialization.failures import add_note
+from ...core.values.model import FAILED, Call, PathSlot, Receipt
 from .homecoming import Store
 
 

@@ -24,10 +24,10 @@ from ...content.manifest import Row, md5_of_file, object_key
 from ...content.placing.merge import plan
 from ...content.placing.move import move
 from ...content.snapshot import taken_from
-from ...core.contents import NO_EXTRAS, Content, Extras
 from ...core.errors import InputError, MissingObjectError
 from ...core.options.settings import Options, Settings
 from ...core.progress import Progress
+from ...core.values.contents import NO_EXTRAS, Content, Extras
 from ...store.download import rows_of
 from ...store.identity import identify
 from ...store.store import OURS, Store, open_store

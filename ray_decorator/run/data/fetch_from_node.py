@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...cluster.connection import connected
+from ...cluster.connecting.connection import connected
 from ...cluster.every_node import ask_nodes, living_nodes
 from ...content.temporary import beside, remove
 from ...core.errors import ClusterError, InputError

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from ...core.contents import Content
 from ...core.errors import CorruptObjectError, HomeError, InputError, MissingObjectError, StoreError
-from ...core.model import PathSlot, Receipt
 from ...core.progress import Progress
 from ...core.serialization.failures import add_note
+from ...core.values.contents import Content
+from ...core.values.model import PathSlot, Receipt
 from ...store.transfer import Pulled
 
 log = logging.getLogger(__name__)

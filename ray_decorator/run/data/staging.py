@@ -18,17 +18,17 @@ from ...content.manifest import object_key
 from ...content.placing.move import free_name_beside
 from ...content.snapshot import snapshot_of
 from ...core.commands import fetch_command
-from ...core.contents import Content
 from ...core.errors import InputError, MissingObjectError
-from ...core.model import CODE, FAILED, Call, Job, PathSlot
 from ...core.options.s3_account import S3Account
 from ...core.progress import NoProgress, Progress
-from ...core.stores import Credentials, DvcDirectory, Location
-from ...dvc.hashed import HashedFiles
+from ...core.values.contents import Content
+from ...core.values.model import CODE, FAILED, Call, Job, PathSlot
+from ...core.values.stores import Credentials, DvcDirectory, Location
 from ...dvc.ignore import Ignores
-from ...dvc.outputs import Outputs
 from ...dvc.remote import has_old_layout
 from ...dvc.repository import root_of
+from ...dvc.tracked.hashed import HashedFiles
+from ...dvc.tracked.outputs import Outputs
 from ...store.identity import Identity, identify
 from ...store.last_checkpoint import newest
 from ...store.pushing import first

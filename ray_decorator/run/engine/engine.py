@@ -28,10 +28,10 @@ from typing import Any
 
 from ...cluster.cluster import Cluster
 from ...core.errors import ClusterError, JobDiedError, JobError
-from ...core.model import Call, Job, Outcome, Receipt
 from ...core.options.retries import NO_RETRIES, Retries
 from ...core.progress import Progress
 from ...core.serialization.failures import rebuilt
+from ...core.values.model import Call, Job, Outcome, Receipt
 from .daemon_pool import DaemonPool
 from .flights import Flight, Staged, raise_first, settle
 from .landing import Landing, Store

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.errors import ClusterError, JobCancelledError
-from ...core.model import Call, Job, Outcome
+from ...core.values.model import Call, Job, Outcome
 from ...store.transfer import Snapshot
 
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ...core.contents import Content
-from ...core.model import Call, Job, Outcome, Receipt
 from ...core.progress import Progress
 from ...core.serialization import pickling
+from ...core.values.contents import Content
+from ...core.values.model import Call, Job, Outcome, Receipt
 from ...store.pushing import REPLACED, first
 from ...store.transfer import Snapshot
 from ..data import homecoming

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...core.contents import Content
-from ...core.model import Call, Job
 from ...core.records.records import Begun, begun_key, dump
+from ...core.values.contents import Content
+from ...core.values.model import Call, Job
 from ...store.last_checkpoint import family
 from ..data.staging import Staging
 from .ledger import Ledger, Shared

@@ -25,9 +25,9 @@ from queue import Empty, SimpleQueue
 
 from ...content.fingerprint import fingerprint
 from ...core.errors import InputError, RayS3Error
-from ...core.model import Call, Job, Outcome, PathSlot
 from ...core.records.records import JobRecord, Left, dump, job_key
-from ...core.returned import Told
+from ...core.values.model import Call, Job, Outcome, PathSlot
+from ...core.values.returned import Told
 from ..data.staging import Staging
 from .begun import BegunJobs, needs_note
 from .certain_deps import CertainDeps

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...content.fingerprint import fingerprint
-from ...core.contents import Content
 from ...core.errors import InputError
-from ...core.model import Call, Job
+from ...core.values.contents import Content
+from ...core.values.model import Call, Job
 from ..data.staging import Staging
 
 log = logging.getLogger(__name__)

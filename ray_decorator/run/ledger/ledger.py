@@ -10,12 +10,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.contents import Content
 from ...core.errors import InputError, RayS3Error
-from ...core.model import Call
 from ...core.options.settings import Settings
 from ...core.records.job_ids import Surroundings, job_id
-from ...core.work import Entry
+from ...core.values.contents import Content
+from ...core.values.model import Call
+from ...core.values.work import Entry
 from ..data.staging import Staging
 from .differences import differences
 from .run_records import RunWriter, new_run_id

@@ -18,15 +18,15 @@ from dataclasses import dataclass, replace
 
 from ...content.fingerprint import fingerprint
 from ...content.threads import each
-from ...core.contents import Content
 from ...core.errors import CorruptObjectError, HomeError, MissingObjectError, RayS3Error
-from ...core.model import Call, Failure, Outcome, Receipt
 from ...core.options.settings import Resume
 from ...core.progress import Progress
 from ...core.records.reader import load_job
 from ...core.records.records import MOST_BYTES, JobRecord, Left, dump, job_key
 from ...core.serialization.failures import rebuilt
-from ...core.work import Entry
+from ...core.values.contents import Content
+from ...core.values.model import Call, Failure, Outcome, Receipt
+from ...core.values.work import Entry
 from ...store.store import Store
 from ...store.transfer import Pulled
 from ..data.homecoming import bring_home

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from ...core.errors import RayS3Error
 from ...core.records.job_ids import Surroundings
 from ...core.records.records import RunRecord, dump, run_key
-from ...core.work import Work
+from ...core.values.work import Work
 from ...store.store import Store
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from obstore.store import LocalStore, S3Store
 
 from ...core.machine.directories import cache_home, private_directory
-from ...core.stores import Location
+from ...core.values.stores import Location
 from ..dvc_directory import make_room
 from .patience import request_timeout
 from .renewal import Provider

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ...core.errors import StoreError
-from ...core.stores import Credentials
+from ...core.values.stores import Credentials
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential

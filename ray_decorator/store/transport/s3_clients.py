@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...core.s3_requests import S3Clients
-from ...core.stores import Location
+from ...core.values.stores import Location
 
 if TYPE_CHECKING:
     from obstore.store import S3Config

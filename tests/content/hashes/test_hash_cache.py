@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from ray_decorator.content.hashes.hash_cache import HashCache, Hashed, Stamp, default_path
-from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import InputError
 from ray_decorator.core.progress import NoProgress
+from ray_decorator.core.values.contents import Content
 from ray_decorator.store.transfer import snapshot
 
 OLD = 10**18

@@ -18,7 +18,7 @@ def test_another_process_recognises_a_path(tmp_path: Path) -> None:
     marked = path_id(tmp_path)
     assert marked is not None
     program = f"from ray_decorator.core.machine.this_machine import *; print(is_same_path({marked!r}))"
-    program = f"from ray_decorator.core.model import PathId; {program}"
+    program = f"from ray_decorator.core.values.model import PathId; {program}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ray_decorator.core.errors import InputError, JobCancelledError, JobDiedError
-from ray_decorator.core.model import Job
 from ray_decorator.core.options.retries import NO_RETRIES, Retries, retries_of
+from ray_decorator.core.values.model import Job
 
 JOB = Job("id", "#0", b"", (), (), False, "/", (), 0)
 

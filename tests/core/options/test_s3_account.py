@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ray_decorator.core.options.s3_account import S3Account
 from ray_decorator.core.options.settings import Settings
-from ray_decorator.core.stores import Credentials
+from ray_decorator.core.values.stores import Credentials
 
 
 def test_no_repr_shows_a_key() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ray_decorator.core.errors import InputError
-from ray_decorator.core.inherited import Inherited, Variable
 from ray_decorator.core.options.settings import OptionArguments, Options, Settings
+from ray_decorator.core.values.inherited import Inherited, Variable
 
 NOTHING = Options()
 FAR = Options(ray_address="10.0.0.1:6379", s3_base_path="s3://bucket/x")

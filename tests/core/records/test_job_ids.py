@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ray_decorator.core.contents import Content, Extras
 from ray_decorator.core.records.job_ids import Surroundings, digest_of, job_id
-from ray_decorator.core.work import Work
+from ray_decorator.core.values.contents import Content, Extras
+from ray_decorator.core.values.work import Work
 
 WORK = Work("__main__", "main", "/project/app.py", "config")
 AROUND = Surroundings("code", "packages", {"/project/app.py": "0/app.py"}, ("/lib/site-packages",))

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ray_decorator.core.contents import Content, Extras
 from ray_decorator.core.records.reader import load_begun, load_checkpoint, load_job, load_run
 from ray_decorator.core.records.records import MOST_BYTES, Begun, Checkpoint, JobRecord, Left, RunRecord, dump
-from ray_decorator.core.returned import value_of
+from ray_decorator.core.values.contents import Content, Extras
+from ray_decorator.core.values.returned import value_of
 
 EXTRAS = Extras((("secret", 0o77),), ("empty",), (("link", "a"),))
 JOB = JobRecord(

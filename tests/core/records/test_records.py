@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ray_decorator.core.records.records import MOST_BYTES, JobRecord, RunRecord, dump, job_key, run_key
-from ray_decorator.core.returned import value_of
+from ray_decorator.core.values.returned import value_of
 
 
 def test_their_keys_are_below_our_own() -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from ray_decorator.core.errors import JobError, RemoteTraceback
-from ray_decorator.core.model import Failure
 from ray_decorator.core.serialization.failures import add_note, failure_of, rebuilt
 from ray_decorator.core.slots import fill
+from ray_decorator.core.values.model import Failure
 
 
 class _Own(Exception):

@@ -10,7 +10,7 @@ import boto3
 import botocore.session
 import pytest
 
-from ray_decorator.core.stores import Location
+from ray_decorator.core.values.stores import Location
 from ray_decorator.job.aws.config import aws_config
 
 PLACE = Location("s3://bucket/x", endpoint="http://127.0.0.1:9000", region="eu-west-7")

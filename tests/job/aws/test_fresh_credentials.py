@@ -9,7 +9,7 @@ import time
 import pytest
 import ray
 
-from ray_decorator.core.stores import Credentials
+from ray_decorator.core.values.stores import Credentials
 from ray_decorator.job.aws.fresh_credentials import ask
 
 pytestmark = pytest.mark.ray

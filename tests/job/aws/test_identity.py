@@ -23,9 +23,9 @@ from issuing import Issuer, issuer, issuing_server
 from store_fixtures import use
 from uv import find_uv_bin
 
-from ray_decorator.core.inherited import Inherited, Variable
-from ray_decorator.core.model import Job, Paths, Receipt
-from ray_decorator.core.stores import Credentials, Location
+from ray_decorator.core.values.inherited import Inherited, Variable
+from ray_decorator.core.values.model import Job, Paths, Receipt
+from ray_decorator.core.values.stores import Credentials, Location
 from ray_decorator.job.aws import identity as aws_identity
 from ray_decorator.job.run import serve_job
 from ray_decorator.store.identity import identify, locate

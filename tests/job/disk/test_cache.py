@@ -17,8 +17,8 @@ from whole_trees import TREES, build, described
 
 from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.content.manifest import object_key
-from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import CorruptObjectError, InputError, MissingObjectError
+from ray_decorator.core.values.contents import Content
 from ray_decorator.job.disk.cache import Checkout, NodeCache
 from ray_decorator.store.store import Store
 from ray_decorator.store.transfer import push_all, snapshot

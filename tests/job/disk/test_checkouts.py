@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from disks import disk
 
-from ray_decorator.core.contents import Content, Extras
+from ray_decorator.core.values.contents import Content, Extras
 from ray_decorator.job.disk.checkouts import Checkouts
 
 CONTENT = Content("0123456789abcdef0123456789abcdef.dir", 400, 400)

@@ -13,9 +13,9 @@ from disks import disk
 from quota_disk import quota_disk
 
 from ray_decorator.core.errors import NodeDiskError, StoreError
-from ray_decorator.core.model import Job, Out, Paths, Receipt
 from ray_decorator.core.serialization import pickling
 from ray_decorator.core.serialization.failures import rebuilt
+from ray_decorator.core.values.model import Job, Out, Paths, Receipt
 from ray_decorator.job.disk.disk_errors import is_full, of_disk
 from ray_decorator.job.run import serve_job
 from ray_decorator.store.identity import locate

@@ -16,8 +16,8 @@ from trees import read, sent, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.content.manifest import object_key
-from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import InputError, NodeDiskError
+from ray_decorator.core.values.contents import Content
 from ray_decorator.job.disk import room
 from ray_decorator.job.disk.cache import Checkout, NodeCache
 from ray_decorator.job.disk.checkouts import Checkouts

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ray_decorator.core.inherited import Inherited, Variable
 from ray_decorator.core.paths import Folder
+from ray_decorator.core.values.inherited import Inherited, Variable
 from ray_decorator.job.process import inheritance, workplace
 from ray_decorator.job.process.inheritance import chosen_variables, take_over, value_here
 from ray_decorator.job.process.process_state import restored

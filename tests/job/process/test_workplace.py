@@ -26,7 +26,7 @@ FILES = {
 PROGRAM = """
 import json, os, pickle, subprocess, sys
 from pathlib import Path
-from ray_decorator.core.bundles import Bundle, Code; from ray_decorator.core.contents import Content
+from ray_decorator.core.values.bundles import Bundle, Code; from ray_decorator.core.values.contents import Content
 from ray_decorator.core.paths import Folder
 from ray_decorator.job.process import workplace
 from ray_decorator.store.identity import locate

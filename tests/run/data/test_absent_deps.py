@@ -14,8 +14,8 @@ from trees import QUIET, read, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.core.errors import InputError
-from ray_decorator.core.model import PathSlot
-from ray_decorator.dvc.outputs import Outputs
+from ray_decorator.core.values.model import PathSlot
+from ray_decorator.dvc.tracked.outputs import Outputs
 from ray_decorator.run.data.absent_deps import AbsentDeps
 from ray_decorator.run.data.staging import Staging
 from ray_decorator.store.identity import locate

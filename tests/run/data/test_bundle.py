@@ -14,11 +14,11 @@ from dvc_repositories import Dvc
 from projects import git, importing
 from trees import QUIET, read, tree
 
-from ray_decorator.core.bundles import Bundle
 from ray_decorator.core.errors import InputError
 from ray_decorator.core.options.settings import Settings
 from ray_decorator.core.paths import Folder
 from ray_decorator.core.progress import NoProgress
+from ray_decorator.core.values.bundles import Bundle
 from ray_decorator.environment.installed import installed_distributions
 from ray_decorator.run.data.bundle import Bundler, collected, needed_packages
 from ray_decorator.run.data.staging import Staging

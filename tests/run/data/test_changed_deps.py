@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from trees import tree
 
-from ray_decorator.core.model import PathSlot
+from ray_decorator.core.values.model import PathSlot
 from ray_decorator.run.data import changed_deps
 from ray_decorator.run.data.changed_deps import ChangedDeps
 

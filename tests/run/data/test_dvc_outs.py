@@ -16,8 +16,8 @@ from trees import QUIET, read, tree
 from ray_decorator.content.hashes.hash_cache import HashCache
 from ray_decorator.content.manifest import Row, object_key
 from ray_decorator.content.placing.reflink import works_in
-from ray_decorator.core.contents import Content
-from ray_decorator.core.model import PathSlot
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.model import PathSlot
 from ray_decorator.run.data.dvc_outs import DvcOuts
 from ray_decorator.run.data.staging import Staging
 from ray_decorator.store.transfer import Snapshot

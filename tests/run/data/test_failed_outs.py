@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from fake_cluster import FakeStore, call
 
-from ray_decorator.core.contents import Content
-from ray_decorator.core.model import Call, PathSlot, Receipt
 from ray_decorator.core.progress import NoProgress
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.model import Call, PathSlot, Receipt
 from ray_decorator.run.data.failed_outs import bring_failed, place_beside
 
 CONTENT = Content("0" * 32, 3, 1)

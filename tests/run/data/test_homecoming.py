@@ -22,9 +22,9 @@ from trees import QUIET, read
 from whole_trees import described
 
 from ray_decorator import HomeError, ray_decorator
-from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import InputError, StoreUnreachableError
-from ray_decorator.core.model import Receipt
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.model import Receipt
 from ray_decorator.run.data.homecoming import bring_home
 
 OUT = Content("0" * 31 + "a.dir", 3, 5)

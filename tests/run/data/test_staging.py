@@ -18,10 +18,10 @@ from store_fixtures import s3_store
 from trees import QUIET, Tally, read, tree
 
 from ray_decorator.content.manifest import md5, object_key
-from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import InputError, MissingObjectError
-from ray_decorator.core.model import Dep, Home, Job, Out, PathId, PathSlot
 from ray_decorator.core.records.records import Checkpoint, checkpoint_key, dump
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.model import Dep, Home, Job, Out, PathId, PathSlot
 from ray_decorator.run.data.staging import Staging
 from ray_decorator.store.transfer import Snapshot
 
@@ -222,7 +222,7 @@ STAGE_TWO = """
 import json
 from pathlib import Path
 from trees import QUIET, Tally, settle
-from ray_decorator.core.model import PathSlot
+from ray_decorator.core.values.model import PathSlot
 from ray_decorator.run.data.staging import Staging
 
 settle()

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from fake_cluster import SECONDS, FakeCluster, FakeStore, call, value
 
-from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import (
     ClusterError,
     CorruptObjectError,
@@ -22,10 +21,11 @@ from ray_decorator.core.errors import (
     MissingObjectError,
     PackagesError,
 )
-from ray_decorator.core.model import Job, Outcome, Receipt
 from ray_decorator.core.options.retries import Retries
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.core.serialization.failures import failure_of
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.model import Job, Outcome, Receipt
 from ray_decorator.run.engine import engine as module
 from ray_decorator.run.engine.engine import Engine
 from ray_decorator.run.engine.flights import Staged, is_finished

@@ -9,7 +9,7 @@ import pytest
 from fake_cluster import call
 
 from ray_decorator.core.errors import ClusterError, JobCancelledError, JobError
-from ray_decorator.core.model import Job, Outcome
+from ray_decorator.core.values.model import Job, Outcome
 from ray_decorator.run.engine.flights import Flight, Resumed, Staged, is_finished, raise_first, settled
 
 

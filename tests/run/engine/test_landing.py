@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from fake_cluster import FakeStore, call, value
 
-from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import InputError, StoreUnreachableError
-from ray_decorator.core.model import Outcome, Receipt
 from ray_decorator.core.progress import NoProgress
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.model import Outcome, Receipt
 from ray_decorator.run.engine.landing import Landing
 
 OUTS = {0: Content("0" * 32, 3, 1), 1: Content("1" * 32 + ".dir", 3, 1)}

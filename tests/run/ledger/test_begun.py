@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from trees import tree
 
-from ray_decorator.core.model import Call, PathSlot
 from ray_decorator.core.options.settings import Settings
 from ray_decorator.core.records.job_ids import Surroundings
 from ray_decorator.core.records.reader import load_begun
-from ray_decorator.core.work import Work
+from ray_decorator.core.values.model import Call, PathSlot
+from ray_decorator.core.values.work import Work
 from ray_decorator.run.data.staging import Staging
 from ray_decorator.run.jobs import JobMaker
 from ray_decorator.run.ledger import ledger as ledger_module

@@ -14,16 +14,16 @@ from trees import tree
 
 from ray_decorator.content.fingerprint import fingerprint, fingerprint_of
 from ray_decorator.content.snapshot import snapshot
-from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import ClusterError
-from ray_decorator.core.model import Call, Job, Outcome, PathSlot
 from ray_decorator.core.options.settings import Settings
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.core.records.job_ids import Surroundings
 from ray_decorator.core.records.reader import load_job
 from ray_decorator.core.records.records import JobRecord, job_key
-from ray_decorator.core.returned import Told, value_of
-from ray_decorator.core.work import Work
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.model import Call, Job, Outcome, PathSlot
+from ray_decorator.core.values.returned import Told, value_of
+from ray_decorator.core.values.work import Work
 from ray_decorator.run.data.changed_deps import ChangedDeps
 from ray_decorator.run.data.staging import Staging
 from ray_decorator.run.jobs import JobMaker

@@ -10,8 +10,8 @@ import pytest
 from trees import tree
 
 from ray_decorator.content.fingerprint import fingerprint
-from ray_decorator.core.contents import Content
-from ray_decorator.core.model import Call, PathSlot
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.model import Call, PathSlot
 from ray_decorator.run.data.staging import Staging
 from ray_decorator.run.jobs import JobMaker
 from ray_decorator.run.ledger.certain_deps import CertainDeps

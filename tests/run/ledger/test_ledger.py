@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import InputError
-from ray_decorator.core.model import Call, PathSlot
 from ray_decorator.core.options.settings import Settings
 from ray_decorator.core.records.job_ids import Surroundings
 from ray_decorator.core.records.reader import load_run
 from ray_decorator.core.records.records import run_key
-from ray_decorator.core.work import Work
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.model import Call, PathSlot
+from ray_decorator.core.values.work import Work
 from ray_decorator.run.data.staging import Staging
 from ray_decorator.run.ledger import ledger as module
 from ray_decorator.run.ledger.ledger import Ledger

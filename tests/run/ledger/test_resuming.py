@@ -12,14 +12,14 @@ from trees import read, sent, tree
 
 from ray_decorator.content.fingerprint import fingerprint
 from ray_decorator.content.manifest import md5, object_key
-from ray_decorator.core.contents import Content
 from ray_decorator.core.errors import HomeError, InputError, JobError
-from ray_decorator.core.model import Call, Outcome, PathSlot
 from ray_decorator.core.options.settings import Resume
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.core.records.records import MOST_BYTES, JobRecord, Left, dump, job_key
-from ray_decorator.core.returned import value_of
-from ray_decorator.core.work import Entry
+from ray_decorator.core.values.contents import Content
+from ray_decorator.core.values.model import Call, Outcome, PathSlot
+from ray_decorator.core.values.returned import value_of
+from ray_decorator.core.values.work import Entry
 from ray_decorator.run.data.staging import Staging
 from ray_decorator.run.ledger.resuming import Resuming, read_receipt
 

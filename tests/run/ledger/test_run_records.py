@@ -10,7 +10,7 @@ import pytest
 from ray_decorator.core.records.job_ids import Surroundings
 from ray_decorator.core.records.reader import load_run
 from ray_decorator.core.records.records import run_key
-from ray_decorator.core.work import Work
+from ray_decorator.core.values.work import Work
 from ray_decorator.run.ledger import run_records
 from ray_decorator.run.ledger.run_records import RunWriter, new_run_id
 from ray_decorator.store.identity import locate

@@ -8,7 +8,7 @@ import pytest
 from obstore.store import LocalStore, S3Store
 
 from ray_decorator.core.s3_requests import S3Requests
-from ray_decorator.core.stores import Location
+from ray_decorator.core.values.stores import Location
 from ray_decorator.store.transport.backends import Backends
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ray_decorator.core.errors import StoreError
-from ray_decorator.core.stores import Credentials
+from ray_decorator.core.values.stores import Credentials
 from ray_decorator.store.transport.renewal import Provider, renewal_time
 
 

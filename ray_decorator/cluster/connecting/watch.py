@@ -1,0 +1,138 @@
+"""Notice that the Ray we are connected to is gone, before Ray itself does.
+
+What Ray 2.60 does when nobody of it answers any more: a direct driver's tasks stay pending, and after 60 s
+Ray ends the driver's process, without its ``atexit`` handlers; a Ray Client gives up after 30 s. (Both are
+postponed by connection.py.) Where the node that a direct driver is connected to dies alone, tasks that
+were running there never end.
+
+A fault-tolerant head restarts meanwhile: RAY_S3_PATIENCE is how long it may take.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...core.errors import ClusterError, InputError
+from ...core.machine.network import connect_error, host_and_port
+from .. import ray_api
+
+_EVERY = 5.0
+_TRIES = 3
+_PATIENCE = 30.0
+
+Place = tuple[str, str, int]
+"""What listens there, its host and its port."""
+
+
+def patience() -> float:
+    """For how many seconds a cluster may be silent before it counts as lost: RAY_S3_PATIENCE, 30 by default.
+
+    A head that restarts (Ray's GCS fault tolerance) needs so long. Raises InputError for what is no such
+    number.
+    """
+    given = os.environ.get("RAY_S3_PATIENCE") or str(_PATIENCE)
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise InputError(
+            f"RAY_S3_PATIENCE is {given!r}; expected for how many seconds a cluster may be silent before it "
+            f"counts as lost, a number above 0, such as {_PATIENCE:.0f}"
+        )
+    return seconds
+
+
+class Watch:
+    """Tries the connected Ray every ``every`` seconds, in a thread of its own.
+
+    ``lost`` is called at most once, from that thread, when at least three tries in a row have failed, the
+    first of them `patience` seconds ago, or when Ray Client has given up. From then on, leave Ray alone: over
+    ``host:port`` calls of it hang (``ray.shutdown()``, ``ray.nodes()``, ``ray.get``) or end the process
+    (``ray.put``), and over ``ray://`` ``.remote()`` may start another Ray. The process can end in the usual
+    way, for which Ray takes some 6 seconds.
+    """
+
+    def __init__(self, address: str, lost: Callable[[ClusterError], None], *, every: float = _EVERY) -> None:
+        self._address = address
+        self._lost = lost
+        self._mark = ray_api.connection_mark()
+        self._patience = patience()
+        self._every = min(every, self._patience / _TRIES)
+        known = ray_api.is_client()
+        self._client = address.startswith("ray://") if known is None else known
+        self._places = _client_places(address) if self._client else _direct_places()
+        self._closed = threading.Event()
+        threading.Thread(target=self._run, name="ray-watch", daemon=True).start()
+
+    def close(self) -> None:
+        """Look no more; ``lost`` is not called from now on."""
+        self._closed.set()
+
+    def _run(self) -> None:
+        silent_since, failures, failure = 0.0, 0, None
+        while failures < _TRIES or time.monotonic() - silent_since < self._patience:
+            since = time.monotonic()
+            failure = first_silent(self._places, self._every * 0.8)
+            failures = failures + 1 if failure else 0
+            silent_since = since if failures <= 1 else silent_since
+            if self._client and ray_api.is_client() is False:
+                failure = "Ray Client has given its connection up"
+                break
+            if self._mark and ray_api.connection_mark() not in (None, self._mark):
+                failure = "this process has left it (ray.shutdown())"
+                break
+            if self._closed.wait(max(0.0, self._every - (time.monotonic() - since))):
+                return
+        if not self._closed.is_set():
+            self._closed.set()
+            ray_api.give_excepthook_back()
+            self._lost(ClusterError(_message(self._address, f"{failure}", self._patience)))
+
+
+def first_silent(places: Sequence[Place], seconds: float) -> str | None:
+    """Which of the places takes no TCP connection within ``seconds``, in words; None where all do."""
+    for what, host, port in places:
+        if (error := connect_error(host, port, seconds)) is not None:
+            return f"{what} at {host}:{port} does not answer ({error})"
+    return None
+
+
+def _message(address: str, failure: str, seconds: float) -> str:
+    if address == "local":
+        return (
+            f"The private Ray on this machine has ended: {failure}. Its processes may have been killed for "
+            "want of memory: see `dmesg`, and Ray's logs below /tmp/ray/session_latest/logs. Run again for "
+            "the jobs that had not finished, with fewer at a time (max_concurrent)."
+        )
+    return (
+        f"Ray at {address} is gone: {failure}. See that its head node is up (`ray status` there) and can be "
+        "reached from here, and run again for the jobs that had not finished. A head that restarts by itself "
+        f"may take longer than {seconds:g} s: set RAY_S3_PATIENCE to more seconds."
+    )
+
+
+def _client_places(address: str) -> tuple[Place, ...]:
+    if not address.startswith("ray://"):  # connected by the user's own code, to a place that we do not know
+        return ()
+    return (("Ray Client", *host_and_port(address)),)
+
+
+def _direct_places() -> tuple[Place, ...]:
+    import ray
+
+    context = ray.get_runtime_context()
+    own, nodes = context.get_node_id(), ray.nodes()  # type: ignore[no-untyped-call]
+    return (
+        ("its GCS", *host_and_port(context.gcs_address)),
+        *(_raylet(node) for node in nodes if node["NodeID"] == own),
+    )
+
+
+def _raylet(node: dict[str, Any]) -> Place:
+    return "the raylet of this process", node["NodeManagerAddress"], node["NodeManagerPort"]
