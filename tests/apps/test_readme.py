@@ -43,7 +43,7 @@ def test_its_table_has_every_key_of_the_launcher() -> None:
 
 
 def test_its_layout_names_every_package_and_a_file_of_it() -> None:
-    rows = re.findall(r"^\| `([\w/]+)/` \| .* \| \[`(\w+\.py)`\]\((.*)\) \|$", README, re.M)
+    rows = re.findall(r"^\| `([\w/]+)/` \| .* \| \[`([\w/]+\.py)`\]\((.*)\) \|$", README, re.M)
     packages = {f"ray_decorator/{each.parent.name}" for each in ROOT.glob("ray_decorator/*/__init__.py")}
     plugins = {f"hydra_plugins/{each.parent.name}" for each in ROOT.glob("hydra_plugins/*/__init__.py")}
     assert {package for package, _, _ in rows} == packages | plugins
