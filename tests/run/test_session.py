@@ -110,7 +110,13 @@ def test_whatever_the_settings_two_calls_do_not_write_to_one_out(home: Path) -> 
 
 
 def test_a_cancelled_call_writes_until_its_job_has_ended(home: Path) -> None:
-    there = ray_decorator(outs=["target"])(slow)
+    def ends_slowly(target: str, seconds: float) -> None:
+        try:
+            time.sleep(seconds)
+        except KeyboardInterrupt:
+            time.sleep(3)
+
+    there = ray_decorator(outs=["target"])(ends_slowly)
     future = there.submit("out", 60.0)
     deadline = time.monotonic() + 60
     while not future.running() and time.monotonic() < deadline:
