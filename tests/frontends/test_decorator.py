@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -536,8 +537,10 @@ def test_what_a_store_lost_or_spoilt_is_uploaded_again(
     uploaded, *replaced = [message for message in caplog.messages if "files/md5/" in message]
     assert "no longer holds 1 object(s) as they were staged" in uploaded
     assert f"{home}/data (deps key 'data_dir', files/md5/" in uploaded
-    assert len(replaced) == (how == "spoilt")
+    assert bool(replaced) == (how == "spoilt")
     for message in replaced:
-        assert (
-            "held other bytes in the place of 2 object(s): outs key 'output_dir', text.txt (files" in message
+        assert re.search(
+            r"held other bytes in the place of [12] object\(s\): outs key 'output_dir', ", message
         )
+    if front != "map" and how == "spoilt":  # two jobs at once may share what they find
+        assert len(replaced) == 1 and "2 object(s): outs key 'output_dir', text.txt (files" in replaced[0]
