@@ -95,7 +95,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """More than a small machine's cores, since tests wait for much; the quick ones (`-m "not ray …"`) wait for
-    less, and each process takes three seconds of CPU time before its first test.
-    """
-    return min(4, (os.cpu_count() or 4) + 1) if "not ray" in config.option.markexpr else 4
+    """More than a small machine's cores, since tests wait for much."""
+    return 4
