@@ -192,7 +192,8 @@ if __name__ == "__main__":
     place, *imports = sys.argv[1:]
     for name in imports:
         if importlib.util.find_spec(name.partition(".")[0]) is not None:
-            importlib.import_module(name)
+            with contextlib.suppress(ModuleNotFoundError):  # another Ray has other modules
+                importlib.import_module(name)
     if "hydra.main" in sys.modules:
         _know_hydras_grammars()
     gc.collect()
