@@ -35,10 +35,7 @@ class RayS3Launcher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra hands over, and let Ray start while the sweeper validates the jobs."""
-        # lazy imports to ensure plugin discovery remains fast, and Ray starts before the second one
-        from . import _begin
-
-        _begin.connect(self.options, task_function)
+        # lazy import to ensure plugin discovery remains fast
         from . import _core
 
         self._sweep = _core.prepare(self.deps, self.outs, self.options, hydra_context, task_function, config)

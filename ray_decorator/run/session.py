@@ -22,7 +22,7 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from pathlib import Path
 
-from ..cluster.connecting.connection import connection_for, leave_at_once
+from ..cluster.connecting.connection import Connection, leave_at_once
 from ..cluster.connecting.watch import Watch
 from ..cluster.credential_broker import Broker
 from ..cluster.ray_api import connection_mark
@@ -64,7 +64,7 @@ class Session:
 
     def __init__(self, settings: Settings, show_progress: ShowProgress) -> None:
         self.settings = settings
-        self.connection = connection_for(settings)
+        self.connection = Connection(settings)
         self.claims = _claims
         self.progress = SharedProgress(show_progress)
         self._staging = Staging(

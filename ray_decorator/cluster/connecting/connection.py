@@ -40,7 +40,6 @@ _SEVERAL_HERE = (
 _ONE_AT_A_TIME = threading.Lock()
 
 _all_is_shown: Callable[[], bool] | None = None
-_begun: Connection | None = None
 _connected: tuple[str, str | None] = ("", None)
 """The address of the connection that was made here last, and what tells it from others."""
 
@@ -77,14 +76,6 @@ class Connection:
             return "starting Ray on this machine"
         return f"connecting to {'the Ray on this machine' if address == 'auto' else f'Ray at {address}'}"
 
-    def serves(self, settings: Settings) -> bool:
-        """Whether it is, or may become, the connection that the settings ask for."""
-        asked, own = (
-            (each.ray_address, each.ray_init_kwargs, each.store_is_default)
-            for each in (settings, self._settings)
-        )
-        return asked == own and self._error is None
-
     def wait(self) -> None:
         """Return once connected. Raises ClusterError if nobody answers in time."""
         self._found.wait(0 if self._done.is_set() else _START_SECONDS)
@@ -113,22 +104,6 @@ class Connection:
     def _is_found(self, address: str) -> None:
         self._address = address
         self._found.set()
-
-
-def begin(settings: Settings) -> None:
-    """Begin to connect, before there is a session: the next one with this address takes the connection over.
-
-    Does nothing in a process that is connected already.
-    """
-    global _begun
-    _begun = None if is_connected() else Connection(settings)
-
-
-def connection_for(settings: Settings) -> Connection:
-    """The connection that was begun for these settings, if it has not failed; else one that begins now."""
-    global _begun
-    begun, _begun = _begun, None
-    return begun if begun is not None and begun.serves(settings) else Connection(settings)
 
 
 def _seconds(address: str) -> float:

@@ -388,34 +388,6 @@ def test_what_happens_is_said_until_it_has(address: str, said: str, monkeypatch:
     assert made.doing is None
 
 
-def test_a_connection_that_was_begun_is_taken_over_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = threading.Event()
-    monkeypatch.setattr(connection, "is_connected", lambda: False)
-    monkeypatch.setattr(connection, "_connect", lambda settings, found: ended.wait(60))
-    here, far = (
-        Options(ray_address="local").resolve(),
-        Options(ray_address="a:1", s3_base_path="s3://b/x").resolve(),
-    )
-    connection.begin(here)
-    begun = connection._begun
-    assert connection.connection_for(here) is begun
-    assert connection.connection_for(here) is not begun
-    connection.begin(far)
-    assert connection.connection_for(here).doing == "starting Ray on this machine"
-    ended.set()
-
-
-def test_one_that_was_begun_and_has_failed_is_not_taken_over(connect: Callable[..., _Init]) -> None:
-    connect()  # Ray is not there from now on, for the rest of this test
-    settings = Options(ray_address="127.0.0.1:1", s3_base_path="s3://bucket/x").resolve()
-    connection.begin(settings)
-    begun = connection._begun
-    assert begun is not None
-    with pytest.raises(ClusterError, match=r"^Nobody answers at ray_address 127\.0\.0\.1:1 "):
-        begun.wait()
-    assert connection.connection_for(settings) is not begun
-
-
 def test_a_process_that_is_connected_has_nothing_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "is_connected", lambda: True)
     made = Connection(Options(ray_address="local").resolve())
