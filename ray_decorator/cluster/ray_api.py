@@ -179,10 +179,9 @@ def spare_children() -> None:
 
         raylet: Any = _raylet
         with open(raylet.__file__, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as code:
-            if (
-                code.find(f"{_CHILDREN}\0".encode()) < 0
-            ):  # Ray aborts the process for one that it does not know
-                raise LookupError("it has no such setting")
+            is_known = code.find(f"{_CHILDREN}\0".encode()) >= 0
+        if not is_known:  # Ray aborts the process for such a one
+            raise LookupError("it has no such setting")
         raylet.Config.initialize(json.dumps({_CHILDREN: False}))
 
 

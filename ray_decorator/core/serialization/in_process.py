@@ -48,9 +48,7 @@ def _reduce(value: Any) -> str | tuple[Any, ...]:
 def _anew(value: Any) -> tuple[Any, ...]:
     match value:
         case contextvars.ContextVar():
-            default, now = _values(contextvars.Context().run, value), _values(_here, value)
-            is_changed = bool(now) and not (default and now[0] is default[0])
-            return _context_variable, (value.name, default, now if is_changed else ())
+            return _context_variable, (value.name, _default_of(value), _set_here(value))
         case threading.local():
             return _thread_local, (dict(vars(value)),)
         case concurrent.futures.ThreadPoolExecutor():
@@ -62,18 +60,18 @@ def _anew(value: Any) -> tuple[Any, ...]:
     return (threading.RLock if isinstance(value, _RLOCK) else threading.Lock), ()
 
 
-def _here(function: Callable[[], Any]) -> Any:
-    return function()
-
-
-def _values(
-    run: Callable[[Callable[[], Any]], Any], variable: contextvars.ContextVar[Any]
-) -> tuple[Any, ...]:
-    """What it has there: one value, or none."""
+def _default_of(variable: contextvars.ContextVar[Any]) -> tuple[Any, ...]:
+    """One value, or none."""
     try:
-        return (run(variable.get),)
+        return (contextvars.Context().run(variable.get),)
     except LookupError:
         return ()
+
+
+def _set_here(variable: contextvars.ContextVar[Any]) -> tuple[Any, ...]:
+    """One value, or none: a default is not set."""
+    here = contextvars.copy_context()
+    return (here[variable],) if variable in here else ()
 
 
 def _context_variable(name: str, default: tuple[Any, ...], now: tuple[Any, ...]) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dis
+import functools
 import importlib
 import operator
 import sys
@@ -37,11 +38,16 @@ def of(main: types.ModuleType, functions: Collection[Any]) -> dict[str, str]:
 
 def annotated(functions: Iterable[Any]) -> set[str]:
     """The names in annotations of functions and classes that are text."""
-    found = set()
-    for text in {text for each in functions for kind in _annotations(each) for text in _texts(kind)}:
-        with contextlib.suppress(SyntaxError):  # it need not be an expression
-            found |= {part.id for part in ast.walk(ast.parse(text)) if isinstance(part, ast.Name)}
-    return found
+    texts = (text for each in functions for kind in _annotations(each) for text in _texts(kind))
+    return set().union(*map(_names, texts))
+
+
+@functools.lru_cache(maxsize=10_000)  # of a script: each call of a decorated function asks for them
+def _names(text: str) -> frozenset[str]:
+    try:
+        return frozenset(part.id for part in ast.walk(ast.parse(text)) if isinstance(part, ast.Name))
+    except SyntaxError:  # it need not be an expression
+        return frozenset()
 
 
 def _annotations(value: Any) -> Iterable[Any]:

@@ -5,7 +5,7 @@ The script is not run again on a worker, so these settings go along:
     warnings    the filters, and logging.captureWarnings
     logging     levels, names of levels, propagate, disabled; handlers that write to stdout or stderr
     Python      the recursion limit, and the umask (Linux)
-    libraries   defaults of Python's own and of numpy (script_defaults)
+    libraries   defaults of Python's own and of numpy (`defaults`)
 
 Files and servers that handlers write to are the driver's own. Seeds stay, too: all jobs of a sweep would draw the
 same numbers.

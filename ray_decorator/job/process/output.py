@@ -69,10 +69,9 @@ def streams_restored() -> Iterator[None]:
         yield
     finally:
         _flush()  # to where the job has led it
+        # first of all: one that the job has opened may close stream 1 or 2 with it
         for name, file in zip(_NAMES, files, strict=True):
-            setattr(
-                sys, name, file
-            )  # first of all: one that the job has opened may close stream 1 or 2 with it
+            setattr(sys, name, file)
         for stream, copy in copies.items():
             with contextlib.suppress(OSError):  # the job has closed all that it could
                 os.dup2(copy, stream)
