@@ -112,12 +112,15 @@ class Patience:
                 result = attempt()
             except StoreError as exc:
                 now = time.monotonic()
-                began = max(started if began is None else began, progress() if progress else 0.0)
                 if not passing(exc):
+                    if began is not None:
+                        self._forget()
                     raise
+                began = max(started if began is None else began, progress() if progress else 0.0)
                 if now - began >= self.seconds or self._is_gone(now, progress is not None):
                     if self._answered[progress is not None] <= began:  # else it is this request alone
                         self._gone[progress is not None] = _Gone(now, exc)
+                    self._forget()
                     raise
                 self._trouble(exc, max(started, now - _SILENT), now)
                 time.sleep(min(pause, max(0.0, began + self.seconds - now)))
@@ -181,4 +184,9 @@ class Patience:
         with self._lock:
             if self._told and self._since is not None:
                 log.info("%s answers again, after %.0f s", self._place, time.monotonic() - self._since)
+            self._since, self._told = None, False
+
+    def _forget(self) -> None:
+        """The trouble has ended in an error, which says it: what comes next is told of anew."""
+        with self._lock:
             self._since, self._told = None, False

@@ -23,7 +23,8 @@ from ray_decorator.store.store import open_store
 
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A node's directory, and a user's cache beside it."""
+    """A node's directory, and a user's cache beside it. What other tests' jobs leave in /tmp is not looked at."""
+    monkeypatch.setattr("ray_decorator.job.disk.sockets._SHORT", str(tmp_path))
     monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     return tmp_path / "node"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -159,6 +160,36 @@ def test_the_wait_and_its_end_are_told_once_for_all_threads(
         "It says: nobody answers"
     )
     assert len(told) == 2 and told[1].startswith("s3://there answers again, after ")
+
+
+@pytest.mark.parametrize("end", [StoreUnreachableError("nobody"), StoreDeniedError("no")])
+def test_trouble_that_ended_in_an_error_keeps_no_later_one_quiet(
+    end: StoreError, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock(monkeypatch)
+    waiting = Patience("s3://there", 20)
+
+    def ends(at: float, error: StoreError | None) -> None:
+        """A request that fails until then, and has this error in the end."""
+
+        def attempt() -> None:
+            clock.now += 3
+            if clock.now < at:
+                raise StoreUnreachableError("nobody")
+            if error is not None:
+                raise error
+
+        waiting.keep(attempt)
+
+    with caplog.at_level(logging.INFO, "ray_decorator.store.transport.patience"):
+        with pytest.raises(type(end)):
+            ends(clock.now + 15, end)
+        clock.now += 100
+        ends(clock.now, None)
+        ends(clock.now + 10, None)
+    words = [re.split(r": waiting|, after", record.getMessage())[0] for record in caplog.records]
+    told = "s3://there does not answer as it should"
+    assert words == [told, told, "s3://there answers again"]
 
 
 @pytest.fixture
