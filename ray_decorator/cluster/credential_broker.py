@@ -49,15 +49,20 @@ class Broker:
 
     def close(self) -> None:
         """Stop the thread and end the actor. To be called once no job needs it any more."""
+        self._closed.set()
+        ending = threading.Thread(target=self._end_actor, name="ray-s3-broker-end", daemon=True)
+        ending.start()
+        for thread in (ending, self._thread):
+            thread.join(_JOIN_SECONDS)  # where the cluster is lost, Ray's calls wait for ever
+
+    def _end_actor(self) -> None:
         import ray
 
-        self._closed.set()
         if ray.is_initialized():
             try:
                 ray.kill(self.handle)
             except Exception as exc:  # it ends with the driver at the latest
                 log.debug("The actor with the credentials was not there any more: %s", type(exc).__name__)
-        self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
         pause = 0.0

@@ -25,6 +25,7 @@ ON_HEAD: Mapping[str, float] = {"node:__internal_head__": 0.001}
 """The resource that only a cluster's head has."""
 
 _ANSWER_SECONDS = 5.0
+_NO_PROXY = [("grpc.enable_http_proxy", 0)]
 _CHILDREN = "kill_child_processes_on_worker_exit"
 _GCS = ("/ray.rpc.NodeInfoGcsService/GetClusterId", b"")
 _CLIENT = ("/ray.rpc.RayletDriver/ClusterInfo", b"\x08\x06")  # ClusterInfoRequest(type=PING)
@@ -72,6 +73,39 @@ def is_client() -> bool | None:
         connected = ray.util.client.ray.is_connected()  # type: ignore[no-untyped-call]
         return _expected(connected, bool)
     return None
+
+
+def client_session() -> tuple[str, Sequence[tuple[str, str]]] | None:
+    """By Ray Client: the server's ``host:port``, and what names this client to it. None for any other connection.
+
+    Also None where the channel has credentials of its own, which no other process can be given.
+    """
+    with _failing_open(
+        "ray.util.client.ray.get_context().client_worker", "jobs of a killed driver end later"
+    ):
+        if not is_client():
+            return None
+        import ray.util.client
+
+        worker: Any = ray.util.client.ray.get_context().client_worker  # type: ignore[no-untyped-call]
+        if worker._credentials is None:
+            return _expected(worker._conn_str, str), _expected(worker.metadata, list)
+    return None
+
+
+def end_client(address: str, client: Sequence[tuple[str, str]]) -> None:
+    """End the session of a client that has gone, as `client_session` named it. Called in another process."""
+    with _failing_open("ray_client_pb2_grpc.RayletDataStreamerStub", "jobs of a killed driver end later"):
+        from ray._private.grpc_utils import init_grpc_channel
+        from ray.core.generated import ray_client_pb2, ray_client_pb2_grpc
+
+        messages: Any = ray_client_pb2
+        services: Any = ray_client_pb2_grpc
+        asked = messages.DataRequest(connection_cleanup=messages.ConnectionCleanupRequest())
+        stub = services.RayletDataStreamerStub(init_grpc_channel(address, options=_NO_PROXY))
+        metadata = [*map(tuple, client), ("reconnecting", "True")]
+        for _ in stub.Datapath(iter([asked]), metadata=metadata, timeout=2 * _ANSWER_SECONDS):
+            pass
 
 
 def connection_mark() -> str | None:
@@ -313,8 +347,7 @@ def _greet(address: str, method: str, request: bytes) -> str | None:
 
         channel = None
         try:
-            options = [("grpc.enable_http_proxy", 0)]
-            channel = init_grpc_channel(address.removeprefix("ray://"), options=options)
+            channel = init_grpc_channel(address.removeprefix("ray://"), options=_NO_PROXY)
             channel.unary_unary(method)(request, timeout=_ANSWER_SECONDS)
             return "OK"
         except grpc.RpcError as exc:

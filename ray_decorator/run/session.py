@@ -1,14 +1,14 @@
 """What a process has once for all its calls with the same settings: a Ray, a store, and the jobs between them.
 
     connection  (at once, in the background)      staging  (store, hash cache: when first needed)
-        └── engine: cluster, broker, watch  (with the first job)
+        └── engine: cluster, broker, watch, farewell  (with the first job)
 
 `Session.run` is for batches, `Session.submit` for calls that nobody waits for yet: a thread gathers these, so that
 many of them are hashed and uploaded together.
 
 Closing, in this order: no call is taken any more; submitted ones are waited for, or cancelled after Ctrl-C; the
 watch ends (it would report a Ray that is leaving); the broker ends (no job needs it now); the engine gives up what
-did not come back. The connection is Ray's own, which leaves when the process ends.
+did not come back; no farewell is said any more. The connection is Ray's own, which leaves when the process ends.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ..cluster.connecting.connection import Connection, leave_at_once
+from ..cluster.connecting.farewell import Farewell
 from ..cluster.connecting.watch import Watch
 from ..cluster.credential_broker import Broker
 from ..cluster.ray_api import connection_mark
@@ -56,6 +58,8 @@ _TICK = 0.05
 _BUNDLE_HOLDS = 2.0  # seconds; code that changes between two batches travels anew
 
 
+T = TypeVar("T")
+
 _claims = Claims()  # of all sessions: whatever the settings, two calls do not write to one place
 
 
@@ -86,6 +90,7 @@ class Session:
         self._cluster: RayCluster | None = None
         self._broker: Broker | None = None
         self._watch: Watch | None = None
+        self._farewell: Farewell | None = None
         self._mark = ""
         self._submits = Submits(self)
         self._runs = 0
@@ -150,7 +155,7 @@ class Session:
                     time.sleep(_TICK if self._runs else 0)
         finally:
             self._submits.cancel()
-            for part in (self._watch, self._broker, self._engine):
+            for part in (self._watch, self._broker, self._engine, self._farewell):
                 if part is not None:
                     part.close()
 
@@ -214,11 +219,10 @@ class Session:
     def _made(self) -> Engine:
         check_options(self.settings)
         self._connect()
-        credentials = self._staging.location.credentials
-        if credentials is not None and credentials.expires is not None:
-            self._broker = Broker(self._staging.fresh)
-        handle = self._broker.handle if self._broker else None
-        cluster = RayCluster(self.settings, lambda: self._staging.location, [self._start], handle)
+        lost: Future[ClusterError] = Future()
+        self._watch = Watch(self.settings.ray_address, lambda error: self._lost(lost, error))
+        self._farewell = Farewell()
+        cluster, self._mark = _unless(lost, self._new_cluster), connection_mark() or ""
         if self.settings.store_is_default and self.connection.is_ours:
             log.info(
                 "Ray runs on this machine alone, and data stays where it is; for a cluster set ray_address and "
@@ -226,13 +230,20 @@ class Session:
             )
         limit, retries, explain = self.settings.max_concurrent, self.settings.retries, self._bundler.explain
         engine = Engine(cluster, self._staging, self.progress, self._restage, limit, explain, retries)
-        self._cluster, self._mark = cluster, connection_mark() or ""
-        self._watch = Watch(self.settings.ray_address, lambda error: self._lost(engine, error))
+        self._cluster = cluster
+        lost.add_done_callback(lambda done: engine.lost(done.result()))
         if cluster.reaches_out():
             self._prepare()
         else:
             leave_at_once(lambda: not interrupts.came())
         return engine
+
+    def _new_cluster(self) -> RayCluster:
+        credentials = self._staging.location.credentials
+        if credentials is not None and credentials.expires is not None:
+            self._broker = Broker(self._staging.fresh)
+        handle = self._broker.handle if self._broker else None
+        return RayCluster(self.settings, lambda: self._staging.location, [self._start], handle)
 
     def _connect(self) -> None:
         doing = self.connection.doing
@@ -240,9 +251,9 @@ class Session:
             self.connection.wait()
         interrupts.renew()
 
-    def _lost(self, engine: Engine, error: ClusterError) -> None:
+    def _lost(self, lost: Future[ClusterError], error: ClusterError) -> None:
         self._error = error
-        engine.lost(error)
+        lost.set_result(error)
 
     def _prepare(self) -> None:
         """Find out what jobs need on machines that are not this one, if that may have changed."""
@@ -260,3 +271,24 @@ class Session:
             self._prepare()
             return staged
         return self._preparing.again(staged)
+
+
+def _unless(lost: Future[ClusterError], make: Callable[[], T]) -> T:
+    """What ``make`` returns or raises, in a thread of its own: where a cluster is lost, Ray's calls wait for ever.
+
+    Raises the error of ``lost`` where that is there before.
+    """
+    made: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            made.set_result(make())
+        except BaseException as exc:
+            made.set_exception(exc)
+
+    threading.Thread(target=run, name="ray-s3-cluster", daemon=True).start()
+    either: list[Future[Any]] = [made, lost]
+    wait_for(either, return_when=FIRST_COMPLETED)
+    if not made.done():
+        raise lost.result()
+    return made.result()

@@ -82,6 +82,38 @@ def test_whether_ray_client_is_used(
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize("worker", [SimpleNamespace(), SimpleNamespace(_credentials=None, _conn_str=7)])
+def test_what_names_a_client(
+    worker: object, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    assert ray_api.client_session() is None
+    context = SimpleNamespace(client_worker=worker)
+    monkeypatch.setattr(
+        ray.util.client, "ray", SimpleNamespace(is_connected=lambda: True, get_context=lambda: context)
+    )
+    name, then = "ray.util.client.ray.get_context().client_worker", "jobs of a killed driver end later"
+    assert fails_open(ray_api.client_session, said, name, then) is None
+    context.client_worker = SimpleNamespace(_credentials=None, _conn_str="h:1", metadata=[("client_id", "x")])
+    assert ray_api.client_session() == ("h:1", [("client_id", "x")])
+    context.client_worker._credentials = object()
+    assert ray_api.client_session() is None
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        without("ray.core.generated.ray_client_pb2_grpc.RayletDataStreamerStub"),
+        without("ray._private.grpc_utils.init_grpc_channel"),
+    ],
+)
+def test_the_end_of_a_client_that_is_gone(
+    patch: Patch, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    patch(monkeypatch)
+    name, then = "ray_client_pb2_grpc.RayletDataStreamerStub", "jobs of a killed driver end later"
+    fails_open(lambda: ray_api.end_client("127.0.0.1:1", []), said, name, then)
+
+
 @pytest.mark.parametrize("mode", [None, "worker"])
 def test_whether_this_is_a_task(
     mode: str | None, ray_session: str, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]

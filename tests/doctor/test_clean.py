@@ -18,7 +18,7 @@ from ray_decorator.doctor import clean
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with something of ours, and a project on it. What other tests' jobs leave in /tmp is not looked at."""
+    """A machine with something of ours, and a project on it. What other tests leave in /tmp is not looked at."""
     monkeypatch.setattr("ray_decorator.job.disk.sockets._SHORT", str(tmp_path))
     monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))

@@ -6,7 +6,7 @@ import os
 import shlex
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import servers
 from store_fixtures import use
 from trees import numbered, tree
 
-from ray_decorator import InputError, ray_decorator
+from ray_decorator import ClusterError, InputError, ray_decorator
 from ray_decorator.cluster.connecting.watch import Watch
 from ray_decorator.content.hashes.hash_cache import HashCache, default_path
 from ray_decorator.core.options.settings import Options
@@ -83,6 +83,34 @@ def test_submits_share_what_is_expensive(
     # all different: while an object is written over, rclone says that there is none
     assert all((home / f"target{n}").read_bytes() == b"data%d" % n for n in range(20))
     assert {name: len(calls) for name, calls in made.items()} == dict.fromkeys(made, 1)
+
+
+def test_a_ray_that_dies_while_it_is_looked_at_ends_the_call(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's own calls wait for its GCS for ever, then."""
+    began, ended = threading.Event(), threading.Event()
+    told: list[Callable[[ClusterError], None]] = []
+
+    class NoWatch:
+        def __init__(self, address: str, lost: Callable[[ClusterError], None]) -> None:
+            told.append(lost)
+
+        def close(self) -> None: ...
+
+    def looks(*_: object) -> None:
+        began.set()
+        ended.wait(60)
+
+    monkeypatch.setattr(module, "Watch", NoWatch)
+    monkeypatch.setattr(module, "RayCluster", looks)
+    future = ray_decorator()(os.getcwd).submit()
+    assert began.wait(60)
+    told[0](ClusterError("Ray is gone"))
+    try:
+        assert str(future.exception(20)) == "Ray is gone"
+    finally:
+        ended.set()
 
 
 def test_batches_and_submits_share_a_session(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

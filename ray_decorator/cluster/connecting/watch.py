@@ -69,10 +69,15 @@ class Watch:
         self._places = _client_places(address) if self._client else _direct_places()
         self._closed = threading.Event()
         threading.Thread(target=self._run, name="ray-watch", daemon=True).start()
+        if not self._client:
+            threading.Thread(target=self._add_raylet, name="ray-watch-raylet", daemon=True).start()
 
     def close(self) -> None:
         """Look no more; ``lost`` is not called from now on."""
         self._closed.set()
+
+    def _add_raylet(self) -> None:
+        self._places += _own_raylet()  # a GCS that is dying tells it never
 
     def _run(self) -> None:
         silent_since, failures, failure = 0.0, 0, None
@@ -126,13 +131,15 @@ def _client_places(address: str) -> tuple[Place, ...]:
 def _direct_places() -> tuple[Place, ...]:
     import ray
 
-    context = ray.get_runtime_context()
-    own, nodes = context.get_node_id(), ray.nodes()  # type: ignore[no-untyped-call]
-    return (
-        ("its GCS", *host_and_port(context.gcs_address)),
-        *(_raylet(node) for node in nodes if node["NodeID"] == own),
+    return (("its GCS", *host_and_port(ray.get_runtime_context().gcs_address)),)
+
+
+def _own_raylet() -> tuple[Place, ...]:
+    import ray
+
+    own = ray.get_runtime_context().get_node_id()
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    what = "the raylet of this process"
+    return tuple(
+        (what, each["NodeManagerAddress"], each["NodeManagerPort"]) for each in nodes if each["NodeID"] == own
     )
-
-
-def _raylet(node: dict[str, Any]) -> Place:
-    return "the raylet of this process", node["NodeManagerAddress"], node["NodeManagerPort"]

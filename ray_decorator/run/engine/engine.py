@@ -18,9 +18,10 @@ our own, rescues in one of its own each.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import replace
 from functools import partial
@@ -72,6 +73,8 @@ class Engine:
         self._function: tuple[bytes, Any] | None = None  # the last one, and the reference to it
         self._pending: dict[Future[Outcome], Future[Receipt]] = {}
         self._stopping: set[Future[Outcome]] = set()
+        # of jobs that wait for an answer of the cluster itself: what comes of them if it is lost (None: its error)
+        self._asking: dict[Future[Outcome], Outcome | None] = {}
         self._lock = threading.RLock()
         self._landing = DaemonPool(_LANDING_THREADS, "ray-s3-landing")
         self._error: ClusterError | None = None
@@ -140,11 +143,11 @@ class Engine:
         """There is no cluster any more: nothing can be asked of it, and nothing will come."""
         with self._lock:
             self._cluster, self._error = None, error
-            flying = {outcome: one.done() for outcome, one in self._pending.items()}
+            waiting = dict.fromkeys(outcome for outcome, one in self._pending.items() if not one.done())
+            waiting |= self._asking
         self._window.fail(error)
-        for outcome, has_answered in flying.items():
-            if not has_answered:
-                settle(outcome, error)
+        for outcome, known in waiting.items():
+            settle(outcome, known or error)
 
     def close(self) -> None:
         """No job is started any more; what has not come back is given up."""
@@ -172,8 +175,24 @@ class Engine:
                 raise self._error or ClusterError("there is no cluster any more")
             return self._cluster
 
+    @contextlib.contextmanager
+    def _asked(self, flight: Flight, known: Outcome | None = None) -> Iterator[Cluster]:
+        """The cluster, for as long as the block asks it about a job: nobody waits for that once it is lost.
+
+        ``known`` is then the outcome: of a job that has said itself how it ended.
+        """
+        with self._lock:
+            cluster = self._living()
+            self._asking[flight.outcome] = known
+        try:
+            yield cluster
+        finally:
+            with self._lock:
+                self._asking.pop(flight.outcome, None)
+
     def _submit(self, flight: Flight) -> None:
-        pending = self._living().submit(flight.func, self._job(flight))
+        with self._asked(flight) as cluster:
+            pending = cluster.submit(flight.func, self._job(flight))
         with self._lock:
             self._pending[flight.outcome] = pending
             error, stopping = self._error, flight.outcome in self._stopping
@@ -205,13 +224,15 @@ class Engine:
         stopping = self._is_stopping(flight)
         begins_anew = receipt.lacks or receipt.missing or receipt.replaced
         if receipt.left and error is not None:
-            self._begin_rescue(flight, error)
+            self._begin_rescue(flight, error, has_failed=True)
         elif stopping and (isinstance(error, KeyboardInterrupt) or begins_anew):
             self._finish(flight, receipt, flight.cancelled(error))  # so Ray cancels what runs
         elif receipt.fatal and error is not None:
             flight.settle(error)
         elif receipt.lacks:
-            self._submit(replace(flight, staged=self._restage(flight.staged, receipt.lacks)))
+            with self._asked(flight):
+                staged = self._restage(flight.staged, receipt.lacks)
+            self._submit(replace(flight, staged=staged))
         elif receipt.missing:
             self._upload_again(flight, receipt.missing)
         elif receipt.replaced and error is not None:
@@ -232,24 +253,24 @@ class Engine:
         since = self._store.reuploads(snapshots)
         self._submit(replace(flight, since=since, reuploads=flight.reuploads + 1))
 
-    def _begin_rescue(self, flight: Flight, error: BaseException) -> None:
-        if self._is_stopping(flight):
-            error = flight.cancelled(error)
-        threading.Thread(target=self._rescue, args=(flight, error), daemon=True).start()
+    def _begin_rescue(self, flight: Flight, error: BaseException, *, has_failed: bool = False) -> None:
+        error = flight.cancelled(error) if self._is_stopping(flight) else error
+        known = flight.failed(error) if has_failed else None  # it has said so itself
+        threading.Thread(target=self._rescue, args=(flight, error, known), daemon=True).start()
 
-    def _rescue(self, flight: Flight, error: BaseException) -> None:
+    def _rescue(self, flight: Flight, error: BaseException, known: Outcome | None) -> None:
         """A job that crashed, or was killed, has sent nothing; its node may still have what it has written."""
         receipt: Receipt | None = None
         again = isinstance(error, JobDiedError) and self._retries.another(flight.attempt)
-        with self._lock:
-            cluster = self._cluster
-        if cluster is not None:
-            try:
+        try:
+            with self._asked(flight, known) as cluster:
                 receipt = cluster.rescue(replace(self._job(flight), replaced=again))
-                if receipt is None and not again:
-                    receipt = self._home.last_checkpoint(self._job(flight))
-            except Exception as exc:
-                log.warning("%s: could not look for what it left: %s", flight.name, exc)
+            if receipt is None and not again:
+                receipt = self._home.last_checkpoint(self._job(flight))
+        except ClusterError as exc:
+            return flight.settle(known or exc)
+        except Exception as exc:
+            log.warning("%s: could not look for what it left: %s", flight.name, exc)
         if receipt is not None and receipt.exit_code is not None and isinstance(error, JobDiedError):
             error = error.with_code(receipt.exit_code)
         end = partial(self._again if again else self._finish, flight, receipt or Receipt(), error)

@@ -58,7 +58,11 @@ class Flight:
         except ClusterError as exc:  # lost meanwhile: the run's error
             self.settle(exc)
         except Exception as exc:  # whatever it is, it is this call's, and the others go on
-            self.settle(Outcome(self.name, error=exc, attempts=self.attempt))
+            self.settle(self.failed(exc))
+
+    def failed(self, error: BaseException) -> Outcome:
+        """The outcome of a job of which there is this error, and nothing else."""
+        return Outcome(self.name, error=error, attempts=self.attempt)
 
     def cancelled(self, cause: BaseException | None) -> JobCancelledError:
         """The error of a job that was stopped, in whatever way that ended it."""

@@ -131,6 +131,7 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Door]:
     made = _Door()
     monkeypatch.setattr(ray_api, "is_client", lambda: False)
     monkeypatch.setattr(watch, "_direct_places", lambda: (("its GCS", "127.0.0.1", made.port),))
+    monkeypatch.setattr(watch, "_own_raylet", lambda: ())
     yield made
     made.shut()
 
@@ -223,6 +224,19 @@ def test_a_closed_watch_says_nothing(door: _Door) -> None:
     time.sleep(0.6)
     assert said == []
     assert "ray-watch" not in [thread.name for thread in set(threading.enumerate()) - before]
+
+
+def test_a_gcs_that_dies_while_it_is_asked_for_the_raylet(
+    door: _Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(watch, "_own_raylet", lambda: ended.wait(60) and ())
+    monkeypatch.setenv("RAY_S3_PATIENCE", "0.3")
+    said: queue.Queue[ClusterError] = queue.Queue()
+    door.shut()
+    Watch("10.0.0.1:6379", said.put)
+    assert "is gone: its GCS at" in str(said.get(timeout=20))
+    ended.set()
 
 
 def _within(seconds: float, happens: Callable[[], bool]) -> bool:

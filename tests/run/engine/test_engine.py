@@ -316,16 +316,75 @@ class TestLost:
         with pytest.raises(ClusterError, match="Ray is gone"):
             future.result(SECONDS)
 
-    def test_while_a_crashed_job_is_looked_for(
-        self, engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged]
-    ) -> None:
-        looking = threading.Event()
-        cluster.on_rescue = lambda: looking.set() or (threading.Event().wait(2) and None)
+    @pytest.mark.parametrize(
+        ("end", "wanted"), [(JobDiedError("crashed"), "Ray is gone"), (ValueError("its own"), "its own")]
+    )
+    def test_while_it_is_asked_what_a_job_has_left(
+        self, engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged], end: Exception, wanted: str,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:  # fmt: skip
+        """Its answer never comes: nobody waits for it."""
+        looking, ended = threading.Event(), threading.Event()
+        cluster.on_rescue = lambda: looking.set() or (ended.wait(3 * SECONDS) and None)
         future = engine.start(staged("a"))
-        cluster.await_jobs(1)[0].set_exception(JobError("crashed"))
+        [pending] = cluster.await_jobs(1)
+        if isinstance(end, JobDiedError):
+            pending.set_exception(end)
+        else:
+            pending.set_result(Receipt(failure=failure_of(end), left=True))
         assert looking.wait(SECONDS)
         engine.lost(ClusterError("Ray is gone"))
-        assert isinstance(future.exception(SECONDS) or outcome_of(future).error, ClusterError | JobError)
+        try:
+            error = future.exception(SECONDS) or outcome_of(future).error
+            assert str(error) == wanted and type(error) is (
+                type(end) if wanted == "its own" else ClusterError
+            )
+        finally:
+            ended.set()
+        assert caplog.messages == []
+
+    @pytest.mark.parametrize("what", ["bundle", "content"])
+    def test_while_its_node_is_given_what_it_lacks(
+        self, cluster: FakeCluster, store: FakeStore, staged: Callable[[str], Staged], what: str
+    ) -> None:
+        looking, ended = threading.Event(), threading.Event()
+
+        def restage(one: Staged, lacks: str) -> Staged:
+            assert lacks == what
+            looking.set()
+            ended.wait(3 * SECONDS)
+            return one
+
+        engine = Engine(cluster, store, NoProgress(), restage)
+        future = engine.start(staged("a"))
+        cluster.await_jobs(1)[0].set_result(Receipt(lacks=what))
+        assert looking.wait(SECONDS)
+        engine.lost(ClusterError("Ray is gone"))
+        try:
+            assert isinstance(future.exception(SECONDS), ClusterError)
+        finally:
+            ended.set()
+        engine.close()
+        assert len(cluster.jobs) == 1
+
+    def test_while_the_next_attempt_is_submitted(
+        self, engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged]
+    ) -> None:
+        submitting, ended = threading.Event(), threading.Event()
+        future = engine.start(staged("a"))
+
+        def on_submit(job: Job, pending: Future[Receipt]) -> None:
+            submitting.set()
+            ended.wait(3 * SECONDS)
+
+        cluster.on_submit = on_submit
+        cluster.await_jobs(1)[0].set_result(Receipt(lacks="process"))
+        assert submitting.wait(SECONDS)
+        engine.lost(ClusterError("Ray is gone"))
+        try:
+            assert isinstance(future.exception(SECONDS), ClusterError)
+        finally:
+            ended.set()
 
     def test_nobody_waits_for_room_any_more(
         self, cluster: FakeCluster, store: FakeStore, staged: Callable[[str], Staged]
