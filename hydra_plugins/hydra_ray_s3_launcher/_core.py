@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,6 @@ from omegaconf import DictConfig
 from ray_decorator.core.errors import JobCancelledError, JobDiedError, JobError, RayS3Error, text_of
 from ray_decorator.core.options.settings import OptionArguments
 from ray_decorator.core.problems import Problems
-from ray_decorator.core.serialization import pickling
 from ray_decorator.core.values.model import Call, Outcome
 from ray_decorator.display.progress import make_progress
 from ray_decorator.display.table import JobRow, brief
@@ -142,7 +142,8 @@ class Batch:
 
     def run(self) -> list[JobReturn]:
         """A return for each job, in their order."""
-        func = pickling.dumps(self._task(), "the task function")
+        task = partial(HydraTask, self._sweep.task_function, self._sweep.context, hydra_state.captured())
+        func = main_module.dumps(task, "the task function")
         # with deps or outs, all that is wrong with any job is said before the first one starts
         at_once = self._sweep.composer.paths.carries_data or self._sweep.session.settings.resume
         calls = self._all_calls(func) if at_once else self._calls(func)
@@ -151,10 +152,6 @@ class Batch:
         finally:
             self._sweep.composer.loader.forget()
         return [_job_return(job, outcome) for job, outcome in zip(self._jobs, outcomes, strict=True)]
-
-    def _task(self) -> HydraTask:
-        sweep = self._sweep
-        return HydraTask(sweep.task_function, sweep.context, hydra_state.captured(), main_module.captured())
 
     def _calls(self, func: bytes) -> Iterator[Call]:
         for job in self._composed:

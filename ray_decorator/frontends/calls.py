@@ -108,7 +108,8 @@ def _calls(function: Callable[..., Any], requests: Sequence[Request], terms: Ter
     if not found:
         return []
     paths.tell()
-    func = pickling.dumps(_task(function, requests), f"the task function of {requests[0].name}")
+    task = partial(Task, function, _hydra(requests))
+    func = main_module.dumps(task, f"the task function of {requests[0].name}")
     return [_call(func, *each) for each in found]
 
 
@@ -120,13 +121,13 @@ def _call(func: bytes, request: Request, deps: tuple[PathSlot, ...], outs: tuple
     return Call(func=func, payload=payload, deps=deps, outs=outs, name=request.name, inherited=inherited)
 
 
-def _task(function: Callable[..., Any], requests: Sequence[Request]) -> Task:
+def _hydra(requests: Sequence[Request]) -> bytes | None:
     configs = any(_has_config((request.args, dict(request.kwargs))) for request in requests)
     if not configs and driver.hydra_config() is None:
-        return Task(function, None, main_module.captured())
+        return None
     from . import hydra_state  # lazy: Hydra takes a while to import, and plain functions need none
 
-    return Task(function, hydra_state.captured(), main_module.captured())
+    return hydra_state.captured()
 
 
 def _has_config(value: Any) -> bool:

@@ -163,8 +163,6 @@ def _hidden_at(function: types.FunctionType) -> tuple[str, str, int] | None:
     module = sys.modules.get(name or "")
     if module is None or name == "__main__" or "<" in path or module in _by_value():
         return None
-    if not _is_importable(module):
-        return None
     try:
         found = operator.attrgetter(path)(module)
     except AttributeError:
@@ -172,7 +170,7 @@ def _hidden_at(function: types.FunctionType) -> tuple[str, str, int] | None:
     depth = 0
     while found is not function and (found := getattr(found, "__wrapped__", None)) is not None:
         depth += 1
-    return (name, path, depth) if found is function and depth else None
+    return (name, path, depth) if found is function and depth and _is_importable(module) else None
 
 
 def _is_importable(module: types.ModuleType) -> bool:

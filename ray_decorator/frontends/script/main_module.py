@@ -52,11 +52,30 @@ class Main:
     settings: script_settings.Settings = field(repr=False)
 
 
-def captured() -> Main:
-    """This process's `__main__`, with what it has set up, without what cannot be pickled or holds large data."""
+def dumps(task: Callable[[Main], Any], what: str) -> bytes:
+    """The task that ``task`` makes with this process's `__main__`, in one pickle with it.
+
+    Without what of the script cannot be pickled or holds large data. Raises PicklingError, which names ``what``.
+    """
+    try:
+        data = pickling.pickled(task(captured(sure=False)))  # most scripts have nothing of that kind
+        if len(data) <= _MOST:
+            return data
+    except Exception:  # it is found out below what it was
+        pass
+    return pickling.dumps(task(captured()), what)
+
+
+def captured(*, sure: bool = True) -> Main:
+    """This process's `__main__`, with what it has set up, without what cannot be pickled or holds large data.
+
+    Not ``sure``: it may hold such things still.
+    """
     main = sys.modules["__main__"]
     file, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
     objects = _own_objects(main)
+    if sure and not pickling.travels(objects, _MOST):
+        objects = {name: value for name, value in objects.items() if pickling.travels(value, _MOST)}
     return Main(
         objects,
         script_imports.of(main, list(_functions(objects.values()))),
@@ -118,9 +137,7 @@ def _own_objects(main: types.ModuleType) -> dict[str, Any]:
     for name in script_imports.annotated(_functions(found.values())):  # type variables, other names for types
         if name in names and script_imports.place_of(names[name]) is None:
             found[name] = names[name]
-    if pickling.travels(found, _MOST):
-        return found
-    return {name: value for name, value in found.items() if pickling.travels(value, _MOST)}
+    return found
 
 
 def _is_own_code(value: Any) -> bool:

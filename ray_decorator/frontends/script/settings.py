@@ -23,7 +23,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from ...core.serialization import pickling
 from . import defaults as script_defaults
@@ -68,13 +68,12 @@ class Settings:
 def captured() -> Settings:
     """This process's."""
     named = dict(logging.root.manager.loggerDict)
-    loggers = {name: _logger(each) for name, each in named.items() if isinstance(each, logging.Logger)}
-    plain = _Logger(logging.NOTSET, propagate=True, disabled=False, handlers=())
+    loggers = {name: _logger(each) for name, each in named.items() if _is_set_up(each)}
     return Settings(
         [_named(each) for each in warnings.filters if _travels(each)],
         getattr(logging, "_warnings_showwarning", None) is not None,  # it has no public name
         {"": _logger(logging.root)}
-        | {name: each for name, each in loggers.items() if each != plain and not _OTHERS.fullmatch(name)},
+        | {name: each for name, each in loggers.items() if not _OTHERS.fullmatch(name)},
         {name: number for name, number in logging.getLevelNamesMapping().items() if name not in _LEVELS},
         sys.getrecursionlimit(),
         _umask(),
@@ -121,6 +120,13 @@ def _with_category(found: tuple[Any, ...]) -> tuple[Any, ...] | None:
     except Exception:  # what is imported may raise anything
         return None
     return action, message, category, *rest
+
+
+def _is_set_up(logger: object) -> TypeGuard[logging.Logger]:
+    """Whether anything of it is not as Python makes it."""
+    if not isinstance(logger, logging.Logger):
+        return False
+    return bool(logger.level or logger.handlers or logger.disabled or not logger.propagate)
 
 
 def _logger(logger: logging.Logger) -> _Logger:
