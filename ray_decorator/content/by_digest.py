@@ -10,8 +10,8 @@ from ..core.errors import InputError
 from ..core.values.contents import Content
 from .hashes.hash_cache import Stamp
 from .hashes.hashing import Md5s
-from .look import Found
-from .snapshot import Snapshot, made_of_md5s
+from .looking.look import Found
+from .looking.snapshot import Snapshot, made_of_md5s
 
 
 def held(path: str, content: Content, gone: str) -> Snapshot:

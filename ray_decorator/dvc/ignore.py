@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
-from ..content import gitignore
+from ..content.looking import gitignore
 from ..core.errors import InputError
 from ..core.paths import upwards
 from . import config
@@ -72,7 +72,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class IgnoreFolder:
-    """What counts in a folder of the repository ``root``: a `content.selection.Selection`.
+    """What counts in a folder of the repository ``root``: a `content.looking.selection.Selection`.
 
     ``relpath`` is the folder's, from the root, ``""`` for the root itself. ``outer`` are the rules from further up.
     """

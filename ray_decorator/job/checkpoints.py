@@ -21,10 +21,10 @@ from typing import NamedTuple
 
 from ..content.hashes.hash_cache import HashCache
 from ..content.hashes.hashing import Md5s, hash_files
-from ..content.look import look
+from ..content.looking.look import look
+from ..content.looking.snapshot import Snapshot, made_of_md5s
 from ..content.manifest import object_key
 from ..content.placing.move import move_all
-from ..content.snapshot import Snapshot, made_of_md5s
 from ..content.threads import each
 from ..core.errors import CorruptObjectError, InputError, MissingObjectError, RayS3Error
 from ..core.progress import NoProgress

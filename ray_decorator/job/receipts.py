@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from ..content.fingerprint import fingerprint
+from ..content.looking.fingerprint import fingerprint
 from ..core.errors import RayS3Error
 from ..core.machine.this_machine import is_same_path
 from ..core.records.records import MOST_TEXT, JobRecord, Left, dump, job_key, without_nul

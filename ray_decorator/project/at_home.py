@@ -16,10 +16,10 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from ..content import gitignore
+from ..content.looking import gitignore
 from ..core.serialization.failures import add_note
-from . import git
 from .collect import Project, shown
+from .files import git
 from .roots import is_in
 
 _SUFFIXES = importlib.machinery.all_suffixes()

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING
 from ..core.errors import InputError
 from ..core.machine.directories import cache_home, node_root
 from . import roots as rooting
-from .hydra_outputs import HYDRAS_FOLDERS
+from .files.hydra_outputs import HYDRAS_FOLDERS
+from .files.include import Include
+from .files.limits import Limits
+from .files.walk import Walk
 from .imports import Imported, imported
-from .include import Include
-from .limits import Limits
 from .roots import Roots, is_in
-from .walk import Walk
 
 if TYPE_CHECKING:
     from ..environment.installed import Local

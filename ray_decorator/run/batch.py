@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
 from ..core.values.model import Call, Outcome
-from .claims import release_with
 from .engine.flights import is_finished
+from .submitting.claims import release_with
 
 if TYPE_CHECKING:
     from .session import Session

@@ -36,7 +36,6 @@ from ..core.values.model import Call, Outcome
 from ..project import driver
 from . import interrupts
 from .batch import Batch
-from .claims import Claims
 from .data.bundle import Bundler
 from .data.staging import Staging
 from .engine.engine import Engine
@@ -46,8 +45,9 @@ from .ledger.ledger import Ledger
 from .preparing import Preparing
 from .reads import Reads
 from .shared_progress import SharedProgress
-from .submits import Submits
-from .submitted import Submitted
+from .submitting.claims import Claims
+from .submitting.submits import Submits
+from .submitting.submitted import Submitted
 
 log = logging.getLogger(__name__)
 

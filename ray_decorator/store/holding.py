@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import contextlib
 
+from ..content.looking.snapshot import Entry
 from ..content.manifest import md5, md5_of_file
-from ..content.snapshot import Entry
 from .store import Seen, Store
 from .transport.sending import part_size
 from .transport.uplink import LEAST

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from ..content import extras_file
 from ..content.hashes.hash_cache import HashCache
+from ..content.looking.snapshot import Entry, Snapshot
 from ..content.manifest import object_key
-from ..content.snapshot import Entry, Snapshot
 from ..content.threads import each
 from ..core.errors import InputError, StoreError
 from ..core.progress import Progress

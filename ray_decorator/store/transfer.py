@@ -1,6 +1,6 @@
 """Content goes to a store and comes home: the two directions, each a short story over its parts.
 
-snapshot(path)          what a path holds, by content                  (content/snapshot.py)
+snapshot(path)          what a path holds, by content                  (content/looking/snapshot.py)
 push_all(snapshots)     files the store lacks -> their manifests       (pushing.py, upload.py)
 pull_all(contents)      manifests -> files that are not right yet      (content/placing/merge.py, download.py)
 """
@@ -17,9 +17,9 @@ from typing import NamedTuple
 from ..content.extras import Modes, close, closed_bits
 from ..content.hashes.hash_cache import HashCache, Stamp
 from ..content.hashes.hashing import hash_files
+from ..content.looking.snapshot import Snapshot, snapshot
 from ..content.manifest import Row, object_key
 from ..content.placing.merge import Plan, Target, plan
-from ..content.snapshot import Snapshot, snapshot
 from ..content.temporary import clear_stale
 from ..content.threads import each
 from ..core.errors import CorruptObjectError, MissingObjectError

@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 from ..content.hashes.hash_cache import Stamp
 from ..content.hashes.hashing import changed
+from ..content.looking.snapshot import Entry
 from ..content.manifest import PREFIX, digest_of_key, md5, object_key
-from ..content.snapshot import Entry
 from ..content.threads import Budget
 from ..core.errors import InputError, StoreError
 from ..core.progress import Progress

@@ -13,7 +13,7 @@ from dvc_repositories import Dvc
 from trees import QUIET, numbered, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
-from ray_decorator.content.snapshot import Snapshot, snapshot
+from ray_decorator.content.looking.snapshot import Snapshot, snapshot
 from ray_decorator.core.errors import InputError
 from ray_decorator.dvc.ignore import Ignores, Rules
 

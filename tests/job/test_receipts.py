@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ray_decorator.content.fingerprint import fingerprint
+from ray_decorator.content.looking.fingerprint import fingerprint
 from ray_decorator.core.machine.this_machine import path_id
 from ray_decorator.core.records.reader import load_job
 from ray_decorator.core.records.records import JobRecord, job_key

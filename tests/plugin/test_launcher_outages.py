@@ -83,8 +83,8 @@ def test_a_store_that_is_down_for_a_while_is_waited_for(
     said = "\n".join(line for line in "".join(capfd.readouterr()).splitlines() if " pid=" not in line)
     while_up, while_down = said.split("outage: outs down\n")
     waiting = "does not answer as it should: waiting for it, up to 180 s (RAY_S3_STORE_PATIENCE)"
-    # an upload in parts is told of when it stands still for 20 s; what is small beside it, sooner, and perhaps it is not
-    # answered before the store is down again
+    # an upload in parts is told of when it stands still for 20 s; what is small beside it, sooner, and perhaps it
+    # is not answered before the store is down again
     over = "answers again, after"
     assert while_down.count(over) == 1 and said.count(waiting) == said.count(over) <= 2
     assert waiting in while_up or OUTAGE <= 25

@@ -17,7 +17,7 @@ from projects import (
 )
 
 from ray_decorator.content.hashes.hash_cache import HashCache
-from ray_decorator.content.snapshot import snapshot_of
+from ray_decorator.content.looking.snapshot import snapshot_of
 from ray_decorator.core.errors import InputError
 from ray_decorator.core.progress import NoProgress, Phase
 from ray_decorator.environment.installed import Local

@@ -14,9 +14,9 @@ from fake_cluster import call
 from ray_decorator.core.errors import ClusterError, InputError
 from ray_decorator.core.values.model import Call, Outcome
 from ray_decorator.run.batch import Batch
-from ray_decorator.run.claims import Claims
 from ray_decorator.run.engine.flights import Staged
 from ray_decorator.run.jobs import JobMaker
+from ray_decorator.run.submitting.claims import Claims
 
 
 class Steered:

@@ -12,8 +12,8 @@ from store_fixtures import s3_store
 from trees import QUIET, killed_process_leaves, read, sent, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache, Stamp
+from ray_decorator.content.looking.snapshot import snapshot
 from ray_decorator.content.manifest import object_key
-from ray_decorator.content.snapshot import snapshot
 from ray_decorator.core.errors import CorruptObjectError, MissingObjectError
 from ray_decorator.core.values.contents import Content
 from ray_decorator.store import download as downloads

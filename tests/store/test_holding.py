@@ -11,8 +11,8 @@ from store_fixtures import s3_store
 from trees import QUIET
 
 from ray_decorator.content.hashes.hash_cache import HashCache
+from ray_decorator.content.looking.snapshot import Entry, snapshot
 from ray_decorator.content.manifest import object_key
-from ray_decorator.content.snapshot import Entry, snapshot
 from ray_decorator.store.holding import holds
 from ray_decorator.store.store import Seen, Store
 from ray_decorator.store.upload import _PART, Uploads

@@ -12,8 +12,8 @@ from store_fixtures import s3_store
 from trees import QUIET, numbered, read, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
+from ray_decorator.content.looking.snapshot import Snapshot, snapshot
 from ray_decorator.content.manifest import object_key
-from ray_decorator.content.snapshot import Snapshot, snapshot
 from ray_decorator.core.errors import InputError, StoreDeniedError, StoreUnreachableError
 from ray_decorator.store.pushing import Pushed, push_each
 from ray_decorator.store.store import Store

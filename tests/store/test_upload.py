@@ -14,8 +14,8 @@ from store_fixtures import FaultyProxy, s3_store
 from trees import QUIET, numbered, read, sent, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
+from ray_decorator.content.looking.snapshot import Snapshot, snapshot
 from ray_decorator.content.manifest import object_key
-from ray_decorator.content.snapshot import Snapshot, snapshot
 from ray_decorator.core.errors import InputError
 from ray_decorator.core.progress import Phase
 from ray_decorator.store.store import Store

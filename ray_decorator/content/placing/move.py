@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ..extras import close, closed_bits
 from ..hashes.hash_cache import Stamp
+from ..looking.snapshot import taken_from
 from ..manifest import Row
-from ..snapshot import taken_from
 from ..temporary import beside, clear_stale
 from .merge import Plan, Target, plan
 from .reflink import copy_file

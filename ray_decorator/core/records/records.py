@@ -36,7 +36,7 @@ class Left:
     """What a job has written to one of its outs.
 
     ``content`` is in the store, or, with a ``place``, what the path on the driver's machine held. ``seal`` is
-    that place's fingerprint (`content.fingerprint`).
+    that place's fingerprint (`content.looking.fingerprint`).
     """
 
     key: str

@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from ...content.hashes.hash_cache import Stamp
 from ...content.hashes.hashing import Known
-from ...content.look import Found
+from ...content.looking.look import Found
 from ...content.manifest import PREFIX
 from ...core.errors import CorruptObjectError
 from ..repository import root_of

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ...content.gitignore import IgnoreFiles
+from ...content.looking.gitignore import IgnoreFiles
 from ...core.values.model import PathSlot
 from ..ignore import IgnoreFolder, Ignores, gits_rules
 from ..repository import root_of

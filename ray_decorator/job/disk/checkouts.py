@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...content.fingerprint import fingerprint
+from ...content.looking.fingerprint import fingerprint
 from ...core.values.contents import Content
 from .writers import is_written_to, may_go_unseen
 

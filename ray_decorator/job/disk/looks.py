@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ...content.hashes.hash_cache import Stamp
-from ...content.look import look
+from ...content.looking.look import look
 from ...core.errors import InputError
 from .writers import has_writer
 

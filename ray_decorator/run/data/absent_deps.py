@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from ...content import manifest
 from ...content.by_digest import held, made_of
 from ...content.hashes.hash_cache import HashCache
+from ...content.looking.snapshot import Snapshot
 from ...content.manifest import Row, object_key
-from ...content.snapshot import Snapshot
 from ...core.errors import InputError
 from ...core.values.contents import Content
 from ...core.values.model import PathSlot

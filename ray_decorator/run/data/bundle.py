@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from ...content.snapshot import Snapshot
+from ...content.looking.snapshot import Snapshot
 from ...core.errors import Changed, InputError
 from ...core.options.settings import Settings
 from ...core.paths import Folder

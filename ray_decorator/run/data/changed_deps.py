@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from ...content.fingerprint import fingerprint
+from ...content.looking.fingerprint import fingerprint
 from ...core.values.model import PathSlot
 
 log = logging.getLogger(__name__)

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from ...content import manifest
 from ...content.hashes.hash_cache import HashCache
+from ...content.looking.selection import Selection
 from ...content.manifest import Row, object_key
-from ...content.selection import Selection
 from ...core.errors import InputError, StoreError
 from ...core.values.contents import Content
 from ...dvc.ignore import Ignores

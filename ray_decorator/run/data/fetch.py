@@ -20,10 +20,10 @@ from pathlib import Path
 
 from ...content import extras_file
 from ...content.hashes.hash_cache import HashCache, default_path
+from ...content.looking.snapshot import taken_from
 from ...content.manifest import Row, md5_of_file, object_key
 from ...content.placing.merge import plan
 from ...content.placing.move import move
-from ...content.snapshot import taken_from
 from ...core.errors import InputError, MissingObjectError
 from ...core.options.settings import Options, Settings
 from ...core.progress import Progress

@@ -8,10 +8,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...content.fingerprint import fingerprint
 from ...content.hashes.hash_cache import HashCache
+from ...content.looking.fingerprint import fingerprint
+from ...content.looking.snapshot import snapshot
 from ...content.placing import move
-from ...content.snapshot import snapshot
 from ...content.temporary import beside, remove
 from ...core.errors import InputError
 from ...core.progress import NoProgress

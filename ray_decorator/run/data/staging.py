@@ -14,9 +14,9 @@ from pathlib import Path
 
 from ...content import extras_file
 from ...content.hashes.hash_cache import HashCache, default_path
+from ...content.looking.snapshot import snapshot_of
 from ...content.manifest import object_key
 from ...content.placing.move import free_name_beside
-from ...content.snapshot import snapshot_of
 from ...core.commands import fetch_command
 from ...core.errors import InputError, MissingObjectError
 from ...core.options.s3_account import S3Account

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from ...content.fingerprint import fingerprint
+from ...content.looking.fingerprint import fingerprint
 from ...core.errors import InputError, RayS3Error
 from ...core.records.records import JobRecord, Left, dump, job_key
 from ...core.values.model import Call, Job, Outcome, PathSlot

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...content.fingerprint import fingerprint
+from ...content.looking.fingerprint import fingerprint
 from ...core.errors import InputError
 from ...core.values.contents import Content
 from ...core.values.model import Call, Job

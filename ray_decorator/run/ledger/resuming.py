@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ...content.fingerprint import fingerprint
+from ...content.looking.fingerprint import fingerprint
 from ...content.threads import each
 from ...core.errors import CorruptObjectError, HomeError, MissingObjectError, RayS3Error
 from ...core.options.settings import Resume

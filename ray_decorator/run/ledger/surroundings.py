@@ -12,7 +12,7 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ...content.fingerprint import fingerprint_of
+from ...content.looking.fingerprint import fingerprint_of
 from ...content.manifest import dump
 from ...core.errors import InputError
 from ...core.options.settings import Settings

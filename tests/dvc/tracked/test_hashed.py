@@ -14,8 +14,8 @@ from dvc_repositories import Dvc
 from trees import Tally, settle, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
-from ray_decorator.content.look import look
-from ray_decorator.content.snapshot import Snapshot, snapshot
+from ray_decorator.content.looking.look import look
+from ray_decorator.content.looking.snapshot import Snapshot, snapshot
 from ray_decorator.dvc.tracked import cache as cache_module
 from ray_decorator.dvc.tracked.cache import Cache
 from ray_decorator.dvc.tracked.hashed import HashedFiles

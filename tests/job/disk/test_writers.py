@@ -13,7 +13,7 @@ import pytest
 from disks import disk
 from trees import tree
 
-from ray_decorator.content.fingerprint import fingerprint
+from ray_decorator.content.looking.fingerprint import fingerprint
 from ray_decorator.job.disk.writers import is_written_to, may_go_unseen
 
 as_root = pytest.mark.skipif(

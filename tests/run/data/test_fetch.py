@@ -11,8 +11,8 @@ from trees import QUIET, read, sent, tree
 from ray_decorator.__main__ import main
 from ray_decorator.content import extras_file
 from ray_decorator.content.hashes.hash_cache import HashCache
+from ray_decorator.content.looking.snapshot import snapshot
 from ray_decorator.content.manifest import object_key
-from ray_decorator.content.snapshot import snapshot
 from ray_decorator.core.errors import InputError, MissingObjectError
 from ray_decorator.run.data.fetch import fetch
 from ray_decorator.store.identity import locate

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from trees import read, tree
 
-from ray_decorator.content.fingerprint import fingerprint
 from ray_decorator.content.hashes.hash_cache import HashCache
-from ray_decorator.content.snapshot import snapshot
+from ray_decorator.content.looking.fingerprint import fingerprint
+from ray_decorator.content.looking.snapshot import snapshot
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.core.records.records import Left
 from ray_decorator.run.data.places import Removal, bring_all, is_as_it_was

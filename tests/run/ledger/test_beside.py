@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from trees import tree
 
-from ray_decorator.content.fingerprint import fingerprint, fingerprint_of
-from ray_decorator.content.snapshot import snapshot
+from ray_decorator.content.looking.fingerprint import fingerprint, fingerprint_of
+from ray_decorator.content.looking.snapshot import snapshot
 from ray_decorator.core.errors import ClusterError
 from ray_decorator.core.options.settings import Settings
 from ray_decorator.core.progress import NoProgress

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from trees import tree
 
-from ray_decorator.content.fingerprint import fingerprint
+from ray_decorator.content.looking.fingerprint import fingerprint
 from ray_decorator.core.values.contents import Content
 from ray_decorator.core.values.model import Call, PathSlot
 from ray_decorator.run.data.staging import Staging

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from trees import read, sent, tree
 
-from ray_decorator.content.fingerprint import fingerprint
+from ray_decorator.content.looking.fingerprint import fingerprint
 from ray_decorator.content.manifest import md5, object_key
 from ray_decorator.core.errors import HomeError, InputError, JobError
 from ray_decorator.core.options.settings import Resume

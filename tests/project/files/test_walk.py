@@ -24,9 +24,9 @@ from projects import (
 )
 
 from ray_decorator.core.errors import InputError
+from ray_decorator.project.files.limits import Limits
+from ray_decorator.project.files.walk import Walk
 from ray_decorator.project.imports import Imported
-from ray_decorator.project.limits import Limits
-from ray_decorator.project.walk import Walk
 
 NEVER = [
     ".git/config .hg/x .svn/x .dvc/config venv/pyvenv.cfg venv/lib/a.py env/conda-meta/history env/lib/a.py",

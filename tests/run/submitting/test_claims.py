@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from ray_decorator.core.slots import find
 from ray_decorator.core.values.model import Call, PathSlot
-from ray_decorator.run.claims import Claims
+from ray_decorator.run.submitting.claims import Claims
 
 CURE = (
     "Give each job a path of its own: put ${hydra.job.num} into it, or place it below "

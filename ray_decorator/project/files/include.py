@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathspec import GitIgnoreSpec
 from pathspec.pattern import Pattern
 
-from ..core.errors import InputError
+from ...core.errors import InputError
 
 _WILD = frozenset("*?[\\")
 

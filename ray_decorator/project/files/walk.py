@@ -14,13 +14,13 @@ import os
 import stat
 from collections.abc import Collection, Iterable, Iterator
 
-from ..content.gitignore import IgnoreFiles, above
+from ...content.looking.gitignore import IgnoreFiles, above
+from ..imports import Imported
+from ..roots import is_in
 from .git import Listing, listing, repository
 from .hydra_outputs import HYDRAS_FOLDERS, holds_runs, is_job, is_sweep
-from .imports import Imported
 from .include import Include
 from .limits import Limits
-from .roots import is_in
 from .secrets import is_secret, lies_in_secret
 
 _SMALL = 1024 * 1024  # bytes; of a file beside a script in a home directory

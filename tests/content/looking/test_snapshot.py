@@ -14,7 +14,7 @@ import pytest
 from trees import QUIET, Tally, numbered, read, settle, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
-from ray_decorator.content.snapshot import Entry, snapshot, snapshot_of
+from ray_decorator.content.looking.snapshot import Entry, snapshot, snapshot_of
 from ray_decorator.core.errors import InputError, MissingDepError
 from ray_decorator.core.values.contents import Content, Extras
 from ray_decorator.store.identity import locate
@@ -292,7 +292,7 @@ class TestAnUnchangedTree:
 
     @pytest.fixture(autouse=True)
     def fewer_are_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ray_decorator.content.snapshot._MANY", 100)
+        monkeypatch.setattr("ray_decorator.content.looking.snapshot._MANY", 100)
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> Store:

@@ -15,8 +15,8 @@ from projects import (
     write,
 )
 
-from ray_decorator.project.git import listing
-from ray_decorator.project.git import repository as repository_of
+from ray_decorator.project.files.git import listing
+from ray_decorator.project.files.git import repository as repository_of
 
 
 def test_gitignore_at_every_level_with_negation(tmp_path: Path) -> None:

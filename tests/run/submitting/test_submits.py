@@ -14,9 +14,9 @@ from fake_cluster import call
 from ray_decorator.core.errors import ClusterError, InputError, StoreError
 from ray_decorator.core.progress import NoProgress
 from ray_decorator.core.values.model import Call, Outcome
-from ray_decorator.run.claims import Claims
 from ray_decorator.run.session import Session
-from ray_decorator.run.submits import Submits
+from ray_decorator.run.submitting.claims import Claims
+from ray_decorator.run.submitting.submits import Submits
 
 
 class Progress(NoProgress):

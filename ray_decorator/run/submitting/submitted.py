@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from ..core.values.model import Call, Outcome
+from ...core.values.model import Call, Outcome
 
 
 class Submitted(Future[Any]):

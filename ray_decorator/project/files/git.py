@@ -12,8 +12,8 @@ import subprocess
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from ..core.paths import upwards
-from .roots import is_in
+from ...core.paths import upwards
+from ..roots import is_in
 
 log = logging.getLogger(__name__)
 

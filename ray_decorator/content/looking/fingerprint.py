@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Collection, Sequence
 
-from .manifest import md5
+from ..manifest import md5
 
 
 def fingerprint(path: str, without: Collection[str] = ()) -> str:

@@ -14,7 +14,7 @@ from projects import (
     names,
 )
 
-from ray_decorator.project import hydra_outputs
+from ray_decorator.project.files import hydra_outputs
 
 RUNS = [
     "runs/1/multirun.yaml runs/1/0/.hydra/hydra.yaml runs/1/0/model.pkl runs/1/1/crashed.log",

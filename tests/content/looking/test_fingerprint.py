@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from trees import tree
 
-from ray_decorator.content.fingerprint import fingerprint
+from ray_decorator.content.looking.fingerprint import fingerprint
 
 
 def rewritten(root: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from trees import QUIET, numbered, settle, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache
-from ray_decorator.content.selection import Selection
-from ray_decorator.content.snapshot import snapshot
+from ray_decorator.content.looking.selection import Selection
+from ray_decorator.content.looking.snapshot import snapshot
 
 
 @dataclass

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from ..core.errors import InputError, Missing
-from ..core.values.contents import Extras
-from . import manifest
-from .extras import closed_bits, inward
-from .hashes.hash_cache import Stamp
-from .hashes.hashing import cannot_be_read
+from ...core.errors import InputError, Missing
+from ...core.values.contents import Extras
+from .. import manifest
+from ..extras import closed_bits, inward
+from ..hashes.hash_cache import Stamp
+from ..hashes.hashing import cannot_be_read
+from ..temporary import is_temporary
 from .selection import Selection
-from .temporary import is_temporary
 
 _SKIPPED = {".git", ".hg", ".dvc"}
 

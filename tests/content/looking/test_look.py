@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from whole_trees import TREES, build
 
-from ray_decorator.content.look import Look, look
+from ray_decorator.content.looking.look import Look, look
 from ray_decorator.core.errors import InputError
 
 

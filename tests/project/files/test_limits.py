@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ray_decorator.project.limits import Limits
+from ray_decorator.project.files.limits import Limits
 
 LIMITS = Limits(
     left_out=frozenset({"/app/data"}),

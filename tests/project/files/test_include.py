@@ -10,7 +10,7 @@ import pytest
 from projects import collected, editable, git, make, names, repository, write
 
 from ray_decorator.core.errors import InputError
-from ray_decorator.project.include import Include
+from ray_decorator.project.files.include import Include
 
 HOME = "pyproject.toml train.py gen/a.py gen/deep/b.py lib/gen/c.py conf/.env conf/local.yaml conf/prod.yaml one.key"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from projects import collected, git, importing, make, names, repository, write
 
-from ray_decorator.project import secrets
 from ray_decorator.project.collect import Project
+from ray_decorator.project.files import secrets
 
 SECRETS = """
 .env deep/.env .env.local prod.env .envrc secrets.yaml .streamlit/secrets.toml Secrets.JSON .ENV

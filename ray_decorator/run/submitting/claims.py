@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from ..core.paths import parents
-from ..core.problems import in_jobs
-from ..core.values.model import Call, PathSlot
+from ...core.paths import parents
+from ...core.problems import in_jobs
+from ...core.values.model import Call, PathSlot
 
 
 class _Claim(NamedTuple):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..content.temporary import is_temporary
+from ...content.temporary import is_temporary
 
 _NEVER = frozenset(
     {

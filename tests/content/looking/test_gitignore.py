@@ -16,8 +16,8 @@ from projects import (
     write,
 )
 
-from ray_decorator.content.gitignore import IgnoreFiles, above
-from ray_decorator.project.git import listing
+from ray_decorator.content.looking.gitignore import IgnoreFiles, above
+from ray_decorator.project.files.git import listing
 
 
 def test_gitignore_counts_without_git_and_from_above_the_root(tmp_path: Path) -> None:

@@ -9,15 +9,15 @@ from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from ..cluster.ray_api import in_ray_task
-from ..core.errors import ClusterError, InputError
-from ..core.values.model import Call, Outcome
+from ...cluster.ray_api import in_ray_task
+from ...core.errors import ClusterError, InputError
+from ...core.values.model import Call, Outcome
+from ..engine.flights import Resumed, Staged
 from .claims import release_with
-from .engine.flights import Resumed, Staged
 from .submitted import Submitted
 
 if TYPE_CHECKING:
-    from .session import Session
+    from ..session import Session
 
 _TICK = 0.05
 _STOPPING_SECONDS = 40.0  # somewhat more than stopping takes: see `Engine.stop`

@@ -9,7 +9,7 @@ import pytest
 from fake_cluster import call
 
 from ray_decorator.core.values.model import Outcome
-from ray_decorator.run.submitted import Submitted
+from ray_decorator.run.submitting.submitted import Submitted
 
 
 @pytest.fixture

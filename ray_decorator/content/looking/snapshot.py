@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core.errors import InputError, reworded
-from ..core.progress import Progress
-from ..core.values.contents import Content, Extras
-from . import manifest
-from .hashes.hash_cache import HashCache, Stamp
-from .hashes.hashing import Known, Md5s, cannot_be_read, changed, hash_files
+from ...core.errors import InputError, reworded
+from ...core.progress import Progress
+from ...core.values.contents import Content, Extras
+from .. import manifest
+from ..hashes.hash_cache import HashCache, Stamp
+from ..hashes.hashing import Known, Md5s, cannot_be_read, changed, hash_files
 from .look import Found, Look, look
 from .selection import Selection
 
