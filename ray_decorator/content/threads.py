@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 _PAUSE = 0.005  # seconds
+_WRITERS = min(2, os.cpu_count() or 1)
 _WAITS = 8  # times as long as it works; one that others keep from a processor waits some three times
 
 
@@ -71,21 +73,22 @@ def each(work: Callable[[T], object], items: Sequence[T], threads: int) -> None:
         raise errors[0]
 
 
-class WriterThread(Generic[T]):
-    """A thread that does the work that others submit, so that they can go on waiting for a network.
+class Writers(Generic[T]):
+    """One or two threads that do the work that others submit, so that they can go on waiting for a network.
 
     Made for a file's system calls: they are short, and each gives the interpreter's lock away. Dozens of
     threads that come to the disk at once do little but take that lock, and the file system's, from one
-    another. At most ``most`` items wait. Where the work itself is waiting, a thread that finds so many does
+    another. Two, since to make a file takes up to a millisecond of the kernel's time where a disk has been in use
+    for long. At most ``most`` items wait. Where the work itself is waiting, a thread that finds so many does
     its own.
     """
 
-    def __init__(self, work: Callable[[T], object], most: int) -> None:
+    def __init__(self, work: Callable[[T], object], most: int, threads: int = _WRITERS) -> None:
         self._work, self._most = work, most
         self._queue: SimpleQueue[tuple[T] | None] = SimpleQueue()
         self._pace = Pace()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
 
     def submit(self, item: T) -> None:
         """Have the work done. Raises what it raised for an earlier item."""
@@ -98,15 +101,18 @@ class WriterThread(Generic[T]):
             raise self._error
         self._queue.put((item,))
 
-    def __enter__(self) -> WriterThread[T]:
-        self._thread.start()
+    def __enter__(self) -> Writers[T]:
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:  # nobody wants the rest
             self._error = self._error or error
-        self._queue.put(None)
-        self._thread.join()
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
         if error is None and self._error is not None:
             raise self._error
 
@@ -116,7 +122,7 @@ class WriterThread(Generic[T]):
                 try:
                     self._pace.do(self._work, entry[0])
                 except BaseException as exc:  # raised again in a thread that is listened to
-                    self._error = exc
+                    self._error = self._error or exc
 
 
 class Budget:

@@ -1,6 +1,6 @@
 """Objects to files, verified: a file appears whole, with the bytes its object's name promises, or not at all.
 
-up to 128 KiB  one GET; hashed in memory and written by a thread of their own, one after another
+up to 128 KiB  one GET; hashed in memory and written by threads of their own, one or two
 up to 8 MiB    one GET, hashed in memory, written
 larger         one GET, hashed and written as it comes
 over 64 MiB    ranged GETs, several at once, hashed in order as they come
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..content.hashes.hash_cache import Hashed, Stamp
 from ..content.manifest import Row, load, md5, object_key
 from ..content.temporary import beside
-from ..content.threads import Budget, WriterThread, each
+from ..content.threads import Budget, Writers, each
 from ..core.errors import CorruptObjectError, MissingObjectError, StoreError
 from ..core.progress import Progress
 from ..core.units import human_size
@@ -134,7 +134,7 @@ def download(
         except CorruptObjectError as exc:
             spoilt[want.md5] = exc
 
-    with WriterThread(keep_small, _BACKLOG) as writer:
+    with Writers(keep_small, _BACKLOG) as writer:
         each(one, wanted, store.threads)
     if missing:
         raise MissingObjectError(tuple(sorted({*missing, *spoilt})), store.url)

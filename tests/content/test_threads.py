@@ -1,4 +1,4 @@
-"""Work that is left to one thread, and what happens where that thread cannot keep up or fails."""
+"""Work that is left to a thread or two, and what happens where these cannot keep up or fail."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from ray_decorator.content.threads import WriterThread, each
+from ray_decorator.content.threads import Writers, each
 
 
-def test_all_is_done_by_the_one_thread() -> None:
+def test_all_is_done_by_the_two_threads() -> None:
     done: list[int] = []
     threads: set[int] = set()
 
@@ -18,10 +18,10 @@ def test_all_is_done_by_the_one_thread() -> None:
         done.append(item)
         threads.add(threading.get_ident())
 
-    with WriterThread(work, most=8) as writer:
+    with Writers(work, most=8, threads=2) as writer:
         each(writer.submit, range(5000), 16)
     assert sorted(done) == list(range(5000))
-    assert len(threads) == 1
+    assert 1 <= len(threads) <= 2 and threading.get_ident() not in threads
 
 
 def test_work_that_waits_is_done_by_all() -> None:
@@ -31,7 +31,7 @@ def test_work_that_waits_is_done_by_all() -> None:
         time.sleep(0.01)
         threads.add(threading.get_ident())
 
-    with WriterThread(work, most=4) as writer:
+    with Writers(work, most=4) as writer:
         each(writer.submit, range(200), 8)
     assert len(threads) > 4
 
@@ -44,7 +44,7 @@ def test_its_error_is_raised_and_ends_the_work() -> None:
             raise OSError("the disk is full")
         done.append(item)
 
-    with pytest.raises(OSError, match="the disk is full"), WriterThread(work, most=8) as writer:
+    with pytest.raises(OSError, match="the disk is full"), Writers(work, most=8, threads=1) as writer:
         for item in range(1000):
             writer.submit(item)
     assert done == [0, 1, 2]
@@ -58,9 +58,23 @@ def test_after_an_error_elsewhere_the_rest_is_left_undone() -> None:
         time.sleep(0.05)
         done.append(item)
 
-    with pytest.raises(ValueError, match="elsewhere"), WriterThread(work, most=100) as writer:
+    with pytest.raises(ValueError, match="elsewhere"), Writers(work, most=100) as writer:
         for item in range(50):
             writer.submit(item)
         begun.set()
         raise ValueError("elsewhere")
     assert len(done) < 10
+
+
+def test_with_two_threads_the_first_error_ends_the_work() -> None:
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        if item >= 3:
+            raise OSError("the disk is full")
+        done.append(item)
+
+    with pytest.raises(OSError, match="the disk is full"), Writers(work, most=8, threads=2) as writer:
+        for item in range(1000):
+            writer.submit(item)
+    assert sorted(done) == [0, 1, 2]
