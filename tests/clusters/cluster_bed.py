@@ -139,7 +139,24 @@ class Bed:
             ],
             isolated=isolated and all_of_it,
         )  # fmt: skip
-        self._await(self.head, f"gcs at {self.address}", lambda: _listens(port))
+        with self._stopped_otherwise():
+            self._await(self.head, f"gcs at {self.address}", lambda: _listens(port))
+
+    def begin(self, workers: int, cpus: float, resources: Mapping[str, float] | None) -> None:
+        """Have so many workers join at once, and return when all of it answers."""
+        with self._stopped_otherwise():
+            made = [self.add_worker(cpus=cpus, resources=resources, wait=False) for _ in range(workers)]
+            for node in (self.head, *made):
+                self.await_joined(node)
+            self.await_client()
+
+    @contextmanager
+    def _stopped_otherwise(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            raise
 
     def environment(self) -> dict[str, str]:
         """What a driver sets to be let in: the token, or that there is none."""
@@ -291,16 +308,21 @@ def start(
         pytest.skip("needs root and mount namespaces")
     venv = bare_venv(python, ray or RAY, uv)
     home = _own_directory("bed") if directory is None else directory
-    home.mkdir(exist_ok=True)
     token_text = secrets.token_hex(32) if token else None
-    bed = Bed(
-        home, venv, token_text, isolated is not False and can_isolate(), isolated == "all", node_types or {}
-    )
+    hides = isolated is not False and can_isolate()
+
+    def begun() -> Bed:
+        home.mkdir(exist_ok=True)
+        made = Bed(home, venv, token_text, hides, isolated == "all", node_types or {})
+        made.begin(workers, cpus, resources)
+        return made
+
     try:
-        made = [bed.add_worker(cpus=cpus, resources=resources, wait=False) for _ in range(workers)]
-        for node in (bed.head, *made):
-            bed.await_joined(node)
-        bed.await_client()
+        bed = begun()
+    except RuntimeError as exc:  # Ray's own processes miss one another now and then
+        print(f"A cluster is started once more, after: {exc}", file=sys.stderr)
+        bed = begun()
+    try:
         yield bed
     finally:
         bed.stop()
