@@ -5,6 +5,9 @@ and ``__new__`` and ``__init__`` of its metaclass once more, without the keyword
 each class twice, and who asks for a keyword raises a TypeError. What they did at home came with the class. So they
 are passed over, where the script has made them; those of libraries are called, and passed over where they raise.
 
+That class of nothing has what only who makes it can give it: its place inside of others (``Outer.Inner``), by which
+pickle and ``inspect.getsource`` look for it, and its slots.
+
 An enum it makes from the values of its members: what ``__init__`` and ``__new__`` gave these, and other names for one
 value, come with it here.
 """
@@ -28,12 +31,28 @@ def quiet(reduced: Any, kind: type, is_by_value: Callable[[type], bool]) -> Any:
     hooks = [base for base in kind.__mro__[1:-1] if _HOOK in vars(base)]
     if not (isinstance(reduced, tuple) and len(reduced) > 1 and reduced[1][:1] == (type(kind),)):
         return reduced  # by reference, or another cloudpickle
+    reduced = reduced[0], _as_written(reduced[1], kind), *reduced[2:]
     maker = next(meta for meta in type(kind).__mro__ if not is_by_value(meta))
     if maker is type(kind) and not hooks:
         return reduced
     is_scripts = maker is not type(kind) or any(map(is_by_value, hooks))
     made = functools.partial(_made, type(kind), maker, is_scripts)
     return reduced[0], (made, *reduced[1][1:]), *reduced[2:]
+
+
+def _as_written(arguments: tuple[Any, ...], kind: type) -> tuple[Any, ...]:
+    given: dict[str, Any] = {}
+    if kind.__qualname__ != kind.__name__:
+        given["__qualname__"] = kind.__qualname__
+    if isinstance(slots := vars(kind).get("__slots__"), _SLOTS):
+        given["__slots__"] = slots
+    if not given or not isinstance(arguments[3:] and arguments[3], dict):
+        return arguments
+    return *arguments[:3], {**arguments[3], **given}, *arguments[4:]
+
+
+_SLOTS = (str, tuple, list, set, frozenset, dict)
+"""What can be read twice; an iterator cannot."""
 
 
 def _enum(reduced: Any, kind: type[enum.Enum]) -> Any:

@@ -102,6 +102,37 @@ class Text(enum.StrEnum):
     def _missing_(cls, value):
         return cls.LEFT
 
+class Outer:
+    class Inner:
+        class Deep(Base, key="deep"):
+            pass
+
+class Slotted:
+    __slots__ = ("field", "__private")
+
+    def __init__(self):
+        self.field, self.__private = 1, 2
+
+    def values(self):
+        return self.field, self.__private
+
+@dataclasses.dataclass(slots=True)
+class SlottedData:
+    field: int = 3
+
+class Both(Slotted):
+    __slots__ = "more"
+
+def holds_more(*kinds):
+    return [hasattr(kind(), "__dict__") for kind in kinds]
+
+def local():
+    class Local:
+        pass
+    return Local
+
+Local = local()
+
 def task():
     try:
         Tagged()
@@ -115,6 +146,8 @@ def task():
         "made by itself": [Coordinate(7)[0], Coordinate.X.label, Upper("LOW").name, Pair(2)[1]],
         "of a dataclass": [Sizes.SMALL.width, Sizes.SMALL.height, dataclasses.asdict(Sizes.SMALL)],
         "flags": [Mode.READ | Mode.WRITE is Mode.BOTH, int(Mode(8)), Text("?"), f"{Text.LEFT}"],
+        "inside of others": [each.__qualname__ for each in (Outer.Inner, Outer.Inner.Deep, Local, First)],
+        "slots": [holds_more(Slotted, SlottedData, Both, First), Both().values(), SlottedData.__slots__],
         "left alone": ["__init__" in vars(Text), "__init__" in vars(Planet)],
     }
 
@@ -150,7 +183,9 @@ def test_they_are_there_as_at_home(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "library.py").write_text(LIBRARY)
     at_home = json.loads(python("script.py", "here", folder=tmp_path))
-    assert at_home["hook"] == [["first", "second"], True, ["first", "second"]]
+    assert at_home["hook"] == [["deep", "first", "second"], True, ["first", "second", "deep"]]
+    assert at_home["inside of others"][:2] == ["Outer.Inner", "Outer.Inner.Deep"]
+    assert at_home["slots"] == [[False, False, False, True], [1, 2], ["field"]]
     assert at_home["a library's"] == ["Named", True, ["InList"]]
     sent = python("script.py", folder=tmp_path)
     assert json.loads(python("-c", THERE, folder=tmp_path, given=sent)) == at_home
