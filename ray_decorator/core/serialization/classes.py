@@ -14,6 +14,7 @@ value, come with it here.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import enum
 import functools
@@ -31,8 +32,8 @@ def quiet(reduced: Any, kind: type, is_by_value: Callable[[type], bool]) -> Any:
     hooks = [base for base in kind.__mro__[1:-1] if _HOOK in vars(base)]
     if not (isinstance(reduced, tuple) and len(reduced) > 1 and reduced[1][:1] == (type(kind),)):
         return reduced  # by reference, or another cloudpickle
-    reduced = reduced[0], _as_written(reduced[1], kind), *reduced[2:]
     maker = next(meta for meta in type(kind).__mro__ if not is_by_value(meta))
+    reduced = reduced[0], _as_written(reduced[1], kind, maker), *reduced[2:]
     if maker is type(kind) and not hooks:
         return reduced
     is_scripts = maker is not type(kind) or any(map(is_by_value, hooks))
@@ -40,19 +41,20 @@ def quiet(reduced: Any, kind: type, is_by_value: Callable[[type], bool]) -> Any:
     return reduced[0], (made, *reduced[1][1:]), *reduced[2:]
 
 
-def _as_written(arguments: tuple[Any, ...], kind: type) -> tuple[Any, ...]:
+def _as_written(arguments: tuple[Any, ...], kind: type, maker: type) -> tuple[Any, ...]:
     given: dict[str, Any] = {}
     if kind.__qualname__ != kind.__name__:
         given["__qualname__"] = kind.__qualname__
-    if isinstance(slots := vars(kind).get("__slots__"), _SLOTS):
+    slots = vars(kind).get("__slots__")
+    is_plain = maker in (type, abc.ABCMeta) and not issubclass(kind, tuple)  # others see to slots themselves
+    if is_plain and isinstance(slots, _REREADABLE) and "__dict__" not in vars(kind):
         given["__slots__"] = slots
     if not given or not isinstance(arguments[3:] and arguments[3], dict):
         return arguments
     return *arguments[:3], {**arguments[3], **given}, *arguments[4:]
 
 
-_SLOTS = (str, tuple, list, set, frozenset, dict)
-"""What can be read twice; an iterator cannot."""
+_REREADABLE = (str, tuple, list, set, frozenset, dict)  # an iterator has been read
 
 
 def _enum(reduced: Any, kind: type[enum.Enum]) -> Any:

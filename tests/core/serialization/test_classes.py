@@ -13,6 +13,7 @@ from ray_decorator.core.serialization import classes, pickling
 
 SCRIPT = """
 import abc, dataclasses, enum, functools, sys
+from typing import NamedTuple
 from library import Listed, Named
 from ray_decorator.core.serialization import pickling
 
@@ -120,6 +121,12 @@ class Slotted:
 class SlottedData:
     field: int = 3
 
+class Fields(NamedTuple):
+    field: int = 4
+
+    class Inside(NamedTuple):
+        other: int = 5
+
 class Both(Slotted):
     __slots__ = "more"
 
@@ -148,6 +155,7 @@ def task():
         "flags": [Mode.READ | Mode.WRITE is Mode.BOTH, int(Mode(8)), Text("?"), f"{Text.LEFT}"],
         "inside of others": [each.__qualname__ for each in (Outer.Inner, Outer.Inner.Deep, Local, First)],
         "slots": [holds_more(Slotted, SlottedData, Both, First), Both().values(), SlottedData.__slots__],
+        "named tuples": [Fields(), Fields.Inside(), Fields.Inside.__qualname__],
         "left alone": ["__init__" in vars(Text), "__init__" in vars(Planet)],
     }
 
