@@ -3,7 +3,8 @@
 The script is not run again on a worker, so these settings go along:
 
     warnings    the filters, and logging.captureWarnings
-    logging     levels, names of levels, propagate, disabled; handlers that write to stdout or stderr
+    logging     levels, names of levels, propagate, disabled, filters; handlers that write to stdout or stderr;
+                logging.disable, the script's class of loggers, and who makes records
     Python      the recursion limit, and the umask (Linux)
     libraries   defaults of Python's own and of numpy (`defaults`)
 
@@ -44,17 +45,26 @@ class _Handler:
 
 @dataclass(frozen=True, slots=True)
 class _Logger:
-    """``handlers`` are those that can travel. None where there are others only: those of the node stay then."""
+    """``handlers`` are those that can travel. None where there are others only: those of the node stay then.
+
+    ``filters`` are pickled, those that can be, and so is ``kind``, a class of the script's own.
+    """
 
     level: int
     propagate: bool
     disabled: bool
     handlers: tuple[_Handler, ...] | None
+    filters: tuple[bytes, ...] = field(default=(), repr=False)
+    kind: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``filters`` are `warnings.filters`, with module and name of each category; ``loggers`` has the root as ''."""
+    """``filters`` are `warnings.filters`, with module and name of each category; ``loggers`` has the root as ''.
+
+    ``disabled`` is the level that `logging.disable` was given. ``record_factory`` is pickled if it is not Python's,
+    ``logger_class`` where it is the script's.
+    """
 
     filters: Sequence[tuple[Any, ...]]
     captures_warnings: bool
@@ -63,6 +73,9 @@ class Settings:
     recursion_limit: int
     umask: int | None
     defaults: Mapping[str, Any]
+    disabled: int = logging.NOTSET
+    record_factory: bytes | None = field(default=None, repr=False)
+    logger_class: bytes | None = field(default=None, repr=False)
 
 
 def captured() -> Settings:
@@ -78,6 +91,9 @@ def captured() -> Settings:
         sys.getrecursionlimit(),
         _umask(),
         script_defaults.captured(),
+        logging.root.manager.disable,
+        _pickled(factory) if (factory := logging.getLogRecordFactory()) is not logging.LogRecord else None,
+        _kind(logging.getLoggerClass()),
     )
 
 
@@ -126,14 +142,43 @@ def _is_set_up(logger: object) -> TypeGuard[logging.Logger]:
     """Whether anything of it is not as Python makes it."""
     if not isinstance(logger, logging.Logger):
         return False
-    return bool(logger.level or logger.handlers or logger.disabled or not logger.propagate)
+    return bool(
+        logger.level
+        or logger.handlers
+        or logger.filters
+        or logger.disabled
+        or not logger.propagate
+        or type(logger).__module__ == "__main__"
+    )
 
 
 def _logger(logger: logging.Logger) -> _Logger:
     handlers = [_handler(each) for each in logger.handlers]
     known = tuple(each for each in handlers if each is not None)
     lost = bool(handlers) and not known
-    return _Logger(logger.level, logger.propagate, logger.disabled, None if lost else known)
+    filters = tuple(each for each in map(_pickled, logger.filters) if each is not None)
+    handed_on = None if lost else known
+    return _Logger(logger.level, logger.propagate, logger.disabled, handed_on, filters, _kind(type(logger)))
+
+
+def _kind(kind: type[logging.Logger]) -> bytes | None:
+    """A library makes loggers of its own class itself, when it is imported there."""
+    return _pickled(kind) if kind.__module__ == "__main__" else None
+
+
+def _pickled(part: object) -> bytes | None:
+    try:
+        return pickling.pickled(part)
+    except Exception:  # a filter may be anything
+        return None
+
+
+def _unpickled(*parts: bytes | None) -> Iterator[Any]:
+    """Those that there are, and can be had here: what is imported for one may raise anything."""
+    for part in parts:
+        with contextlib.suppress(Exception):
+            if part is not None:
+                yield pickling.loads(part)
 
 
 def _handler(handler: logging.Handler) -> _Handler | None:
@@ -163,22 +208,39 @@ def _logging(settings: Settings) -> Iterator[None]:
     for name, number in settings.level_names.items():
         logging.addLevelName(number, name)
     loggers = {logging.getLogger(name or None): each for name, each in settings.loggers.items()}
-    before = [(each, each.level, each.propagate, each.disabled, list(each.handlers)) for each in loggers]
+    before = [
+        (each, type(each), each.level, each.propagate, each.disabled, [*each.handlers], [*each.filters])
+        for each in loggers
+    ]
+    disabled, factory = logging.root.manager.disable, logging.getLogRecordFactory()
+    logger_class = logging.getLoggerClass()
     for logger, found in loggers.items():
         logger.setLevel(found.level)
         logger.disabled = found.disabled
+        logger.filters.extend(_unpickled(*found.filters))
+        for kind in _unpickled(found.kind):
+            logger.__class__ = kind
         if found.handlers is not None:
             logger.propagate = found.propagate
             logger.handlers[:] = map(_made, found.handlers)
     if settings.captures_warnings:
         logging.captureWarnings(True)
+    logging.disable(max(disabled, settings.disabled))
+    for theirs in _unpickled(settings.record_factory):
+        logging.setLogRecordFactory(theirs)
+    for kind in _unpickled(settings.logger_class):
+        logging.setLoggerClass(kind)
     try:
         yield
     finally:
         logging.captureWarnings(False)
-        for logger, level, propagate, disabled, handlers in before:
+        logging.disable(disabled)
+        logging.setLogRecordFactory(factory)
+        logging.setLoggerClass(logger_class)
+        for logger, logger.__class__, level, propagate, is_disabled, handlers, filters in before:
             logger.setLevel(level)
-            logger.propagate, logger.disabled, logger.handlers[:] = propagate, disabled, handlers
+            logger.propagate, logger.disabled = propagate, is_disabled
+            logger.handlers[:], logger.filters[:] = handlers, filters
 
 
 def _umask() -> int | None:

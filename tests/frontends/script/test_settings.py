@@ -16,7 +16,27 @@ from ray_decorator.core.serialization import pickling
 from ray_decorator.frontends.script import settings as script_settings
 from ray_decorator.frontends.script.settings import Settings, captured, installed
 
-LOGGERS = ("a.level", "a.handler", "a.file", "ray.own")
+LOGGERS = ("a.level", "a.handler", "a.file", "a.filter", "a.kind", "ray.own")
+
+
+class Hides(logging.Filter):
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = str(record.msg).replace(self.word, "***")
+        return True
+
+
+class Loud(logging.Logger):
+    __module__ = "__main__"
+
+    def shout(self, text: str) -> None:
+        self.warning(text.upper())
+
+
+class Ranked(logging.LogRecord):
+    rank = 3
 
 
 @pytest.fixture
@@ -32,12 +52,24 @@ def there() -> Iterator[Settings]:
         loggers["a.handler"].propagate = False
         loggers["a.file"].addHandler(logging.FileHandler(os.devnull))
         loggers["a.file"].propagate = False
+        loggers["a.filter"].addFilter(Hides("hunter2"))
+        held = sys._getframe()
+        loggers["a.filter"].addFilter(lambda record: held is not None)  # stays at home
+        loggers["a.kind"].__class__ = Loud
+        logging.setLoggerClass(Loud)
         logging.addLevelName(25, "NOTICE")
+        logging.disable(logging.DEBUG)
+        logging.setLogRecordFactory(Ranked)
         found: Settings = pickle.loads(pickling.dumps(captured(), "the settings"))
     logging.addLevelName(25, "Level 25")
+    logging.disable(logging.NOTSET)
+    logging.setLogRecordFactory(logging.LogRecord)
+    logging.setLoggerClass(logging.Logger)
+    loggers["a.kind"].__class__ = logging.Logger
     for each in loggers.values():
         each.setLevel(logging.NOTSET)
         each.propagate = True
+        each.filters.clear()
         for old in list(each.handlers):
             each.removeHandler(old)
             old.close()
@@ -46,8 +78,12 @@ def there() -> Iterator[Settings]:
 
 def state() -> list[object]:
     named = [logging.getLogger(name) for name in (None, *LOGGERS)]
-    loggers = [(each.level, each.propagate, each.disabled, list(each.handlers)) for each in named]
-    return [loggers, list(warnings.filters), warnings.showwarning, sys.getrecursionlimit()]
+    loggers = [
+        (each.level, each.propagate, each.disabled, list(each.handlers), list(each.filters)) for each in named
+    ]
+    making = [logging.root.manager.disable, logging.getLogRecordFactory(), logging.getLoggerClass()]
+    making.append([type(each) for each in named])
+    return [making, loggers, list(warnings.filters), warnings.showwarning, sys.getrecursionlimit()]
 
 
 def test_it_is_so_for_the_time_being(there: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +94,7 @@ def test_it_is_so_for_the_time_being(there: Settings, monkeypatch: pytest.Monkey
     with installed(asked):
         with pytest.raises(UserWarning, match="of mine"):
             warnings.warn("of mine", stacklevel=1)
-        assert warnings.showwarning is not before[2]
+        assert warnings.showwarning is not before[3]
         assert logging.getLogger("a.level").level == logging.ERROR
         assert logging.getLogger("ray.own").level == logging.NOTSET  # not of the script
         assert logging.getLevelName(25) == "NOTICE"
@@ -77,6 +113,23 @@ def test_handlers_that_print_go_along_and_others_do_not(
         assert logging.getLogger("a.file").handlers == []
         assert logging.getLogger("a.file").propagate  # else its lines were lost
     assert capsys.readouterr().out == "MINE WARNING to stdout\n"
+
+
+def test_filters_of_loggers_and_who_makes_records(there: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("a.filter")
+    with caplog.at_level(logging.DEBUG), installed(there):
+        log.debug("disabled")
+        log.warning("the word is hunter2")
+    [record] = caplog.records
+    assert record.getMessage() == "the word is ***"
+    assert type(record) is Ranked
+
+
+def test_loggers_of_the_scripts_own_class(there: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    with installed(there):
+        for name in ("a.kind", "a.later one"):
+            logging.getLogger(name).shout("help")  # type: ignore[attr-defined]
+    assert [record.getMessage() for record in caplog.records] == ["HELP", "HELP"]
 
 
 def test_what_nothing_here_can_be_of_is_left_out(there: Settings) -> None:
