@@ -9,6 +9,7 @@ runner, which is none, sees its pipe end, and hands on what it holds before it e
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 
@@ -17,6 +18,7 @@ def main() -> None:
     # before anything else is imported: what has threads cannot be forked
     child = os.fork()
     if not child:
+        _let_interrupts_through()
         from . import runner
 
         runner.main()
@@ -31,6 +33,17 @@ def main() -> None:
     if code < 0:
         os.kill(os.getpid(), -code)
     os._exit(code)
+
+
+def _let_interrupts_through() -> None:
+    """Ray blocks SIGINT, and what a script has started in the background ignores such signals; children inherit both.
+
+    No terminal's Ctrl-C comes here: this session is our own.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 if __name__ == "__main__":
