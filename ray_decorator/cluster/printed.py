@@ -1,23 +1,27 @@
 """A job is done once what it printed is here: its receipt waits for the end marks in its own output.
 
-For 2 s at the most: what comes later is shown when it comes, and is in the job's log. See job.output.
+For 2 s at the most: what comes later is shown when it comes, and is in the job's log. See job.process.output.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
+import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from ..core.values.model import END_MARK
 from .ray_api import output_source
 
 _SECONDS = 2.0
-# what Ray Client has put before a line, in a colour or not; "" of a line that is unlabelled still
-_LABEL = re.compile(r"((\x1b\[\d*m)*\(.*pid=\d+[^)]*\)(\x1b\[\d*m)* )?")
+# what Ray Client puts before a line, in a colour or not
+_LABEL = re.compile(r"(\x1b\[\d*m)*\(.*?pid=\d+(, ip=[^)]*)?\)(\x1b\[\d*m)* ")
+_COLOUR = re.compile(r"\x1b\[\d*m")
+_CLIENT_STDERR = -2  # the level of what comes from there
 
 
 class Printed:
@@ -86,24 +90,51 @@ def _without_marks(show: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(show)
     def shows(*arguments: Any, **named: Any) -> None:
         if "msg" in named:
-            lines, jobs = _parted(named["msg"].splitlines(keepends=True))
-            show(*arguments, **{**named, "msg": "".join(lines)})
+            *texts, rest = named["msg"].split("\n")
+            lines, jobs = _parted(map(_labelled, texts), _is_drawn(named.get("level") == _CLIENT_STDERR))
+            show(*arguments, **{**named, "msg": "".join(f"{line}\n" for line in lines) + rest})
         else:
-            lines, jobs = _parted(arguments[0]["lines"])
+            texts, is_stderr = arguments[0]["lines"], bool(arguments[0].get("is_err"))
+            lines, jobs = _parted((("", line) for line in texts), _is_drawn(is_stderr))
             show({**arguments[0], "lines": lines})
+        _flush()
         _all.came(jobs)
 
     return shows
 
 
-def _parted(lines: list[str]) -> tuple[list[str], list[str]]:
-    """The lines without end marks, and the ids of the jobs of these."""
+def _parted(lines: Iterable[tuple[str, str]], drawn: bool) -> tuple[list[str], list[str]]:
+    """What is to be shown of these labels and lines, without end marks, and the ids of the jobs of such marks."""
     kept: list[str] = []
     jobs: list[str] = []
-    for line in lines:
+    for label, line in lines:
         text, mark, job = line.partition(END_MARK)
         if mark:
             jobs.append(job.strip())
-        if not mark or not _LABEL.fullmatch(text):
-            kept.append(line if not mark else text + "\n" * line.endswith("\n"))
+        if text or not mark:
+            kept.append(label + _uncovered(text) if drawn else _COLOUR.sub("", label) + text)
     return kept, jobs
+
+
+def _labelled(line: str) -> tuple[str, str]:
+    label = _LABEL.match(line)
+    return (label[0], line[label.end() :]) if label else ("", line)
+
+
+def _uncovered(text: str) -> str:
+    """What carriage returns leave to be seen, as of a progress bar: they would lead into the job's label."""
+    return next((part for part in reversed(text.split("\r")) if part), "")
+
+
+def _is_drawn(is_stderr: bool) -> bool:
+    """Whether a terminal shows it; into a file or a pipe all goes as it is, but for Ray's own colours."""
+    with contextlib.suppress(Exception):  # whatever the program has put there
+        return bool((sys.stderr if is_stderr else sys.stdout).isatty())
+    return False
+
+
+def _flush() -> None:
+    """Ray leaves it to Python, which writes to a pipe or a file in blocks."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # whatever the program has put there
+            stream.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -16,9 +17,11 @@ pytestmark = pytest.mark.usefixtures("ray_session_address")
 
 def start(tmp_path: Path, port: int, *kinds: str) -> subprocess.Popen[str]:
     (tmp_path / "app.py").write_text(APP)
+    environ = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}  # Python writes in blocks
     return subprocess.Popen(
-        [*warm_python.starter(), "app.py", json.dumps({}), str(port), *kinds],
+        [*warm_python.starter(environ), "app.py", json.dumps({}), str(port), *kinds],
         cwd=tmp_path,
+        env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

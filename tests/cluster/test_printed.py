@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -82,7 +86,52 @@ def test_marks_are_not_shown_by_ray_client(
     printed.listen()
     text = f"{label}one\n{label}{END_MARK}a1\n{label}half{END_MARK}b2\n"
     owner.stdstream(level=-1, msg=text)
-    assert seen == [(-1, f"{label}one\n{label}half\n")]
+    plain = re.sub("\x1b\\[\\d*m", "", label)  # pytest's own stdout is no terminal
+    assert seen == [(-1, f"{plain}one\n{plain}half\n")]
+
+
+@contextlib.contextmanager
+def terminal() -> Iterator[None]:
+    master, slave = os.openpty()
+    with os.fdopen(slave, "w") as stream, contextlib.redirect_stdout(stream):
+        yield
+    os.close(master)
+
+
+BARS = ["\r 1/9", "\r 2/9\r 3/9", "done\r", "\r", "as (f pid=3) is", "a\x0cb\u2028c"]
+UNCOVERED = [" 1/9", " 3/9", "done", "", "as (f pid=3) is", "a\x0cb\u2028c"]
+
+
+def test_on_a_terminal_a_progress_bar_leaves_its_job_s_label_to_be_seen(
+    shown: tuple[SimpleNamespace, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, seen = shown
+    for name in ("emit", "stdstream"):
+        monkeypatch.setattr(printed, "output_source", lambda name=name: (owner, name))
+        printed.listen()
+    label = "\x1b[36m(#0 x=f(1) pid=12)\x1b[0m "
+    with terminal():
+        owner.emit({"pid": 1, "is_err": False, "lines": [*BARS, f"\r 9/9{END_MARK}a1"]})
+        owner.stdstream(level=-1, msg="".join(f"{label}{line}\n" for line in BARS))
+    assert seen[0] == [*UNCOVERED, " 9/9"]
+    assert seen[1] == (-1, "".join(f"{label}{line}\n" for line in UNCOVERED))
+
+
+@pytest.mark.parametrize("name", ["emit", "stdstream"])
+def test_a_file_gets_all_that_jobs_print_and_at_once(
+    name: str, shown: tuple[SimpleNamespace, list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, _ = shown
+    owner.emit = lambda data: print("\n".join(data["lines"]))
+    owner.stdstream = lambda level, msg: print(msg, end="")
+    monkeypatch.setattr(printed, "output_source", lambda: (owner, name))
+    printed.listen()
+    with open(tmp_path / "out.txt", "w") as stream, contextlib.redirect_stdout(stream):
+        if name == "emit":
+            owner.emit({"pid": 1, "lines": BARS})
+        else:
+            owner.stdstream(level=-1, msg="".join(f"{line}\n" for line in BARS))
+        assert (tmp_path / "out.txt").read_bytes().decode() == "".join(f"{line}\n" for line in BARS)
 
 
 def test_where_ray_shows_nothing_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,5 +41,6 @@ def test_it_is_seen_while_a_job_runs_and_all_of_it_before_the_job_is_done(
     """By way of Ray Client, which has more on the way than a direct connection."""
     environ = far_project.environment(bed, rclone, tmp_path / "home", uuid.uuid4().hex)
     environ["RAY_ADDRESS"] = bed.client_address
+    del environ["PYTHONUNBUFFERED"]  # Python writes to a pipe in blocks
     with socket.create_server(("127.0.0.1", 0)) as listener:
         check(converse(start(tmp_path, environ, listener.getsockname()[1], *KINDS), listener))

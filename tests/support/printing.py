@@ -46,7 +46,7 @@ def job(kind, port):
 there = ray_decorator(**__import__("json").loads(sys.argv[1]))(job)
 for kind in sys.argv[3:]:
     there(kind, int(sys.argv[2]))
-    print("==", kind, "is done")
+    print("==", kind, "is done", flush=True)
 """
 
 ALL_AT_ONCE = {
