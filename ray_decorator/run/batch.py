@@ -41,7 +41,9 @@ class Batch:
                 for call in self._one_behind(calls):
                     self._start([call])
             self._session.wait(self._outcomes)
-        except BaseException:
+        except BaseException as exc:
+            if not self._outcomes and isinstance(exc, KeyboardInterrupt | SystemExit):
+                log.warning("Stopped. No job was started")
             self._stop()
             raise
         finally:

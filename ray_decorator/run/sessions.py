@@ -91,6 +91,7 @@ def _identity() -> str:
 
 @functools.cache
 def _prepare_the_end() -> None:
+    at_exit.register(interrupts.at_the_end)  # the last one is called first
     at_exit.register(close_all)
     os.register_at_fork(after_in_child=_sessions.clear)  # a child has none of their threads
 

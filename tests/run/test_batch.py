@@ -130,6 +130,18 @@ def test_an_interrupt_stops_all_and_names_what_did_not_finish(
     assert [record.getMessage() for record in caplog.records] == ["Stopped. These did not finish: b"]
 
 
+def test_an_interrupt_before_the_first_job_says_so(
+    session: Steered, caplog: pytest.LogCaptureFixture
+) -> None:
+    def calls() -> Iterator[Any]:
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        run(session, calls())
+    assert [record.getMessage() for record in caplog.records] == ["Stopped. No job was started"]
+
+
 def test_a_lost_cluster_lets_no_further_call_start(session: Steered, tmp_path: Path) -> None:
     def calls() -> Iterator[Any]:
         yield call("a", tmp_path)

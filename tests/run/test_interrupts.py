@@ -110,3 +110,27 @@ def test_the_third_one_is_obeyed_at_once(number: signal.Signals) -> None:
     assert done.stdout.split() == [kind, kind]
     assert done.returncode == EXIT_CODES[number]
     assert done.stderr == "\nLeft at once: jobs may still be running, and what they wrote is not here.\n"
+
+
+_ENDING = """
+import atexit, os, signal, sys, types
+from ray_decorator.run import interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
+ending = types.ModuleType(sys.argv[1])
+ending.__dict__.update(os=os, signal=signal)
+exec("def end(signals):\\n for _ in range(signals): os.kill(os.getpid(), signal.SIGINT)", vars(ending))
+atexit.register(ending.end, int(sys.argv[2]))
+interrupts.at_the_end()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "signals", "code", "shown"),
+    [("ray._private.worker", 2, 0, False), ("ray", 3, 130, False), ("app", 1, 0, True)],
+)
+def test_at_the_end_none_shows_what_ray_does(module: str, signals: int, code: int, shown: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ENDING, module, str(signals)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == code
+    assert ("KeyboardInterrupt" in done.stderr) is shown, done.stderr
