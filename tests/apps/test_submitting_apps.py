@@ -81,3 +81,21 @@ future.result(60)
     output, _ = app.communicate(timeout=120)
     assert app.returncode == 0, output
     assert [(tmp_path / name).stat().st_size for name in ("out", "later")] == [7, 8]
+
+
+def test_a_breakpoint_meanwhile_is_the_program_s_own(tmp_path: Path) -> None:
+    """Ray leads `breakpoint()` to its own debugger, which needs debugpy, and goes on without it."""
+    (tmp_path / "app.py").write_text(APP + "work.submit('out', 0.5).result()\nword = 6 * 7\nbreakpoint()\n")
+    environ = {
+        k: v for k, v in os.environ.items() if k != "PYTHONBREAKPOINT"
+    }  # set by this process's own Ray
+    done = subprocess.run(
+        [*warm_python.starter(environ), "app.py"],
+        cwd=tmp_path,
+        env=environ,
+        input="print('word is', word)\nc\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "word is 42" in done.stdout and done.returncode == 0, done.stdout + done.stderr

@@ -37,6 +37,7 @@ _SEVERAL_HERE = (
     "Several Rays run on this machine (%s), and `ray start` has noted none (ray_address is 'auto'): starting a "
     "private one. To use one of them, name it: ray_address, or RAY_ADDRESS=%s"
 )
+_BREAKPOINT = "PYTHONBREAKPOINT"
 _ONE_AT_A_TIME = threading.Lock()
 
 _all_is_shown: Callable[[], bool] | None = None
@@ -247,12 +248,25 @@ def _ray_init(settings: Settings, address: str) -> None:
 
     private = ray_api.PRIVATE_RAY if address == "local" else {}
     arguments = {"logging_level": logging.ERROR, **private, **settings.ray_init_kwargs}
+    with _own_breakpoints():
+        try:
+            ray.init(address=address, **arguments)
+        except Exception as exc:
+            if (kept := ray_api.without_private(arguments, exc, settings.ray_init_kwargs)) is None:
+                raise
+            ray.init(address=address, **kept)
+
+
+@contextlib.contextmanager
+def _own_breakpoints() -> Iterator[None]:
+    """`breakpoint()` stays the program's own: Ray's needs debugpy. Who sets RAY_DEBUG gets Ray's."""
+    before = os.environ.get(_BREAKPOINT)
     try:
-        ray.init(address=address, **arguments)
-    except Exception as exc:
-        if (kept := ray_api.without_private(arguments, exc, settings.ray_init_kwargs)) is None:
-            raise
-        ray.init(address=address, **kept)
+        yield
+    finally:
+        if "RAY_DEBUG" not in os.environ:
+            os.environ.pop(_BREAKPOINT, None)
+            os.environ.update({} if before is None else {_BREAKPOINT: before})
 
 
 @contextlib.contextmanager
