@@ -18,6 +18,7 @@ import contextlib
 import importlib
 import logging
 import os
+import pickle
 import re
 import sys
 import warnings
@@ -167,10 +168,11 @@ def _kind(kind: type[logging.Logger]) -> bytes | None:
 
 
 def _pickled(part: object) -> bytes | None:
-    try:
-        return pickling.pickled(part)
-    except Exception:  # a filter may be anything
-        return None
+    # plainly first: so what the script has made is the same there as for its jobs
+    for dumps in (pickle.dumps, pickling.pickled):
+        with contextlib.suppress(Exception):  # a filter may be anything
+            return dumps(part)
+    return None
 
 
 def _unpickled(*parts: bytes | None) -> Iterator[Any]:
