@@ -19,6 +19,8 @@ from collections.abc import Iterable, Mapping
 
 from ..core.machine import start
 from ..core.values.inherited import Inherited, Variable
+from .imports import loaded_by_path
+from .roots import installation_folders
 
 _NODES_OWN = re.compile(
     """
@@ -54,7 +56,8 @@ def inherited(func: bytes, payload: bytes) -> Inherited:
     travels = [name for name in changed | named | stages if not _NODES_OWN.fullmatch(name)]
     by_app = frozenset(name for name in changed | named if _is_of_aws(name))
     aws = variables(by_app.union(filter(_is_of_aws, os.environ)))
-    return Inherited(variables(travels), tuple(sys.argv), aws, by_app)
+    modules = loaded_by_path(installation_folders(), tuple(sys.path), len(sys.modules))
+    return Inherited(variables(travels), tuple(sys.argv), aws, by_app, modules)
 
 
 def _is_of_aws(name: str) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib.machinery
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+
+_MAIN = ("__main__", "__mp_main__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,33 @@ def imported(installed: tuple[str, ...]) -> Imported:
             package = module if name.startswith("__init__.") else module.rpartition(".")[0]
             links.update(_links(package, folder, real))
     return Imported(frozenset(files), frozenset(links))
+
+
+@functools.lru_cache(maxsize=1)
+def loaded_by_path(installed: frozenset[str], entries: tuple[str, ...], _: int) -> dict[str, str]:
+    """The modules that the app has loaded from a file by a name that does not lead to it, with their real paths.
+
+    ``installed`` are folders whose modules are none of the user's, ``entries`` is sys.path. The answer is kept for as
+    long as these, and the number of modules, are the same.
+    """
+    folders = tuple(os.path.join(folder, "") for folder in installed)
+    known = {os.path.abspath(entry) for entry in entries}
+    return {
+        name: os.path.realpath(file)
+        for name, file in _modules()
+        if name not in _MAIN and not file.startswith(folders) and not _is_found(name, file, known)
+    }
+
+
+def _is_found(name: str, file: str, entries: Collection[str]) -> bool:
+    """Whether importing ``name`` finds a file; most often it is in its place below an entry of sys.path."""
+    relpath = os.path.join("", *name.split("."))
+    base = os.path.splitext(os.path.abspath(file))[0].removesuffix(f"{os.sep}__init__")
+    if base.endswith(f"{os.sep}{relpath}") and base.removesuffix(f"{os.sep}{relpath}") in entries:
+        return True
+    parent = name.rpartition(".")[0]
+    path = getattr(sys.modules.get(parent), "__path__", None) if parent else None
+    return importlib.machinery.PathFinder.find_spec(name, path) is not None
 
 
 def _modules() -> Iterator[tuple[str, str]]:

@@ -92,3 +92,39 @@ def test_what_an_earlier_run_brought_home_is_no_code(driver: far_project.Driver)
     assert done.returncode == 0, done.stdout
     assert (driver.project / "models/1/model.txt").read_text() == "weights"
     assert code_of(done.stdout) == CODE, done.stdout
+
+
+BY_PATH = """
+import importlib.util, sys
+from pathlib import Path
+
+import hydra
+from hydra.utils import instantiate
+
+spec = importlib.util.spec_from_file_location("settings_of_mine", Path(__file__).with_name("by-path") / "set.py")
+settings = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(settings)
+from settings_of_mine import Made
+
+
+@hydra.main(version_base=None, config_path=None)
+def main(cfg):
+    made = instantiate({"_target_": "settings_of_mine.Made"})
+    print("told:", settings.BESIDE, type(made) is Made, Path(settings.__file__).name)
+    return made
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_a_module_that_the_script_has_loaded_by_its_path(driver: far_project.Driver) -> None:
+    (driver.project / "by_path.py").write_text(BY_PATH)
+    (driver.project / "by-path").mkdir()
+    (driver.project / "by-path/beside.txt").write_text("beside")
+    source = "from pathlib import Path\nBESIDE = Path(__file__).with_name('beside.txt').read_text()\n"
+    (driver.project / "by-path/set.py").write_text(f"{source}class Made: ...\n")
+    for launcher in ("basic", "ray_s3"):
+        done = driver.run("by_path.py", f"hydra/launcher={launcher}")
+        assert done.returncode == 0 and "told: beside True set.py" in done.stdout, done.stdout

@@ -18,7 +18,7 @@ from projects import (
     write,
 )
 
-from ray_decorator.project.imports import imported
+from ray_decorator.project.imports import imported, loaded_by_path
 
 
 def test_what_this_process_imported_travels_though_ignored(tmp_path: Path) -> None:
@@ -120,3 +120,16 @@ def test_files_are_real_paths_and_links_are_those_on_the_way(tmp_path: Path) -> 
     mine = {path for path in found.files if path.startswith(str(tmp_path))}
     assert mine == {str(root / "tp_plain.py"), str(tmp_path / "lib/tp_behind/__init__.py")}
     assert found.links == {str(root / "tp_behind")}
+
+
+def test_a_module_that_was_loaded_by_its_path_is_known_by_its_name(tmp_path: Path) -> None:
+    lib = make(tmp_path / "lib", "tp_plain.py", "tp_pack/__init__.py", "tp_pack/inner.py", "odd-name.py")
+    with importing(lib, "tp_plain", "tp_pack.inner"):
+        spec = importlib.util.spec_from_file_location("tp_odd", lib / "odd-name.py")
+        assert spec is not None
+        sys.modules["tp_odd"] = importlib.util.module_from_spec(spec)
+        found = loaded_by_path(frozenset(), tuple(sys.path), len(sys.modules))
+        assert {name: path for name, path in found.items() if name.startswith("tp_")} == {
+            "tp_odd": str(lib / "odd-name.py")
+        }
+        assert loaded_by_path(frozenset({str(lib)}), tuple(sys.path), len(sys.modules)).get("tp_odd") is None

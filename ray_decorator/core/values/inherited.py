@@ -46,7 +46,9 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What a job takes over of the driver's process: these variables, and ``argv`` (empty: it has none).
+    """What a job takes over of the driver's process: these variables, ``argv`` (empty: it has none), and ``modules``.
+
+    The latter were loaded from a file by a name that does not lead to it (`importlib`'s recipe): real paths by names.
 
     ``aws`` are all ``AWS_*`` variables of the driver, and those that it has unset: on its own machine a job has these
     and no others. ``aws_everywhere`` names those that go to other machines, too. None: a job's AWS variables are
@@ -59,6 +61,7 @@ class Inherited:
     argv: tuple[str, ...] = field(repr=False, default=())
     aws: Mapping[str, Variable] | None = field(repr=False, default=None)
     aws_everywhere: frozenset[str] = frozenset()
+    modules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def profiles(self) -> frozenset[str]:

@@ -6,9 +6,13 @@ job's process: see `run.sessions`.
 
 from __future__ import annotations
 
+import importlib.abc
+import importlib.machinery
+import importlib.util
 import os
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from ...core.values.inherited import AWS_IDENTITY, JOB, Inherited, Variable
 from . import workplace
@@ -16,6 +20,8 @@ from . import workplace
 
 def take_over(inherited: Inherited, *, at_home: bool) -> None:
     """Set the driver's variables and ``sys.argv`` in this process; the user's ``runtime_env`` wins.
+
+    Modules that the driver has loaded by their paths are found by their names.
 
     ``at_home``: it runs on the driver's machine, where ``~/.aws`` is the driver's.
     """
@@ -29,6 +35,23 @@ def take_over(inherited: Inherited, *, at_home: bool) -> None:
     if inherited.argv:
         script, *arguments = inherited.argv
         sys.argv[:] = [workplace.main_script() or script, *arguments]
+
+    if inherited.modules:
+        sys.meta_path.append(_ByPath(inherited.modules))
+
+
+class _ByPath(importlib.abc.MetaPathFinder):
+    def __init__(self, modules: Mapping[str, str]) -> None:
+        self._modules = modules
+
+    def find_spec(
+        self, name: str, path: Any = None, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        real = self._modules.get(name)
+        place = None if real is None else workplace.here(real) or real
+        if place is None or not os.path.isfile(place):
+            return None
+        return importlib.util.spec_from_file_location(name, place)
 
 
 def _of_aws(inherited: Inherited, chosen: set[str], at_home: bool) -> Mapping[str, Variable]:

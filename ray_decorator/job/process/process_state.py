@@ -22,6 +22,7 @@ def restored(cwd_at_home: str, paths_at_home: Sequence[str], otherwise: Path) ->
     ``otherwise`` is the working directory where the driver's is not there, and nothing stands for it.
     """
     cwd, environ, path, argv = working_directory(), dict(os.environ), list(sys.path), list(sys.argv)
+    finders = list(sys.meta_path)
     umask = os.umask(0o022)
     os.umask(umask)
     try:
@@ -37,7 +38,7 @@ def restored(cwd_at_home: str, paths_at_home: Sequence[str], otherwise: Path) ->
         with contextlib.suppress(OSError):  # it went while the job ran: the next one need not have it either
             os.chdir(cwd or "/")
         os.umask(umask)
-        sys.path[:], sys.argv[:] = path, argv
+        sys.path[:], sys.argv[:], sys.meta_path[:] = path, argv, finders
         if dict(os.environ) != environ:
             os.environ.clear()
             os.environ.update(environ)
