@@ -14,6 +14,7 @@ from .counts import Counting, Doing, Tally
 
 log = logging.getLogger(__name__)
 
+_TICK = 1.0
 _LOG_SECONDS = 10.0
 _FIRST_SECONDS = 3.0
 """After so long without a line there is one; none for jobs, which print themselves."""
@@ -25,7 +26,7 @@ class LogProgress(Counting):
     """A log line per phase now and then, and a last one that sums the phase up."""
 
     def __init__(self) -> None:
-        super().__init__(1.0)
+        super().__init__(_TICK)
         self._logged: dict[Phase, tuple[int, int]] = {}
         self._due: dict[Phase, float] = {}
         self._said: dict[str, float] = {}
@@ -37,8 +38,8 @@ class LogProgress(Counting):
             self._log_doing(doing, now - doing.since)
         pause = max(_LOG_SECONDS, _LOG_SHARE * (now - self._began))
         for tally in self.tallies():
-            first = now + (pause if tally.phase == "running" else _FIRST_SECONDS)
-            if now >= self._due.setdefault(tally.phase, first) and self._log_news(tally):
+            silent = pause if tally.phase == "running" else _FIRST_SECONDS - _TICK - tally.seconds
+            if now >= self._due.setdefault(tally.phase, now + silent) and self._log_news(tally):
                 self._due[tally.phase] = now + pause
 
     def _close(self) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +15,7 @@ from ..content.hashes.hash_cache import HashCache, Stamp, default_path
 from ..content.placing.move import copy
 from ..core.errors import InputError
 from ..core.progress import NoProgress
+from ..core.units import human_size
 from ..core.values.contents import Content
 from ..core.values.model import Dep, Job
 from ..store.transfer import pull
@@ -18,6 +23,8 @@ from .disk.cache import Checkout
 from .disk.room import with_room
 from .disk.scratch import Scratch
 from .side import Side
+
+_SAY_SECONDS = 2.0
 
 
 class NoContent(Exception):
@@ -48,8 +55,26 @@ def stage_deps(
             received += _made_right(dep.content, path, side)
         else:
             written.append(Checkout(dep.content, path, writable=True))
-    received += scratch.borrow(read, side.cache, side.store) if read else 0
-    return paths, received + (side.cache.checkout(written, side.store) if written else 0)
+    with _told_if_slow([content for content, _ in read] + [each.content for each in written]):
+        received += scratch.borrow(read, side.cache, side.store) if read else 0
+        return paths, received + (side.cache.checkout(written, side.store) if written else 0)
+
+
+@contextlib.contextmanager
+def _told_if_slow(contents: Sequence[Content]) -> Iterator[None]:
+    """Nothing else shows what a job waits for: to its driver it runs."""
+    if not contents:
+        yield
+        return
+    line = f"ray-s3: fetching {human_size(sum(each.size for each in contents))} of deps to {socket.gethostname()}"
+    timer = threading.Timer(_SAY_SECONDS, print, [line], {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 def _dep_path(dep: Dep, index: int, outs: Sequence[Path], scratch: Scratch) -> Path:

@@ -74,11 +74,11 @@ def test_elsewhere_what_takes_long_is_not_silent_for_long(
             counter._show()
     assert [record.getMessage() for record in caplog.records] == [
         "Starting Ray on this machine",
+        "hashing: 2 of 100 files, 2.0 s",
         "Still starting Ray on this machine (3.0 s)",
-        "hashing: 4 of 100 files, 4.0 s",
         "Still starting Ray on this machine (6.0 s)",
         "Still starting Ray on this machine (12.0 s)",
-        "hashing: 14 of 100 files, 14.0 s",
+        "hashing: 12 of 100 files, 12.0 s",
         "hashing: 15 of 100 files, 16 min 40 s",
     ]
 

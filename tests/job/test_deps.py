@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +14,9 @@ from trees import QUIET, read, tree
 from ray_decorator.content.hashes.hash_cache import HashCache, Stamp
 from ray_decorator.core.machine.this_machine import path_id
 from ray_decorator.core.values.model import Dep, Job, Out
+from ray_decorator.job import deps
 from ray_decorator.job.deps import NoContent, stage_deps
-from ray_decorator.job.disk.scratch import open_scratch
+from ray_decorator.job.disk.scratch import Scratch, open_scratch
 from ray_decorator.job.side import Side
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import open_store
@@ -76,3 +79,21 @@ def test_where_the_job_works_at_home_what_is_right_there_stays_as_it_is(
         paths, _ = stage_deps(one, [home], scratch, side, {})
     assert paths == [home / "in"] and read(home / "in") == {"a": b"1", "b": b"22"}
     assert (home / "in" / "a").samefile(cached)
+
+
+def test_fetching_that_takes_a_while_is_told_of(
+    tmp_path: Path, hashes: HashCache, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(locate((tmp_path / "store").as_uri()))
+    taken = snapshot(tree(tmp_path / "home", {"a": b"1" * 3000}), hashes, QUIET)
+    push(taken, store, hashes, QUIET)
+    one = job(Dep("d", "in", taken.content))
+    side = Side(locate((tmp_path / "store").as_uri()), None, False)
+    borrow = Scratch.borrow
+    monkeypatch.setattr(Scratch, "borrow", lambda *given: (time.sleep(0.5), borrow(*given))[1])
+    for seconds in (60.0, 0.01):
+        monkeypatch.setattr(deps, "_SAY_SECONDS", seconds)
+        with open_scratch("j") as scratch:
+            stage_deps(one, [], scratch, side, {})
+        said = capsys.readouterr().err
+        assert said == ("" if seconds > 1 else f"ray-s3: fetching 3.0 kB of deps to {socket.gethostname()}\n")
