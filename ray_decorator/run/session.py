@@ -246,9 +246,10 @@ class Session:
         return RayCluster(self.settings, lambda: self._staging.location, [self._start], handle)
 
     def _connect(self) -> None:
-        doing = self.connection.doing
-        with contextlib.nullcontext() if doing is None else self.progress.doing(doing):
-            self.connection.wait()
+        for step in (self.connection.find, self.connection.wait):
+            doing = self.connection.doing
+            with contextlib.nullcontext() if doing is None else self.progress.doing(doing):
+                step()
         interrupts.renew()
 
     def _lost(self, lost: Future[ClusterError], error: ClusterError) -> None:

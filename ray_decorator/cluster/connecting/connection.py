@@ -73,13 +73,17 @@ class Connection:
         if self._done.is_set():
             return None
         address = self._settings.ray_address
-        if address == "local":
+        if self._address == "local":
             return "starting Ray on this machine"
         return f"connecting to {'the Ray on this machine' if address == 'auto' else f'Ray at {address}'}"
 
+    def find(self) -> None:
+        """Return once it is known which Ray it is: one that runs, or a private one that starts."""
+        self._found.wait(0 if self._done.is_set() else _START_SECONDS)
+
     def wait(self) -> None:
         """Return once connected. Raises ClusterError if nobody answers in time."""
-        self._found.wait(0 if self._done.is_set() else _START_SECONDS)
+        self.find()
         while not self._done.wait(_seconds(address := self._address)):
             if address != self._address:  # a private Ray starts instead
                 continue

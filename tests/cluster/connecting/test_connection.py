@@ -389,6 +389,23 @@ def test_what_happens_is_said_until_it_has(address: str, said: str, monkeypatch:
     assert made.doing is None
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [("local", "starting Ray on this machine"), ("10.0.0.1:6379", "connecting to the Ray on this machine")],
+)
+def test_where_auto_leads_is_said_once_it_is_known(
+    found: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(connection, "is_connected", lambda: False)
+    monkeypatch.setattr(connection, "_connect", lambda settings, tell: (tell(found), ended.wait(60)))
+    made = Connection(Options(ray_address="auto", s3_base_path="s3://bucket/x").resolve())
+    made.find()
+    assert made.doing == said
+    ended.set()
+    made.wait()
+
+
 def test_a_process_that_is_connected_has_nothing_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "is_connected", lambda: True)
     made = Connection(Options(ray_address="local").resolve())
