@@ -37,10 +37,12 @@ def take_over(inherited: Inherited, *, at_home: bool) -> None:
         sys.argv[:] = [workplace.main_script() or script, *arguments]
 
     if inherited.modules:
-        sys.meta_path.append(_ByPath(inherited.modules))
+        sys.meta_path.append(ByPath(inherited.modules))
 
 
-class _ByPath(importlib.abc.MetaPathFinder):
+class ByPath(importlib.abc.MetaPathFinder):
+    """Finds modules, by their names, at the places that files of the driver have here."""
+
     def __init__(self, modules: Mapping[str, str]) -> None:
         self._modules = modules
 

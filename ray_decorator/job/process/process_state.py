@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from .inheritance import ByPath
 from .workplace import start_directory
 
 
@@ -38,7 +39,9 @@ def restored(cwd_at_home: str, paths_at_home: Sequence[str], otherwise: Path) ->
         with contextlib.suppress(OSError):  # it went while the job ran: the next one need not have it either
             os.chdir(cwd or "/")
         os.umask(umask)
-        sys.path[:], sys.argv[:], sys.meta_path[:] = path, argv, finders
+        sys.path[:], sys.argv[:] = path, argv
+        # what libraries have added stays: it finds their modules for later jobs
+        sys.meta_path[:] = [one for one in sys.meta_path if one in finders or not isinstance(one, ByPath)]
         if dict(os.environ) != environ:
             os.environ.clear()
             os.environ.update(environ)

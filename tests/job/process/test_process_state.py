@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.abc
 import linecache
 import logging
 import os
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from ray_decorator.core.values.inherited import Inherited
+from ray_decorator.job.process.inheritance import take_over
 from ray_decorator.job.process.process_state import restored, working_directory
 
 
@@ -37,6 +41,24 @@ def test_all_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert (root.handlers, root.level) == (handlers, level)
     assert signal.getsignal(signal.SIGUSR1) is on_usr1 and signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
     assert "<a cell of the job's>" not in linecache.cache
+
+
+def test_finders_of_modules_that_libraries_add_stay(tmp_path: Path) -> None:
+    """As that of `six.moves`, whose modules later jobs import, too."""
+
+    class Finder(importlib.abc.MetaPathFinder): ...
+
+    added, before = Finder(), list(sys.meta_path)
+    try:
+        with restored(os.getcwd(), [], tmp_path):
+            take_over(Inherited(modules={"tp_by_path": str(tmp_path / "odd-name.py")}), at_home=True)
+            (tmp_path / "odd-name.py").write_text("VALUE = 7\n")
+            assert importlib.import_module("tp_by_path").VALUE == 7
+            sys.meta_path.append(added)
+        assert sys.meta_path == [*before, added]
+    finally:
+        sys.meta_path[:] = before
+        sys.modules.pop("tp_by_path", None)
 
 
 def test_the_drivers_directory_and_paths_where_they_exist(tmp_path: Path) -> None:
