@@ -235,7 +235,8 @@ class Session:
         if cluster.reaches_out():
             self._prepare()
         else:
-            leave_at_once(lambda: not interrupts.came())
+            watch = self._watch
+            leave_at_once(lambda: not interrupts.came() and not watch.silent)
         return engine
 
     def _new_cluster(self) -> RayCluster:

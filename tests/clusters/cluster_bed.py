@@ -403,14 +403,14 @@ def processes_of(pid: int) -> dict[int, str]:
     return found
 
 
-def kill_program(pid: int, program: str) -> None:
-    """SIGKILL the processes below one that run ``program``; there has to be one."""
+def kill_program(pid: int, program: str, number: signal.Signals = signal.SIGKILL) -> None:
+    """Send the processes below one that run ``program`` this signal; there has to be one."""
     commands = processes_of(pid)
     chosen = [p for p, command in commands.items() if os.path.basename(command.split(" ")[0]) == program]
     if not chosen:
         raise LookupError(f"no {program} among {sorted(commands.values())}")
     for one in chosen:
-        os.kill(one, signal.SIGKILL)
+        os.kill(one, number)
 
 
 @functools.cache

@@ -12,13 +12,12 @@ import string
 from typing import Literal
 
 from ...core.errors import ClusterError
-from ...core.machine.network import connect_error, host_and_port
+from ...core.machine.network import connect_error, greeted, host_and_port
 from .connect_errors import advice
 
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 8.0  # a head that is short of CPUs takes a while
 _MORE_SECONDS = 2.0  # for a second question, to what is no Ray anyway
-_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # the preface, and empty SETTINGS
 _SETTINGS = 4
 _WANTS_TOKEN = b"Unauthorized: Missing authentication token"  # the answer of a dashboard that asks for one
 _MOST_SHOWN = 60
@@ -58,7 +57,7 @@ def check_listener(address: str, *, tls: bool = False) -> None:
 def _found(host: str, port: int) -> Literal["grpc", "tls", "dashboard"] | str:
     """What listens there; what is no service of Ray's in words, after "What listens there"."""
     try:
-        answer = _answer(host, port)
+        answer = greeted(host, port, _ANSWER_SECONDS)
     except TimeoutError:
         return f"takes connections, but has said nothing for {_ANSWER_SECONDS:.0f} s"
     if len(answer) >= 9 and answer[3] == _SETTINGS and not any(answer[5:9]):
@@ -72,22 +71,6 @@ def _found(host: str, port: int) -> Literal["grpc", "tls", "dashboard"] | str:
     if _speaks_tls(host, port):
         return "tls"
     return f"is not Ray: it answers {_shown(answer)!r}" if answer else _CLOSES
-
-
-def _answer(host: str, port: int) -> bytes:
-    """The first bytes that come back; none where the connection is closed. Raises TimeoutError."""
-    try:
-        with socket.create_connection((host, port), _CONNECT_SECONDS) as connection:
-            connection.settimeout(_ANSWER_SECONDS)
-            connection.sendall(_HELLO)
-            answer = b""
-            while len(answer) < 9 and (data := connection.recv(256)):
-                answer += data
-            return answer
-    except TimeoutError:
-        raise
-    except OSError:  # it is reset
-        return b""
 
 
 def _http(host: str, port: int) -> str:

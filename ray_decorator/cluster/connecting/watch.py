@@ -10,6 +10,7 @@ A fault-tolerant head restarts meanwhile: RAY_S3_PATIENCE is how long it may tak
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import threading
@@ -18,7 +19,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...core.errors import ClusterError, InputError
-from ...core.machine.network import connect_error, host_and_port
+from ...core.machine.at_exit import end_without_destructors
+from ...core.machine.network import greeted, host_and_port
 from .. import ray_api
 
 _EVERY = 5.0
@@ -55,7 +57,7 @@ class Watch:
     first of them `patience` seconds ago, or when Ray Client has given up. From then on, leave Ray alone: over
     ``host:port`` calls of it hang (``ray.shutdown()``, ``ray.nodes()``, ``ray.get``) or end the process
     (``ray.put``), and over ``ray://`` ``.remote()`` may start another Ray. The process can end in the usual
-    way, for which Ray takes some 6 seconds.
+    way, in which Ray's own goodbye is left out.
     """
 
     def __init__(self, address: str, lost: Callable[[ClusterError], None], *, every: float = _EVERY) -> None:
@@ -68,13 +70,28 @@ class Watch:
         self._client = address.startswith("ray://") if known is None else known
         self._places = _client_places(address) if self._client else _direct_places()
         self._closed = threading.Event()
+        self.silent = False
+        """Whether this Ray did not answer any more: it is to be left alone."""
         threading.Thread(target=self._run, name="ray-watch", daemon=True).start()
         if not self._client:
             threading.Thread(target=self._add_raylet, name="ray-watch-raylet", daemon=True).start()
 
     def close(self) -> None:
-        """Look no more; ``lost`` is not called from now on."""
+        """Look no more, but once more now; ``lost`` is not called from now on."""
+        if self._closed.is_set():
+            return
         self._closed.set()
+        if first_silent(self._places, self._every) is not None:
+            self._leave_alone()
+
+    def _leave_alone(self) -> None:
+        """Let this process end without a goodbye: a Ray that hangs never answers it."""
+        import ray
+
+        self.silent = True
+        ray_api.give_excepthook_back()
+        if end_without_destructors():
+            atexit.unregister(ray.shutdown)
 
     def _add_raylet(self) -> None:
         self._places += _own_raylet()  # a GCS that is dying tells it never
@@ -96,15 +113,17 @@ class Watch:
                 return
         if not self._closed.is_set():
             self._closed.set()
-            ray_api.give_excepthook_back()
+            self._leave_alone()
             self._lost(ClusterError(_message(self._address, f"{failure}", self._patience)))
 
 
 def first_silent(places: Sequence[Place], seconds: float) -> str | None:
-    """Which of the places takes no TCP connection within ``seconds``, in words; None where all do."""
+    """Which of the places gives no sign of life within ``seconds``, in words; None where all do."""
     for what, host, port in places:
-        if (error := connect_error(host, port, seconds)) is not None:
-            return f"{what} at {host}:{port} does not answer ({error})"
+        try:
+            greeted(host, port, seconds)
+        except OSError as exc:
+            return f"{what} at {host}:{port} does not answer ({exc})"
     return None
 
 

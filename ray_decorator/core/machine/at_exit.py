@@ -8,6 +8,7 @@ it is missing, ``atexit`` has to do.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import threading
 from collections.abc import Callable
 from concurrent.futures import thread as _registers_first  # noqa: F401  (hooks run in the reverse order)
@@ -23,3 +24,13 @@ def register(work: Callable[[], None]) -> None:
         early(work)
     except RuntimeError:  # the program is ending already
         atexit.register(work)
+
+
+def end_without_destructors() -> bool:
+    """At its end, this process skips what its C++ libraries do then, which may crash or hang. Its exit code stays.
+
+    Python's own end is as ever. Returns False where the C library cannot do that (it needs glibc's ``on_exit``).
+    """
+    libc = ctypes.CDLL(None)
+    on_exit = getattr(libc, "on_exit", None)
+    return on_exit is not None and on_exit(ctypes.cast(libc._exit, ctypes.c_void_p), None) == 0

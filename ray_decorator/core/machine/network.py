@@ -5,6 +5,9 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # the preface, and empty SETTINGS
+_FRAME_HEAD = 9
+
 
 def connect_error(host: str, port: int, seconds: float) -> OSError | None:
     """Why a TCP connection to ``host`` and ``port`` cannot be made within ``seconds``; None where it can."""
@@ -13,6 +16,26 @@ def connect_error(host: str, port: int, seconds: float) -> OSError | None:
     except OSError as exc:
         return exc
     return None
+
+
+def greeted(host: str, port: int, seconds: float) -> bytes:
+    """The first bytes that come back for HTTP/2's greeting; none where the connection is closed or reset.
+
+    A gRPC server begins with a SETTINGS frame at once (RFC 9113, 3.4), and one that wants TLS hangs up. A process
+    that was stopped, or hangs, does neither: the system takes connections in its place. Raises OSError where there is
+    no connection, TimeoutError where nothing comes; each may take ``seconds``.
+    """
+    with socket.create_connection((host, port), timeout=seconds) as connection:
+        answer = b""
+        try:
+            connection.sendall(_HELLO)
+            while len(answer) < _FRAME_HEAD and (data := connection.recv(256)):
+                answer += data
+        except TimeoutError:
+            raise
+        except OSError:  # it is reset
+            pass
+        return answer
 
 
 def is_this_machine(host: str) -> bool:

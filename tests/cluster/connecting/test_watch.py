@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import socket
 import subprocess
 import sys
@@ -101,10 +102,11 @@ def test_a_head_that_dies(doomed: cluster_bed.Bed, tmp_path: Path) -> None:
 
 
 @pytest.mark.cluster
-def test_a_private_ray_that_dies(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_private_ray_that_dies_or_hangs(number: signal.Signals, tmp_path: Path) -> None:
     with _driver("local", tmp_path, {}) as driver:
         assert _is_ready(driver)
-        cluster_bed.kill_program(driver.pid, "raylet")
+        cluster_bed.kill_program(driver.pid, "raylet", number)
         said = _ends_with(driver)
         assert (
             "ClusterError: The private Ray on this machine has ended: the raylet of this process at " in said
@@ -132,6 +134,7 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Door]:
     monkeypatch.setattr(ray_api, "is_client", lambda: False)
     monkeypatch.setattr(watch, "_direct_places", lambda: (("its GCS", "127.0.0.1", made.port),))
     monkeypatch.setattr(watch, "_own_raylet", lambda: ())
+    monkeypatch.setattr(watch, "end_without_destructors", lambda: False)  # of this very process
     yield made
     made.shut()
 
@@ -214,6 +217,20 @@ def test_a_port_that_is_shut_is_told_once(
     assert f"its GCS at 127.0.0.1:{door.port} does not answer" in str(said[0])
     assert says in str(said[0])
     watching.close()
+
+
+def test_a_port_whose_process_is_silent(door: _Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_S3_PATIENCE", "0.3")
+    said: queue.Queue[ClusterError] = queue.Queue()
+    Watch("10.0.0.1:6379", said.put)
+    assert f"its GCS at 127.0.0.1:{door.port} does not answer (timed out)" in str(said.get(timeout=20))
+
+
+def test_a_ray_that_hangs_when_all_is_done_is_left_alone(door: _Door) -> None:
+    watching = Watch("10.0.0.1:6379", lambda error: None, every=0.2)
+    assert not watching.silent
+    watching.close()
+    assert watching.silent
 
 
 def test_a_closed_watch_says_nothing(door: _Door) -> None:

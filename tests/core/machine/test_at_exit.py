@@ -57,3 +57,18 @@ def test_what_is_registered_while_the_program_ends_runs_too() -> None:
         "at_exit.register(lambda: at_exit.register(lambda: print('late')))"
     )
     assert said(code) == ["late"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs glibc")
+def test_what_libraries_do_at_the_end_is_left_out() -> None:
+    code = """
+import atexit, ctypes, sys
+from ray_decorator.core.machine import at_exit
+libc = ctypes.CDLL(None)
+libc.on_exit(ctypes.cast(libc.abort, ctypes.c_void_p), None)
+assert at_exit.end_without_destructors()
+atexit.register(print, "said at the end")
+sys.exit(7)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "said at the end\n", "")

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from ray_decorator.core.machine.network import connect_error, host_and_port, is_this_machine
+from ray_decorator.core.machine.network import connect_error, greeted, host_and_port, is_this_machine
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,11 @@ def test_who_listens_and_who_does_not() -> None:
         port = listener.getsockname()[1]
         assert connect_error("127.0.0.1", port, 5) is None
     assert isinstance(connect_error("127.0.0.1", port, 5), ConnectionRefusedError)
+
+
+def test_who_takes_connections_and_says_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TimeoutError):
+        greeted("127.0.0.1", listener.getsockname()[1], 0.2)
 
 
 def test_whose_addresses_are_this_machines() -> None:
