@@ -40,6 +40,7 @@ _T = TypeVar("_T")
 _SEARCH_SECONDS = 12.0
 _BRING_SECONDS = 600.0
 _CAPACITY_HOLDS = 10.0  # seconds
+_LITTLE = 96 * 1024  # bytes; Ray sends an argument with its task up to 100 KiB
 
 
 def check_options(settings: Settings) -> None:
@@ -81,7 +82,6 @@ class RayCluster:
 
         ``places`` are local directories that a worker must see to be at home.
         """
-        import ray
 
         self._enter = _task(settings)
         self._mark = connection_mark()
@@ -102,18 +102,17 @@ class RayCluster:
             "bundle": None,
             "store": pickle.dumps(replace(locate(), credentials=None)),
         }
-        self._reference: Any = ray.put(self._common)
+        self._reference: Any = self.put(self._common)
 
     def prepare(self, bundle: Bundle) -> None:
         """Let jobs that are submitted from now on run on other machines as well."""
-        import ray
 
         if self._settings.store_is_default:  # a job has found itself elsewhere: on a node that joined late?
             check_store_is_shared(self._settings, living_nodes())
         pickled = pickling.dumps(bundle, "what the jobs need")
         if self._common["bundle"] != pickled:
             self._common |= {"bundle": pickled, "runtime": zipped_source()}
-            self._reference = ray.put(self._common)
+            self._reference = self.put(self._common)
 
     def reaches_out(self) -> bool:
         """Whether there are nodes that are surely not the driver's machine."""
@@ -123,11 +122,16 @@ class RayCluster:
         """How many jobs can run at once, as far as it is known now."""
         return self._capacity.known()
 
-    def put(self, data: bytes) -> Any:
-        """A reference to bytes that travel once, however many jobs use them."""
+    def put(self, data: Any) -> Any:
+        """What to give jobs in place of the data, which then travel once, however many jobs use them.
+
+        On this machine alone, little data are given as they are: an object in Ray's store is lost with the raylet,
+        and then Ray ends the driver's process before anybody can say why.
+        """
         import ray
 
-        return ray.put(data)
+        is_little = not self._others and len(pickle.dumps(data)) <= _LITTLE
+        return data if is_little else ray.put(data)
 
     def submit(self, func: Any, job: Job) -> Future[Receipt]:
         """Start a job; its future's exception is in the family of ours."""

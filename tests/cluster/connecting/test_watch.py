@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -53,11 +54,26 @@ assert gone.wait(60)
 raise errors[0]
 """
 
+_CALLER = """
+import sys, time
+from pathlib import Path
+from ray_decorator import ray_decorator
+
+@ray_decorator()
+def job(begun):
+    Path(begun).touch()
+    time.sleep(600)
+
+job(sys.argv[1])
+"""
+
 
 @contextmanager
-def _driver(address: str, cwd: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+def _driver(
+    argument: str, cwd: Path, env: dict[str, str], code: str = _DRIVER
+) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", _DRIVER, address],
+        [sys.executable, "-c", code, argument],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -112,6 +128,19 @@ def test_a_private_ray_that_dies_or_hangs(number: signal.Signals, tmp_path: Path
             "ClusterError: The private Ray on this machine has ended: the raylet of this process at " in said
         )
         assert "with fewer at a time (max_concurrent)" in said
+
+
+@pytest.mark.cluster
+def test_a_raylet_that_ends_in_an_orderly_way(tmp_path: Path) -> None:
+    """So it does where one of its agents was killed. Ray hears of that at once, and knows what was lost with it."""
+    begun = tmp_path / "begun"
+    with _driver(str(begun), tmp_path, {}, _CALLER) as driver:
+        assert _within(120, begun.exists)
+        cluster_bed.kill_program(driver.pid, "raylet", signal.SIGTERM)
+        said = _ends_with(driver)
+        assert re.search(
+            "JobDiedError: job lost its node|ClusterError: The private Ray on this machine", said
+        )
 
 
 class _Door:
