@@ -10,15 +10,31 @@ import contextlib
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-from ..core.errors import UNKNOWN_END, ClusterError, JobCancelledError, JobDiedError, JobError, text_of
+from ..core.errors import (
+    UNKNOWN_END,
+    ClusterError,
+    ClusterLostError,
+    JobCancelledError,
+    JobDiedError,
+    JobError,
+    text_of,
+)
 from ..core.serialization.failures import failure_of
 from ..core.values.model import Job, Receipt
 from ..node import entry
 from .printed import Printed
 
+_CLIENT_LOST = (
+    "Ray Client has lost its connection: its server for this process, on the cluster's head, has ended or cannot be "
+    "reached. See that the head node is up (`ray status` there) and has memory left, and run again for the jobs that "
+    "had not finished."
+)
+
 
 class Pending(Future[Receipt]):
     """A job in flight, and the reference by which it can be cancelled. It settles whatever Ray answers.
+
+    A ClusterLostError is the news that there is no cluster any more.
 
     Where the job's output has end marks, ``printed`` knows when these have come: the receipt waits for that.
     """
@@ -71,6 +87,10 @@ def receipt_in(reply: bytes) -> Receipt | None:
 def _job_error(error: BaseException, job: Job, is_final: bool) -> BaseException:
     import ray.exceptions as faults
 
+    if isinstance(error, ConnectionError) and not isinstance(error, faults.RayError):  # Ray Client's own
+        lost = ClusterLostError(_CLIENT_LOST)
+        lost.__cause__ = error
+        return lost
     made: JobError
     if isinstance(error, faults.TaskCancelledError):
         made = JobCancelledError(f"{job.name} was cancelled")

@@ -12,6 +12,7 @@
     ├── HomeError (OSError)             an out cannot be written at home; the message says how to bring it later
     ├── NodeDiskError (OSError)         a node's disk is full even without what is kept for later jobs, or broken
     ├── ClusterError (RuntimeError)     Ray cannot be reached, or can never serve the request
+    │   ├── ClusterLostError            it is gone, and with it what had not finished
     │   └── PackagesError               a node cannot be given the driver's Python packages
     ├── PicklingError (TypeError)       a function, argument or result cannot travel
     └── JobError (RuntimeError)         a job died, or its exception cannot be rebuilt here
@@ -170,6 +171,10 @@ class NodeDiskError(RayS3Error, OSError):
 
 class ClusterError(RayS3Error, RuntimeError):
     """Ray cannot be reached, or no node of it can ever serve the request."""
+
+
+class ClusterLostError(ClusterError):
+    """The connection to Ray has ended while jobs were running: no more of them will come back."""
 
 
 class PackagesError(ClusterError):

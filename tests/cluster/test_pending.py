@@ -14,7 +14,7 @@ import ray.exceptions as faults
 from ray_decorator.cluster import printed
 from ray_decorator.cluster.pending import Pending
 from ray_decorator.cluster.printed import Printed
-from ray_decorator.core.errors import JobDiedError, JobError
+from ray_decorator.core.errors import ClusterLostError, JobDiedError, JobError
 from ray_decorator.core.values.model import Job, Receipt
 
 JOB = Job("a1", "#0 x=1", b"", (), (), False, "/", (), os.getuid())
@@ -70,3 +70,13 @@ def test_a_job_that_died_may_be_run_again(
     assert type(error) is JobDiedError and str(error).startswith(f"#0 x=1 {said}")
     assert cure is None or str(error).endswith(f"Set ray_remote_kwargs.{cure}") is is_final
     assert error.__cause__ is fault
+
+
+def test_a_client_that_has_lost_its_server_has_lost_the_cluster() -> None:
+    answer: Future[Any] = Future()
+    pending = Pending(SimpleNamespace(future=lambda: answer), JOB, None, is_final=True)
+    answer.set_exception(
+        ConnectionError("Failed during this or a previous request. <_MultiThreadedRendezvous …")
+    )
+    error = pending.exception(0)
+    assert type(error) is ClusterLostError and str(error).startswith("Ray Client has lost its connection: ")

@@ -11,6 +11,7 @@ from ray_decorator.core import errors
 from ray_decorator.core.errors import (
     BucketNotFoundError,
     ClusterError,
+    ClusterLostError,
     CorruptObjectError,
     HomeError,
     InputError,
@@ -48,6 +49,7 @@ from ray_decorator.core.errors import (
         (HomeError, (OSError,)),
         (NodeDiskError, (OSError,)),
         (ClusterError, (RuntimeError,)),
+        (ClusterLostError, (ClusterError,)),
         (PackagesError, (ClusterError,)),
         (PicklingError, (TypeError,)),
         (JobError, (RuntimeError,)),

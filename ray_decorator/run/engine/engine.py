@@ -28,7 +28,7 @@ from functools import partial
 from typing import Any
 
 from ...cluster.cluster import Cluster
-from ...core.errors import ClusterError, JobDiedError, JobError
+from ...core.errors import ClusterError, ClusterLostError, JobDiedError, JobError
 from ...core.options.retries import NO_RETRIES, Retries
 from ...core.progress import Progress
 from ...core.serialization.failures import rebuilt
@@ -214,6 +214,9 @@ class Engine:
         error = done.exception()
         if error is None:
             self._take(flight, done.result())
+        elif isinstance(error, ClusterLostError):
+            self.lost(error)
+            flight.settle(error)
         else:
             self._begin_rescue(flight, error)
 

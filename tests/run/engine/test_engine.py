@@ -13,6 +13,7 @@ from fake_cluster import SECONDS, FakeCluster, FakeStore, call, value
 
 from ray_decorator.core.errors import (
     ClusterError,
+    ClusterLostError,
     CorruptObjectError,
     InputError,
     JobCancelledError,
@@ -285,6 +286,16 @@ class TestLost:
             silent.result(SECONDS)
         go_on.set()
         assert outcome_of(answered).value == "home"
+
+    def test_a_job_brings_the_news(
+        self, engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged]
+    ) -> None:
+        told, waits = engine.start(staged("told")), engine.start(staged("waits"))
+        cluster.await_jobs(2)[0].set_exception(ClusterLostError("Ray is gone"))
+        for future in (told, waits):
+            with pytest.raises(ClusterError, match="Ray is gone"):
+                future.result(SECONDS)
+        assert cluster.rescued == []
 
     def test_what_comes_too_late_changes_nothing(
         self, engine: Engine, cluster: FakeCluster, store: FakeStore, staged: Callable[[str], Staged]
