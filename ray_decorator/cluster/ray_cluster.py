@@ -82,7 +82,6 @@ class RayCluster:
 
         ``places`` are local directories that a worker must see to be at home.
         """
-
         self._enter = _task(settings)
         self._mark = connection_mark()
         self._options = _options(settings)
@@ -106,7 +105,6 @@ class RayCluster:
 
     def prepare(self, bundle: Bundle) -> None:
         """Let jobs that are submitted from now on run on other machines as well."""
-
         if self._settings.store_is_default:  # a job has found itself elsewhere: on a node that joined late?
             check_store_is_shared(self._settings, living_nodes())
         pickled = pickling.dumps(bundle, "what the jobs need")
@@ -130,8 +128,8 @@ class RayCluster:
         """
         import ray
 
-        is_little = not self._others and len(pickle.dumps(data)) <= _LITTLE
-        return data if is_little else ray.put(data)
+        size = len(data if isinstance(data, bytes) else pickle.dumps(data))
+        return data if size <= _LITTLE and not self._others else ray.put(data)
 
     def submit(self, func: Any, job: Job) -> Future[Receipt]:
         """Start a job; its future's exception is in the family of ours."""

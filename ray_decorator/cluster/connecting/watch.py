@@ -20,7 +20,7 @@ from typing import Any
 
 from ...core.errors import ClusterError, InputError
 from ...core.machine.at_exit import end_without_destructors
-from ...core.machine.network import greeted, host_and_port
+from ...core.machine.network import connect_error, greeted, host_and_port
 from .. import ray_api
 
 _EVERY = 5.0
@@ -84,14 +84,22 @@ class Watch:
         if first_silent(self._places, self._every) is not None:
             self._leave_alone()
 
+    def _is_connected(self) -> bool:
+        """Whether this process has not left that Ray by itself."""
+        return not self._mark or ray_api.connection_mark() in (None, self._mark)
+
     def _leave_alone(self) -> None:
-        """Let this process end without a goodbye: a Ray that hangs never answers it."""
+        """Let this process end without a goodbye: a Ray that hangs never answers it.
+
+        Not where the process has left it by itself: whatever Ray it has joined since is to be left as ever.
+        """
         import ray
 
-        self.silent = True
         ray_api.give_excepthook_back()
-        if end_without_destructors():
-            atexit.unregister(ray.shutdown)
+        if self._is_connected():
+            self.silent = True
+            if end_without_destructors():
+                atexit.unregister(ray.shutdown)
 
     def _add_raylet(self) -> None:
         self._places += _own_raylet()  # a GCS that is dying tells it never
@@ -106,7 +114,7 @@ class Watch:
             if self._client and ray_api.is_client() is False:
                 failure = "Ray Client has given its connection up"
                 break
-            if self._mark and ray_api.connection_mark() not in (None, self._mark):
+            if not self._is_connected():
                 failure = "this process has left it (ray.shutdown())"
                 break
             if self._closed.wait(max(0.0, self._every - (time.monotonic() - since))):
@@ -120,10 +128,18 @@ class Watch:
 def first_silent(places: Sequence[Place], seconds: float) -> str | None:
     """Which of the places gives no sign of life within ``seconds``, in words; None where all do."""
     for what, host, port in places:
-        try:
-            greeted(host, port, seconds)
-        except OSError as exc:
-            return f"{what} at {host}:{port} does not answer ({exc})"
+        if (error := _silence(host, port, seconds)) is not None:
+            return f"{what} at {host}:{port} does not answer ({error})"
+    return None
+
+
+def _silence(host: str, port: int, seconds: float) -> OSError | None:
+    if os.environ.get("RAY_USE_TLS", "").lower() in ("1", "true"):  # it would log each greeting as an error
+        return connect_error(host, port, seconds)
+    try:
+        greeted(host, port, seconds)
+    except OSError as exc:
+        return exc
     return None
 
 

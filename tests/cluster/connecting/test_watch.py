@@ -262,6 +262,14 @@ def test_a_ray_that_hangs_when_all_is_done_is_left_alone(door: _Door) -> None:
     assert watching.silent
 
 
+def test_with_tls_a_place_that_takes_connections_lives(door: _Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server logs what is no TLS as an error."""
+    place = ("its GCS", "127.0.0.1", door.port)
+    assert "does not answer (timed out)" in str(watch.first_silent([place], 0.2))
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    assert watch.first_silent([place], 0.2) is None
+
+
 def test_a_closed_watch_says_nothing(door: _Door) -> None:
     said: list[ClusterError] = []
     before = set(threading.enumerate())
