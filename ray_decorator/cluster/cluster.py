@@ -14,7 +14,7 @@ class Cluster(Protocol):
     """Runs jobs. All verbs may be called from any thread; none of them waits for a job."""
 
     def put(self, data: bytes) -> Any:
-        """A reference to bytes that travel once, however many jobs use them."""
+        """What jobs are given in place of these bytes; much of it travels once, however many jobs use it."""
 
     def submit(self, func: Any, job: Job) -> Future[Receipt]:
         """Start a job. ``func`` is a reference to the pickled task function.

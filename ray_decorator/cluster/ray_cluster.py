@@ -101,7 +101,7 @@ class RayCluster:
             "bundle": None,
             "store": pickle.dumps(replace(locate(), credentials=None)),
         }
-        self._reference: Any = self.put(self._common)
+        self._reference = self._common_reference()
 
     def prepare(self, bundle: Bundle) -> None:
         """Let jobs that are submitted from now on run on other machines as well."""
@@ -110,7 +110,7 @@ class RayCluster:
         pickled = pickling.dumps(bundle, "what the jobs need")
         if self._common["bundle"] != pickled:
             self._common |= {"bundle": pickled, "runtime": zipped_source()}
-            self._reference = self.put(self._common)
+            self._reference = self._common_reference()
 
     def reaches_out(self) -> bool:
         """Whether there are nodes that are surely not the driver's machine."""
@@ -120,15 +120,20 @@ class RayCluster:
         """How many jobs can run at once, as far as it is known now."""
         return self._capacity.known()
 
-    def put(self, data: Any) -> Any:
+    def put(self, data: bytes) -> Any:
         """What to give jobs in place of the data, which then travel once, however many jobs use them.
 
         On this machine alone, little data are given as they are: an object in Ray's store is lost with the raylet,
         and then Ray ends the driver's process before anybody can say why.
         """
+        return self._given(data, len(data))
+
+    def _common_reference(self) -> Any:
+        return self._given(self._common, len(pickle.dumps(self._common)))
+
+    def _given(self, data: Any, size: int) -> Any:
         import ray
 
-        size = len(data if isinstance(data, bytes) else pickle.dumps(data))
         return data if size <= _LITTLE and not self._others else ray.put(data)
 
     def submit(self, func: Any, job: Job) -> Future[Receipt]:

@@ -80,16 +80,27 @@ def at_the_end() -> None:
     """
     ours = (_on_signal, signal.default_int_handler)
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) in ours:
-        signal.signal(signal.SIGINT, _on_late_interrupt)
+        signal.signal(signal.SIGINT, _on_late_interrupt if came() else _on_idle_interrupt)
 
 
 def _on_late_interrupt(number: int, frame: FrameType | None) -> None:
+    """Where the run was stopped already."""
+    if _is_third(number, frame):
+        _leave(number)
+
+
+def _on_idle_interrupt(number: int, frame: FrameType | None) -> None:
+    """Where nothing runs any more."""
+    if _is_third(number, frame):
+        os._exit(128 + number)
+
+
+def _is_third(number: int, frame: FrameType | None) -> bool:
     global _count
     _count += 1
-    if not _is_in_ray(frame):
+    if _count < _PATIENCE and not _is_in_ray(frame):
         signal.default_int_handler(number, frame)
-    if _count >= _PATIENCE:
-        os._exit(128 + number)
+    return _count >= _PATIENCE
 
 
 def _is_in_ray(frame: FrameType | None) -> bool:

@@ -134,3 +134,13 @@ def test_at_the_end_none_shows_what_ray_does(module: str, signals: int, code: in
     )
     assert done.returncode == code
     assert ("KeyboardInterrupt" in done.stderr) is shown, done.stderr
+
+
+@pytest.mark.parametrize("module", ["ray", "app"])
+def test_at_the_end_of_a_run_that_was_stopped_twice_the_third_one_says_what_it_leaves(module: str) -> None:
+    program = _ENDING.replace("interrupts.at_the_end()", "interrupts._count = 2; interrupts.at_the_end()")
+    done = subprocess.run(
+        [sys.executable, "-c", program, module, "1"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 130
+    assert done.stderr == "\nLeft at once: jobs may still be running, and what they wrote is not here.\n"
