@@ -197,19 +197,24 @@ class RayCluster:
         return next((found for each in answers if (found := _rescued(each, job)) is not None), None)
 
 
-def _within(seconds: float, ask: Callable[[], _T]) -> _T | None:
-    """In a thread of its own: where the cluster is lost, Ray's calls wait for ever. Raises what asking raises."""
-    found: Future[_T] = Future()
+def asked(ask: Callable[[], _T]) -> Future[_T]:
+    """What ``ask`` returns or raises, in a thread of its own: where a cluster is lost, Ray's calls wait for ever."""
+    answer: Future[_T] = Future()
 
     def run() -> None:
         try:
-            found.set_result(ask())
-        except Exception as exc:
-            found.set_exception(exc)
+            answer.set_result(ask())
+        except BaseException as exc:
+            answer.set_exception(exc)
 
-    threading.Thread(target=run, name="ray-s3-rescue", daemon=True).start()
+    threading.Thread(target=run, name="ray-s3-asks", daemon=True).start()
+    return answer
+
+
+def _within(seconds: float, ask: Callable[[], _T]) -> _T | None:
+    """As ``ask`` answers; None where it does not in so many seconds. Raises what it raises."""
     try:
-        return found.result(seconds)
+        return asked(ask).result(seconds)
     except TimeoutError:
         return None
 

@@ -28,7 +28,7 @@ from ..cluster.connecting.farewell import Farewell
 from ..cluster.connecting.watch import Watch
 from ..cluster.credential_broker import Broker
 from ..cluster.ray_api import connection_mark
-from ..cluster.ray_cluster import RayCluster, check_options
+from ..cluster.ray_cluster import RayCluster, asked, check_options
 from ..core.errors import ClusterError, InputError, RayS3Error, StoreDeniedError
 from ..core.options.settings import Settings
 from ..core.progress import Progress
@@ -276,19 +276,8 @@ class Session:
 
 
 def _unless(lost: Future[ClusterError], make: Callable[[], T]) -> T:
-    """What ``make`` returns or raises, in a thread of its own: where a cluster is lost, Ray's calls wait for ever.
-
-    Raises the error of ``lost`` where that is there before.
-    """
-    made: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            made.set_result(make())
-        except BaseException as exc:
-            made.set_exception(exc)
-
-    threading.Thread(target=run, name="ray-s3-cluster", daemon=True).start()
+    """What ``make`` returns or raises; raises the error of ``lost`` where that is there before."""
+    made = asked(make)
     either: list[Future[Any]] = [made, lost]
     wait_for(either, return_when=FIRST_COMPLETED)
     if not made.done():

@@ -208,9 +208,8 @@ def _init(settings: Settings, found: Callable[[str], object]) -> None:
                 found("local")
                 _start_private(settings)
             elif address.startswith("ray://") and time.monotonic() - since < _RETRY_WITHIN:
-                log.info(
-                    "Connecting to %s once more, after: %s", address, said(exc)
-                )  # one in 25 fails by itself
+                # one in 25 fails by itself
+                log.info("Connecting to %s once more, after: %s", address, said(exc))
                 _ray_init(settings, address)
             else:
                 raise
