@@ -9,6 +9,7 @@ Imports ray inside functions only, and of this project `core` alone: `node.neste
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import mmap
@@ -106,6 +107,34 @@ def end_client(address: str, client: Sequence[tuple[str, str]]) -> None:
         metadata = [*map(tuple, client), ("reconnecting", "True")]
         for _ in stub.Datapath(iter([asked]), metadata=metadata, timeout=2 * _ANSWER_SECONDS):
             pass
+
+
+def leave_refusing_server() -> None:
+    """From now on, a `ray.init` that a Ray Client server refuses raises that at once.
+
+    Such a server keeps the refused client's stream open for 30 s, should it come back, and Ray waits for its end.
+    """
+    name = "ray.util.client.worker.Worker._server_init"
+    with _failing_open(name, "a connection that Ray Client refuses is told, and made once more, after 30 s"):
+        from ray.util.client.worker import Worker
+
+        client: Any = Worker
+        refusable = client._server_init
+        if hasattr(refusable, "__wrapped__"):
+            return
+
+        @functools.wraps(refusable)
+        def init(worker: Any, *arguments: Any, **options: Any) -> Any:
+            try:
+                return refusable(worker, *arguments, **options)
+            except ConnectionAbortedError:
+                with contextlib.suppress(AttributeError):  # of a Ray that has renamed them: it waits, as ever
+                    worker.data_client._can_reconnect = lambda _: False
+                    worker._in_shutdown = True
+                    worker.channel.close()
+                raise
+
+        client._server_init = init
 
 
 def connection_mark() -> str | None:

@@ -20,6 +20,7 @@ import ray._private.grpc_utils
 import ray._private.services
 import ray._private.worker
 import ray.util.client
+from ray.util.client.worker import Worker
 
 from ray_decorator.cluster import autoscaler, capacity, ray_api
 from ray_decorator.cluster.capacity import check_feasible
@@ -112,6 +113,35 @@ def test_the_end_of_a_client_that_is_gone(
     patch(monkeypatch)
     name, then = "ray_client_pb2_grpc.RayletDataStreamerStub", "jobs of a killed driver end later"
     fails_open(lambda: ray_api.end_client("127.0.0.1:1", []), said, name, then)
+
+
+@pytest.mark.parametrize(
+    "patch", [without("ray.util.client.worker"), without("ray.util.client.worker.Worker._server_init")]
+)
+def test_that_a_server_which_refuses_is_left(
+    patch: Patch, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    patch(monkeypatch)
+    name = "ray.util.client.worker.Worker._server_init"
+    then = "a connection that Ray Client refuses is told, and made once more, after 30 s"
+    fails_open(ray_api.leave_refusing_server, said, name, then)
+
+
+@pytest.mark.parametrize("error", [ConnectionAbortedError("no"), OSError("gone")])
+def test_a_refusal_by_a_ray_that_has_renamed_the_rest(
+    error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(worker: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Worker, "_server_init", refuse)
+    ray_api.leave_refusing_server()
+    with pytest.raises(OSError) as caught:
+        Worker._server_init(SimpleNamespace())
+    assert caught.value is error
+    wrapped = Worker._server_init
+    ray_api.leave_refusing_server()
+    assert Worker._server_init is wrapped
 
 
 @pytest.mark.parametrize("mode", [None, "worker"])

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 25.0  # Ray itself gives a GCS up after 20
 _CLIENT_SECONDS = 90.0  # Ray Client starts a server of ours on the head, for which it waits 30; once again
+_CLIENT_TRIES = 4
 _RETRY_WITHIN = 45.0
 _PROBE_SECONDS = 5.0
 _START_SECONDS = 240.0  # a private Ray, which Ray gives up after some 30 to 90; and once again
@@ -195,24 +196,20 @@ def _init(settings: Settings, found: Callable[[str], object]) -> None:
     if address not in ("local", "auto"):
         check_listener(address, tls="_credentials" in settings.ray_init_kwargs)
         check_admission(address)
-    since = time.monotonic()
     with _translated(settings):
         if address == "local":
             return _start_private(settings)
+        if address.startswith("ray://"):
+            return _join_by_client(settings, address)
         try:
             _ray_init(settings, address)
-        except ConnectionError as exc:
+        except ConnectionError:
             disconnect()
-            if address == "auto":
-                log.warning(_NONE_HERE, "")
-                found("local")
-                _start_private(settings)
-            elif address.startswith("ray://") and time.monotonic() - since < _RETRY_WITHIN:
-                # one in 25 fails by itself
-                log.info("Connecting to %s once more, after: %s", address, said(exc))
-                _ray_init(settings, address)
-            else:
+            if address != "auto":
                 raise
+            log.warning(_NONE_HERE, "")
+            found("local")
+            _start_private(settings)
 
 
 def _running_here(settings: Settings) -> tuple[str, str]:
@@ -233,6 +230,23 @@ def _running_here(settings: Settings) -> tuple[str, str]:
         return "auto", here[0]
     log.warning(_NONE_HERE, f"; nobody answers at {here[0]}, where one was" if here else "")
     return "local", ""
+
+
+def _join_by_client(settings: Settings, address: str) -> None:
+    """Ray Client forks a server of ours, from a process with many threads: one in 25 dies of that, or more.
+
+    What has been refused for another reason is refused again as fast.
+    """
+    began = time.monotonic()
+    ray_api.leave_refusing_server()
+    for tried in range(1, _CLIENT_TRIES + 1):
+        try:
+            return _ray_init(settings, address)
+        except ConnectionError as exc:
+            disconnect()
+            if tried == _CLIENT_TRIES or time.monotonic() - began > _RETRY_WITHIN:
+                raise
+            log.info("Connecting to %s once more, after: %s", address, said(exc))
 
 
 def _start_private(settings: Settings) -> None:

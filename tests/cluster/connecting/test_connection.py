@@ -20,6 +20,12 @@ from typing import Any
 import cluster_bed
 import grpc
 import pytest
+from ray.core.generated import ray_client_pb2, ray_client_pb2_grpc
+from ray.core.generated.ray_client_pb2_grpc import (
+    RayletDataStreamerServicer,
+    RayletDriverServicer,
+    RayletLogStreamerServicer,
+)
 
 from ray_decorator.cluster import ray_api
 from ray_decorator.cluster.connecting import connection
@@ -52,6 +58,7 @@ print("connected", ray.get(variable.remote()))
 pytestmark = pytest.mark.client
 
 _WAYS = ("address", "client_address")
+messages: Any = ray_client_pb2
 _OTHER = "3.12" if sys.version_info[:2] != (3, 12) else "3.11"
 
 
@@ -148,6 +155,48 @@ def test_a_connection_to_ray_client_that_fails_is_made_once_more(
     # such a failure comes once in 25 times: no test can wait for it
     done = cluster_bed.drive(_FLAKY, bed.client_address, "", env=bed.environment(), cwd=tmp_path)
     assert done.out.strip() == "connected None", done.err
+
+
+class _Refusing(RayletDataStreamerServicer, RayletDriverServicer, RayletLogStreamerServicer):
+    """A Ray Client server that starts nothing for its clients, and keeps their streams open, as Ray's does."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self.ended = threading.Event()
+
+    def ClusterInfo(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return messages.ClusterInfoResponse(json="{}")
+
+    def Datapath(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        self.refused += 1
+        no = messages.InitResponse(ok=False, msg="Starting Ray client server failed.")
+        yield messages.DataResponse(req_id=next(requests).req_id, init=no)
+        self.ended.wait(30)
+
+    def Logstream(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        self.ended.wait(30)
+        return iter(())
+
+
+def test_what_ray_client_refuses_is_asked_for_again_at_once(tmp_path: Path) -> None:
+    # its server for a client dies now and then as it starts: no test can wait for it
+    server, refusing = grpc.server(ThreadPoolExecutor(20)), _Refusing()
+    ray_client_pb2_grpc.add_RayletDriverServicer_to_server(refusing, server)
+    ray_client_pb2_grpc.add_RayletDataStreamerServicer_to_server(refusing, server)
+    ray_client_pb2_grpc.add_RayletLogStreamerServicer_to_server(refusing, server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        done = cluster_bed.drive(_CONNECT, f"ray://{address}", "{}", env={}, cwd=tmp_path)
+    finally:
+        refusing.ended.set()
+        server.stop(None)
+    first, second, third = done.out.splitlines()
+    assert first == f"Cannot connect to Ray at ray://{address}."
+    assert second.endswith("Initialization failure from server: Starting Ray client server failed.")
+    assert third.startswith("Check host and port (Ray Client's, 10001 by default)")
+    assert (refusing.refused, done.err) == (4, "")
+    assert done.seconds < 25  # the server's streams end after 30
 
 
 @pytest.fixture(scope="module")
