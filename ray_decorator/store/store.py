@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
 from ..core.errors import StoreDeniedError, StoreError, StoreUnreachableError
+from ..core.machine.network import is_loopback
 from ..core.values.contents import Content
 from ..core.values.stores import Location
 from .credentials import own
@@ -80,6 +82,8 @@ class Store:
         self._keys = _provider(location, renew)
         self.url = location.url
         self.local = location.url.startswith("file://")
+        self.near = self.local or is_loopback(urlsplit(location.endpoint or "").hostname or "")
+        """Whether who writes the bytes shares this machine's cores with us."""
         self.threads = _LOCAL_THREADS if self.local else location.requests.threads or _THREADS
         """How many requests it is worth to have under way at once."""
         self.ranges = True

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 _WHOLE = 16 * 1024 * 1024
 _PART = 8 * 1024 * 1024
 _WINDOW = 8
+_NEAR_WINDOW = min(_WINDOW, max(2, os.cpu_count() or 1))  # more parts than cores only take memory, and caches
 _MEMORY = 2 * _WINDOW * _PART
 _BLIND = 128 * 1024  # bytes that cost about as much to send as to ask for
 _LIST_FROM = 16  # unknown files; fewer are not worth a LIST
@@ -152,9 +153,10 @@ class Uploads:
 def _send(entry: Entry, store: Store, budget: Budget, progress: Progress) -> None:
     key = object_key(entry.md5)
     if entry.size > _WHOLE:
-        with budget.hold(_WINDOW * _PART):
+        window = _NEAR_WINDOW if store.near else _WINDOW
+        with budget.hold(window * _PART):
             sent = _Sent(progress)
-            store.put_parts(key, lambda: _chunks(entry, sent.again()), entry.size, _PART, _WINDOW)
+            store.put_parts(key, lambda: _chunks(entry, sent.again()), entry.size, _PART, window)
         progress.advance("uploading", 1)
         return
     with budget.hold(entry.size):

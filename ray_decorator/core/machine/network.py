@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from typing import Any
 
@@ -36,6 +37,14 @@ def greeted(host: str, port: int, seconds: float) -> bytes:
         except OSError:  # it is reset
             pass
         return answer
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine by its own name for itself; asks no name server."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def is_this_machine(host: str) -> bool:

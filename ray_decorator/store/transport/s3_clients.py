@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ...core.machine.network import is_loopback
 from ...core.s3_requests import S3Clients
 from ...core.values.stores import Location
 
@@ -84,14 +85,7 @@ def _is_sealed(endpoint: str, verify: bool) -> bool:
     address = urlsplit(endpoint)
     if address.scheme == "https":
         return verify
-    return _is_loopback(address.hostname or "")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return is_loopback(address.hostname or "")
 
 
 def _is_virtual(place: Location, endpoint: str) -> bool:

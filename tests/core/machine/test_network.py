@@ -6,7 +6,13 @@ import socket
 
 import pytest
 
-from ray_decorator.core.machine.network import connect_error, greeted, host_and_port, is_this_machine
+from ray_decorator.core.machine.network import (
+    connect_error,
+    greeted,
+    host_and_port,
+    is_loopback,
+    is_this_machine,
+)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +38,11 @@ def test_who_listens_and_who_does_not() -> None:
 def test_who_takes_connections_and_says_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TimeoutError):
         greeted("127.0.0.1", listener.getsockname()[1], 0.2)
+
+
+def test_what_this_machine_calls_itself_needs_no_name_server() -> None:
+    assert all(map(is_loopback, ("localhost", "127.1.2.3", "::1")))
+    assert not any(map(is_loopback, ("localhost.lab", "10.0.0.1", "::2", "")))
 
 
 def test_whose_addresses_are_this_machines() -> None:
