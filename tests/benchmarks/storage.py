@@ -147,24 +147,34 @@ def there_and_back(bench: Bench, source: Path, row: str, number: int, peers: Seq
     """Up, and down again, by all in turns; what was moved is compared, and removed."""
     spent: dict[str, Cost] = {}
     for who in programs.in_turns([*bench.pythons, *peers], number):
-        url, home = bench.url(), bench.fresh("home")
-        if isinstance(who, Path):
-            name, content = programs.label(who), bench.fresh("content")
-            up = bench.ours(who, "up", source, url, bench.fresh("hashes"), content)[0][0]
-            down = bench.ours(who, "down", content, url, bench.fresh("hashes"), home)[0][0]
-        else:
-            name, many = who, source.is_dir() and who == "s5cmd"
-            up = bench.copy(who, f"{source}/*" if many else source, f"{url}/" if many else url)
-            down = bench.copy(who, f"{url}/*" if many else url, f"{home}/" if many else home)
-        subprocess.run(["diff", "-rq", source, home], check=True)
+        try:
+            name, up, down = moved(bench, source, who)
+        except SystemExit as failed:  # rclone may answer 500 for an object until it is written again
+            print(f"Up and down once more, since it failed again: {failed}", file=sys.stderr)
+            name, up, down = moved(bench, source, who)
         bench.add(f"{row}, up", name, up)
         bench.add(f"{row}, down", name, down)
         spent |= {f"{name} up": up, f"{name} down": down}
-        bench.remove(home, url)
     for name in map(programs.label, bench.pythons) if "s5cmd" in peers else ():
         for way in ("up", "down"):
             ratio = spent[f"{name} {way}"].wall / spent[f"s5cmd {way}"].wall
             bench.results.add(f"{row}, {way}, time / s5cmd's", name, ratio)
+
+
+def moved(bench: Bench, source: Path, who: Path | str) -> tuple[str, Cost, Cost]:
+    """One's name, and what up and down cost it."""
+    url, home = bench.url(), bench.fresh("home")
+    if isinstance(who, Path):
+        name, content = programs.label(who), bench.fresh("content")
+        up = bench.ours(who, "up", source, url, bench.fresh("hashes"), content)[0][0]
+        down = bench.ours(who, "down", content, url, bench.fresh("hashes"), home)[0][0]
+    else:
+        name, many = who, source.is_dir() and who == "s5cmd"
+        up = bench.copy(who, f"{source}/*" if many else source, f"{url}/" if many else url)
+        down = bench.copy(who, f"{url}/*" if many else url, f"{home}/" if many else home)
+    subprocess.run(["diff", "-rq", source, home], check=True)
+    bench.remove(home, url)
+    return name, up, down
 
 
 def again(bench: Bench, source: Path, python: Path) -> None:
