@@ -3,14 +3,13 @@
 up to 128 KiB  one GET; hashed in memory and written by threads of their own, one or two
 up to 8 MiB    one GET, hashed in memory, written
 larger         one GET, hashed and written as it comes
-over 64 MiB    ranged GETs, several at once, hashed in order as they come
-               (one GET, where the server answers ranges badly)
+over 64 MiB    ranged GETs, several at once, written as they come (`transport.ranges`), and hashed in order
+               behind that (one GET, where the server answers ranges badly)
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import time
@@ -29,6 +28,7 @@ from ..core.units import human_size
 from ..core.values.contents import Content
 from .store import Store
 from .transport.incoming import Incoming
+from .transport.ranges import Ranges
 
 if TYPE_CHECKING:
     from obstore import Bytes
@@ -40,11 +40,10 @@ _SMALL = 128 * 1024
 _BACKLOG = 512  # small files that have come and are not written yet
 _WHOLE = 8 * 1024 * 1024
 _RANGED = 64 * 1024 * 1024
-_PART = 8 * 1024 * 1024
 _STREAMED = 1024 * 1024  # small enough for memory to be used again, not mapped anew
-_WINDOW = 8
+_UNHASHED = 2  # pieces that have come and are not hashed yet
 LARGEST_MANIFEST = 1024 * 1024 * 1024  # about ten million files
-_MEMORY = 2 * _WINDOW * _PART
+_MEMORY = 128 * 1024 * 1024
 
 
 class Wanted(NamedTuple):
@@ -111,7 +110,7 @@ def download(
         if incoming.size <= _SMALL:
             writer.submit((want, incoming.read()))
             return
-        with budget.hold(min(incoming.size, _WINDOW * _PART)):
+        with budget.hold(min(incoming.size, _MEMORY // 2)):
             if incoming.size <= _WHOLE:
                 done.append(_keep(want, incoming.read(), store, unseen))
                 progress.advance("downloading", 0, incoming.size)
@@ -191,7 +190,13 @@ def _keep(want: Wanted, data: Bytes, store: Store, unseen: bool) -> Hashed:
 
 def _keep_large(want: Wanted, incoming: Incoming, store: Store, unseen: bool, progress: Progress) -> Hashed:
     with _WholeFile(want, unseen) as file:
-        _verify(_stream(_parts(incoming, want, store), file, progress), want, store)
+        found = None
+        if incoming.size > _RANGED and store.ranges:
+            incoming.hang_up()
+            found = _ranged(want, incoming.size, store, file, progress)
+        if found is None:
+            found = _stream(incoming.chunks(_STREAMED), file, progress)
+        _verify(found, want, store)
         return file.finish(want.md5)
 
 
@@ -214,40 +219,33 @@ def _stream(parts: Iterator[Buffer], file: _WholeFile, progress: Progress) -> st
             file.write(part, offset)
             offset += len(memoryview(part))
             progress.advance("downloading", 0, len(memoryview(part)))
-            if len(pending) > _WINDOW // 4:
+            if len(pending) > _UNHASHED:
                 pending.popleft().result()
     return state.hexdigest()
 
 
-def _parts(incoming: Incoming, want: Wanted, store: Store) -> Iterator[Buffer]:
-    key = object_key(want.md5)
-    if incoming.size > _RANGED and store.ranges:
-        try:
-            first = store.get_range(key, 0, _PART)
-        except (MissingObjectError, CorruptObjectError):
+def _ranged(want: Wanted, size: int, store: Store, file: _WholeFile, progress: Progress) -> str | None:
+    """Write the object in ranges; returns its md5, None where the server does not answer them as it should."""
+    key, state, hashed = object_key(want.md5), md5(), 0
+
+    def read(start: int, stop: int) -> Iterator[Buffer]:
+        return store.get_range(key, start, stop).chunks(_STREAMED)
+
+    try:
+        with contextlib.closing(Ranges(read, file.fd, size, store.parts).ordered(_STREAMED)) as pieces:
+            for piece in pieces:
+                state.update(piece)
+                hashed += len(piece)
+                progress.advance("downloading", 0, len(piece))
+    except EOFError as exc:
+        text = f"the object {key} of {store.url} was replaced while it was read ({exc})."
+        raise CorruptObjectError(f"{text} Run again to upload it anew.", (want.md5,)) from exc
+    except (MissingObjectError, CorruptObjectError):
+        raise
+    except StoreError as exc:
+        if hashed:
             raise
-        except StoreError as exc:
-            log.debug("%s does not answer ranged reads (%s): reading as one stream", store.url, exc)
-            store.ranges = False
-        else:
-            size = incoming.size
-            del incoming  # hang up: the ranges take its place
-            yield first
-            yield from _ranged(store, key, range(_PART, size, _PART), size)
-            return
-    yield from incoming.chunks(_STREAMED)
-
-
-def _ranged(store: Store, key: str, starts: range, size: int) -> Iterator[Buffer]:
-    ahead: deque[Future[Bytes]] = deque()
-    rest = iter(starts)
-    with ThreadPoolExecutor(_WINDOW - 2) as readers:
-        try:
-            while True:
-                for start in itertools.islice(rest, _WINDOW - 2 - len(ahead)):
-                    ahead.append(readers.submit(store.get_range, key, start, min(_PART, size - start)))
-                if not ahead:
-                    return
-                yield ahead.popleft().result()
-        finally:
-            readers.shutdown(wait=False, cancel_futures=True)
+        log.debug("%s does not answer ranged reads (%s): reading as one stream", store.url, exc)
+        store.ranges = False
+        return None
+    return state.hexdigest()

@@ -33,7 +33,7 @@ from .transport.sending import Chunks, Sending
 from .transport.uplink import FIRST, Uplink
 
 if TYPE_CHECKING:
-    from obstore import Bytes, GetResult, ObjectMeta
+    from obstore import GetResult, ObjectMeta
 
 OURS = "ray_s3"
 """The folder of a store in which lies all that is ours alone."""
@@ -41,6 +41,8 @@ OURS = "ray_s3"
 _PROBE_KEY = f"{OURS}/probe"
 _PAGE = 1000  # what S3 lists at most in one request
 _THREADS = 32  # a request takes a real S3 some 20 to 50 ms, and takes us well under one
+_PARTS = 8
+_NEAR_PARTS = min(_PARTS, max(2, os.cpu_count() or 1))  # more than cores only take memory, and caches
 _LOCAL_THREADS = min(8, 2 * (os.cpu_count() or 1))
 
 
@@ -82,10 +84,11 @@ class Store:
         self._keys = _provider(location, renew)
         self.url = location.url
         self.local = location.url.startswith("file://")
-        self.near = self.local or is_loopback(urlsplit(location.endpoint or "").hostname or "")
-        """Whether who writes the bytes shares this machine's cores with us."""
         self.threads = _LOCAL_THREADS if self.local else location.requests.threads or _THREADS
         """How many requests it is worth to have under way at once."""
+        near = self.local or is_loopback(urlsplit(location.endpoint or "").hostname or "")
+        self.parts = _NEAR_PARTS if near else _PARTS
+        """The same for the parts of one large object."""
         self.ranges = True
         """Whether the server answers ranged reads as it should; set to False by who finds out (rclone)."""
         self.patience: Patience = beside.patience if beside else Patience(self.place, location.patience)
@@ -179,15 +182,18 @@ class Store:
 
         return self.patience.keep(attempt)
 
-    def get_range(self, key: str, start: int, length: int) -> Bytes:
-        """So many bytes of an object that is there, from ``start`` on.
+    def get_range(self, key: str, start: int, stop: int) -> Incoming:
+        """Begin to read the bytes from ``start`` to ``stop`` of an object that is there.
 
         Raises MissingObjectError where it is gone meanwhile, CorruptObjectError where it is shorter now.
         """
 
-        def attempt() -> Bytes:
+        def ask() -> GetResult:
+            return obstore.get(self._backend, key, options={"range": (start, stop)})
+
+        def attempt() -> Incoming:
             with self._faults.reading(key):
-                return obstore.get_range(self._backend, key, start=start, length=length)
+                return Incoming(key, ask(), ask, self._faults, self.patience)
 
         return self.patience.keep(attempt)
 

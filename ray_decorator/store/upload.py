@@ -35,9 +35,7 @@ log = logging.getLogger(__name__)
 
 _WHOLE = 16 * 1024 * 1024
 _PART = 8 * 1024 * 1024
-_WINDOW = 8
-_NEAR_WINDOW = min(_WINDOW, max(2, os.cpu_count() or 1))  # more parts than cores only take memory, and caches
-_MEMORY = 2 * _WINDOW * _PART
+_MEMORY = 16 * _PART
 _BLIND = 128 * 1024  # bytes that cost about as much to send as to ask for
 _LIST_FROM = 16  # unknown files; fewer are not worth a LIST
 _FILES_A_PAGE = 50  # a LIST page answers for 1,000 keys, but pages come one after another
@@ -153,10 +151,9 @@ class Uploads:
 def _send(entry: Entry, store: Store, budget: Budget, progress: Progress) -> None:
     key = object_key(entry.md5)
     if entry.size > _WHOLE:
-        window = _NEAR_WINDOW if store.near else _WINDOW
-        with budget.hold(window * _PART):
+        with budget.hold(store.parts * _PART):
             sent = _Sent(progress)
-            store.put_parts(key, lambda: _chunks(entry, sent.again()), entry.size, _PART, window)
+            store.put_parts(key, lambda: _chunks(entry, sent.again()), entry.size, _PART, store.parts)
         progress.advance("uploading", 1)
         return
     with budget.hold(entry.size):

@@ -18,6 +18,7 @@ from ray_decorator.core.values.stores import Location
 from ray_decorator.store import download, upload
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
+from ray_decorator.store.transport import ranges
 from ray_decorator.store.transport.uplink import LEAST
 
 FaultyProxy = Callable[..., AbstractContextManager[tuple[servers.Server, servers.Requests]]]
@@ -65,7 +66,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "_WHOLE", LEAST)
     monkeypatch.setattr(upload, "_PART", LEAST)
     monkeypatch.setattr(download, "_WHOLE", 1 << 20)
-    monkeypatch.setattr(download, "_PART", 1 << 20)
+    monkeypatch.setattr(ranges, "SHORTEST", 1 << 20)
 
 
 _NOBODY = Path(__file__).with_name("nobody.pem")

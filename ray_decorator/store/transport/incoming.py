@@ -27,6 +27,10 @@ class Incoming:
         self._result: GetResult | None = result
         self.size = int(result.meta["size"])
 
+    def hang_up(self) -> None:
+        """Let go of the answer. What reads it all the same asks anew."""
+        self._result = None
+
     def read(self) -> Bytes:
         """All of it."""
 
