@@ -102,6 +102,27 @@ def test_one_that_is_lost_while_it_is_read_is_noted_and_the_rest_comes(
     assert info.value.digests == (md5(data),) and read(home) == {md5(b"there"): b"there"}
 
 
+@pytest.mark.usefixtures("ranged_soon")
+@pytest.mark.parametrize("fault", ["cut", "500", "503", "reset", "lost"])
+def test_each_range_that_fails_once_is_asked_for_again(
+    fault: servers.Fault, moto: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, asked = os.urandom(6 * MIB), list[tuple[str, str]]()
+    key = object_key(md5(data))
+
+    def once(verb: str, path: str) -> servers.Fault | None:
+        asked.append((verb, path))
+        return fault if verb == "GET" and 1 < len(asked) < 6 else None
+
+    direct = s3_store(moto, monkeypatch)
+    direct.put(key, data)
+    with servers.counting(moto, fault=once) as (proxy, _):
+        store = s3_store(proxy, monkeypatch, direct.url)
+        download([Wanted(md5(data), str(tmp_path / "f"), 0o666)], store, QUIET)
+    assert (tmp_path / "f").read_bytes() == data
+    assert store.ranges and len(asked) > 1 + 6
+
+
 class TestVerified:
     @pytest.mark.usefixtures("ranged_soon")
     @pytest.mark.parametrize("size", [1000, 3 * MIB, 6 * MIB])
