@@ -229,7 +229,7 @@ def _ranged(want: Wanted, size: int, store: Store, file: _WholeFile, progress: P
     key, state, hashed = object_key(want.md5), md5(), 0
 
     def read(start: int, stop: int) -> Iterator[Buffer]:
-        return store.get_range(key, start, stop).chunks(_STREAMED)
+        return store.get_range(key, start, stop, _STREAMED)
 
     try:
         with contextlib.closing(Ranges(read, file.fd, size, store.parts).ordered(_STREAMED)) as pieces:
