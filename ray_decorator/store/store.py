@@ -194,14 +194,19 @@ class Store:
                 yield self._piece(key, at, min(_FILE_PIECE, stop - at))
             return
 
-        def ask() -> GetResult:
-            return obstore.get(self._backend, key, options={"range": (start, stop)})
+        def ask(given: int = 0) -> GetResult:
+            return obstore.get(self._backend, key, options={"range": (start + given, stop)})
 
         def attempt() -> Incoming:
             with self._faults.reading(key):
-                return Incoming(key, ask(), ask, self._faults, self.patience)
+                return Incoming(key, ask(), ask, self._faults, self.patience, rest=ask)
 
-        yield from self.patience.keep(attempt).chunks(most)
+        left = stop - start
+        for piece in self.patience.keep(attempt).chunks(most):
+            left -= len(memoryview(piece))
+            yield piece
+            if left <= 0:  # what goes wrong behind it is nobody's concern, and there is no rest to ask for
+                return
 
     def _piece(self, key: str, start: int, length: int) -> Bytes:
         def attempt() -> Bytes:

@@ -20,10 +20,20 @@ class Incoming:
     """
 
     def __init__(
-        self, key: str, result: GetResult, ask: Callable[[], GetResult], faults: Faults, patience: Patience
+        self,
+        key: str,
+        result: GetResult,
+        ask: Callable[[], GetResult],
+        faults: Faults,
+        patience: Patience,
+        rest: Callable[[int], GetResult] | None = None,
     ) -> None:
-        """``ask`` sends the request for the object ``key`` again."""
+        """``ask`` sends the request for the object ``key`` again, ``rest`` one for what comes after so many bytes.
+
+        Without ``rest``, what has come is skipped: many servers answer a range with all there is.
+        """
         self._key, self._ask, self._faults, self._patience = key, ask, faults, patience
+        self._rest = rest
         self._result: GetResult | None = result
         self.size = int(result.meta["size"])
 
@@ -57,7 +67,7 @@ class Incoming:
             try:
                 return next(stream, None)
             except StoreError:
-                stream = _after(given, self._stream(size))  # many servers answer a range with all there is
+                stream = self._resumed(given, size)
                 raise
 
         while (piece := self._patience.keep(attempt)) is not None:
@@ -68,6 +78,13 @@ class Incoming:
         result = self._asked()
         with self._faults.reading(self._key):
             yield from result.stream(min_chunk_size=size)
+
+    def _resumed(self, given: int, size: int) -> Iterator[Bytes | memoryview]:
+        if self._rest is None:
+            yield from _after(given, self._stream(size))
+            return
+        with self._faults.reading(self._key):
+            yield from self._rest(given).stream(min_chunk_size=size)
 
     def _asked(self) -> GetResult:
         if (result := self._result) is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+import obstore
 import pytest
 import servers
 from store_fixtures import s3_store
@@ -33,6 +35,36 @@ def test_a_body_that_is_cut_off_is_asked_for_again(
         pieces = [incoming.read()] if whole else list(incoming.chunks(1 << 20))
     assert b"".join(map(bytes, pieces)) == DATA
     assert len(gets) == 2
+
+
+@pytest.mark.parametrize("cuts", [1, 8])
+def test_of_a_range_only_the_rest_is_asked_for(
+    cuts: int, moto: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer is cut in its middle: what would begin anew each time would not end."""
+    asked: list[tuple[int, int]] = []
+    get, left = obstore.get, [cuts]
+
+    def noted(backend: Any, key: str, *, options: Any = None) -> Any:
+        if options is not None:
+            asked.append(options["range"])
+        return get(backend, key, options=options)
+
+    def cut(verb: str, path: str) -> servers.Fault | None:
+        left[0] -= verb == "GET"
+        return "cut" if verb == "GET" and left[0] >= 0 else None
+
+    monkeypatch.setattr(obstore, "get", noted)
+    with servers.counting(moto, fault=cut) as (proxy, _):
+        store = s3_store(proxy, monkeypatch)
+        store.put("a", DATA)
+        pieces = list(store.get_range("a", 1000, 3 << 20, 1 << 16))
+    assert b"".join(map(bytes, pieces)) == DATA[1000 : 3 << 20]
+    assert asked[0] == (1000, 3 << 20) and (len(asked) > 1) == (cuts > 4), "obstore itself asks four times"
+    assert [start for start, _ in asked] == sorted({start for start, _ in asked}), (
+        "each goes on where one ended"
+    )
+    assert {stop for _, stop in asked} == {3 << 20}
 
 
 def test_pieces_are_about_as_large_as_asked(store: Store) -> None:
