@@ -195,15 +195,18 @@ def test_by_the_clock_only_what_two_looks_have_seen_is_taken(
 
     def works(state: Path, file: Path) -> None:
         (state / "a").write_bytes(b"a1")
-        with open(state / "b", "w") as torn:
-            torn.write("half")
-            torn.flush()
-            deadline = time.monotonic() + 30
-            while not made.exists() and time.monotonic() < deadline:
-                time.sleep(0.02)
+        torn = os.open(
+            state / "b", os.O_WRONLY | os.O_TRUNC
+        )  # and open until the last look, by an error, too
+        (tmp_path / "torn").write_text(str(torn))
+        os.write(torn, b"half")
+        deadline = time.monotonic() + 30
+        while not made.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
         raise OSError("in the middle")
 
     run(works, replace(one, checkpoint_interval=0.05), where)
+    os.close(int((tmp_path / "torn").read_text()))
     found = pickle.loads(run(begins_with, second(one), where).value or b"")
     assert found == {"a": b"a1", "b": b"b0", "c": b"c0", "file": b"f0"}
 
