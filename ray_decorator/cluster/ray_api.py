@@ -20,7 +20,10 @@ from typing import Any, TypeVar
 log = logging.getLogger(__name__)
 
 PRIVATE_RAY: Mapping[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-"""What `ray.init` is told for a Ray of this process's own: nothing of it listens to the network."""
+"""What `ray.init` is told for a Ray of this process's own: no dashboard, and this machine's own address.
+
+On Linux, Ray replaces that by an outer one and listens to the network, as for any `ray.init()`.
+"""
 
 ON_HEAD: Mapping[str, float] = {"node:__internal_head__": 0.001}
 """The resource that only a cluster's head has."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from ..core.errors import InputError
 from ..core.options.settings import Settings
@@ -27,6 +27,7 @@ from ..core.values.private import Private
 from ..core.values.stores import Location
 from ..node import entry
 from ..node.own_source import zipped_source
+from .asking import within
 from .capacity import check_feasible, slots_of
 from .every_node import Answer, ask_nodes, living_nodes
 from .left_behind import LeftBehind
@@ -36,7 +37,6 @@ from .ray_api import connection_mark, in_ray_task
 
 log = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
 _SEARCH_SECONDS = 12.0
 _BRING_SECONDS = 600.0
 _CAPACITY_HOLDS = 10.0  # seconds
@@ -181,8 +181,8 @@ class RayCluster:
 
         All living nodes look for it, for 10 s at the most; what it takes to bring what they find has a larger bound.
         """
-        node = _within(_SEARCH_SECONDS, lambda: self._left_behind.node_of(job))
-        return None if node is None else _within(_BRING_SECONDS, lambda: self._bring(job, node))
+        node = within(_SEARCH_SECONDS, lambda: self._left_behind.node_of(job))
+        return None if node is None else within(_BRING_SECONDS, lambda: self._bring(job, node))
 
     def _bring(self, job: Job, node: str) -> Receipt | None:
         nodes = [each for each in living_nodes() if each["NodeID"] == node]
@@ -195,28 +195,6 @@ class RayCluster:
             seconds=_BRING_SECONDS,
         )
         return next((found for each in answers if (found := _rescued(each, job)) is not None), None)
-
-
-def asked(ask: Callable[[], _T]) -> Future[_T]:
-    """What ``ask`` returns or raises, in a thread of its own: where a cluster is lost, Ray's calls wait for ever."""
-    answer: Future[_T] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(ask())
-        except BaseException as exc:
-            answer.set_exception(exc)
-
-    threading.Thread(target=run, name="ray-s3-asks", daemon=True).start()
-    return answer
-
-
-def _within(seconds: float, ask: Callable[[], _T]) -> _T | None:
-    """As ``ask`` answers; None where it does not in so many seconds. Raises what it raises."""
-    try:
-        return asked(ask).result(seconds)
-    except TimeoutError:
-        return None
 
 
 def _other_hosts(nodes: Sequence[Mapping[str, Any]]) -> list[str]:

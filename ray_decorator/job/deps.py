@@ -13,7 +13,6 @@ from pathlib import Path
 
 from ..content.hashes.hash_cache import HashCache, Stamp, default_path
 from ..content.placing.move import copy
-from ..core.errors import InputError
 from ..core.progress import NoProgress
 from ..core.units import human_size
 from ..core.values.contents import Content
@@ -87,11 +86,7 @@ def _dep_path(dep: Dep, index: int, outs: Sequence[Path], scratch: Scratch) -> P
 
 def _made_right(content: Content, path: Path, side: Side) -> int:
     """Bring a dep to where it may lie already, at home: files that are right stay as they are, links of DVC's too."""
-    try:
-        hashes = HashCache(default_path())
-    except InputError:  # another user could write to it
-        hashes = HashCache.in_memory()
-    return with_room(partial(pull, content, path, side.store, hashes, NoProgress()))
+    return with_room(partial(pull, content, path, side.store, HashCache(default_path()), NoProgress()))
 
 
 def _copied_from_home(dep: Dep, path: Path) -> Mapping[str, Stamp]:

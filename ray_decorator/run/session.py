@@ -18,17 +18,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future
+from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from pathlib import Path
-from typing import Any, TypeVar
 
+from ..cluster.asking import unless
 from ..cluster.connecting.connection import Connection, leave_at_once
 from ..cluster.connecting.farewell import Farewell
 from ..cluster.connecting.watch import Watch
 from ..cluster.credential_broker import Broker
 from ..cluster.ray_api import connection_mark
-from ..cluster.ray_cluster import RayCluster, asked, check_options
+from ..cluster.ray_cluster import RayCluster, check_options
 from ..core.errors import ClusterError, InputError, RayS3Error, StoreDeniedError
 from ..core.options.settings import Settings
 from ..core.progress import Progress
@@ -56,9 +56,6 @@ OnDone = Callable[[int, Outcome], None]
 
 _TICK = 0.05
 _BUNDLE_HOLDS = 2.0  # seconds; code that changes between two batches travels anew
-
-
-T = TypeVar("T")
 
 _claims = Claims()  # of all sessions: whatever the settings, two calls do not write to one place
 
@@ -95,6 +92,7 @@ class Session:
         self._submits = Submits(self)
         self._runs = 0
         self._error: RayS3Error | None = None
+        self._lost: Future[ClusterError] = Future()
         self._closed = False
 
     @property
@@ -219,10 +217,9 @@ class Session:
     def _made(self) -> Engine:
         check_options(self.settings)
         self._connect()
-        lost: Future[ClusterError] = Future()
-        self._watch = Watch(self.settings.ray_address, lambda error: self._lost(lost, error))
+        self._watch = Watch(self.settings.ray_address, self._lose)
         self._farewell = Farewell()
-        cluster, self._mark = _unless(lost, self._new_cluster), connection_mark() or ""
+        cluster, self._mark = unless(self._lost, self._new_cluster), connection_mark() or ""
         if self.settings.store_is_default and self.connection.is_ours:
             log.info(
                 "Ray runs on this machine alone, and data stays where it is; for a cluster set ray_address and "
@@ -231,7 +228,7 @@ class Session:
         limit, retries, explain = self.settings.max_concurrent, self.settings.retries, self._bundler.explain
         engine = Engine(cluster, self._staging, self.progress, self._restage, limit, explain, retries)
         self._cluster = cluster
-        lost.add_done_callback(lambda done: engine.lost(done.result()))
+        self._lost.add_done_callback(lambda done: engine.lost(done.result()))
         if cluster.reaches_out():
             self._prepare()
         else:
@@ -253,17 +250,20 @@ class Session:
                 step()
         interrupts.renew()
 
-    def _lost(self, lost: Future[ClusterError], error: ClusterError) -> None:
+    def _lose(self, error: ClusterError) -> None:
         self._error = error
-        lost.set_result(error)
+        if not self._lost.done():
+            self._lost.set_result(error)
 
     def _prepare(self) -> None:
         """Find out what jobs need on machines that are not this one, if that may have changed."""
-        assert self._cluster is not None
+        cluster = self._cluster
+        assert cluster is not None
         with self._making:
             if self._bundle_made is None or time.monotonic() - self._bundle_made > _BUNDLE_HOLDS:
                 with self.progress.doing("collecting the project's code and the list of its packages"):
-                    self._cluster.prepare(self._bundler.make(frozenset(self._left_out), self.progress))
+                    bundle = self._bundler.make(frozenset(self._left_out), self.progress)
+                    unless(self._lost, lambda: cluster.prepare(bundle))
                 self._bundle_made = time.monotonic()
 
     def _restage(self, staged: Staged, lacks: str) -> Staged:
@@ -273,13 +273,3 @@ class Session:
             self._prepare()
             return staged
         return self._preparing.again(staged)
-
-
-def _unless(lost: Future[ClusterError], make: Callable[[], T]) -> T:
-    """What ``make`` returns or raises; raises the error of ``lost`` where that is there before."""
-    made = asked(make)
-    either: list[Future[Any]] = [made, lost]
-    wait_for(either, return_when=FIRST_COMPLETED)
-    if not made.done():
-        raise lost.result()
-    return made.result()

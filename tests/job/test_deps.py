@@ -12,6 +12,7 @@ import pytest
 from trees import QUIET, read, tree
 
 from ray_decorator.content.hashes.hash_cache import HashCache, Stamp
+from ray_decorator.core.errors import InputError
 from ray_decorator.core.machine.this_machine import path_id
 from ray_decorator.core.values.model import Dep, Job, Out
 from ray_decorator.job import deps
@@ -75,6 +76,14 @@ def test_where_the_job_works_at_home_what_is_right_there_stays_as_it_is(
     out = Out("o", "home", in_place=path_id(home))
     one = replace(job(Dep("d", "in", taken.content, inside=(0, "in"))), outs=(out,))
     side = Side(locate((tmp_path / "store").as_uri()), None, True)
+    (tmp_path / "known" / "ray_s3").mkdir(parents=True)
+    (tmp_path / "known" / "ray_s3").chmod(0o777)
+    with (
+        open_scratch("j") as scratch,
+        pytest.raises(InputError, match=r"known/ray_s3\b.* can be written to by others"),
+    ):
+        stage_deps(one, [home], scratch, side, {})
+    (tmp_path / "known" / "ray_s3").chmod(0o755)
     with open_scratch("j") as scratch:
         paths, _ = stage_deps(one, [home], scratch, side, {})
     assert paths == [home / "in"] and read(home / "in") == {"a": b"1", "b": b"22"}

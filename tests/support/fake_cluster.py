@@ -30,12 +30,14 @@ class FakeCluster:
     rescued: list[Job] = field(default_factory=list)
     on_submit: Callable[[Job, Future[Receipt]], None] = lambda job, future: None
     on_rescue: Callable[[], None] = lambda: None
+    on_put: Callable[[], None] = lambda: None
     on_lend: Callable[[list[Future[Receipt]], float | None], bool] = lambda pending, seconds: False
 
     def __post_init__(self) -> None:
         self._changed = threading.Condition()
 
     def put(self, data: bytes) -> Any:
+        self.on_put()
         return data
 
     def submit(self, func: Any, job: Job) -> Future[Receipt]:

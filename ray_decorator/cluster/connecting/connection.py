@@ -252,7 +252,7 @@ def _join_by_client(settings: Settings, address: str) -> None:
 def _start_private(settings: Settings) -> None:
     try:
         _ray_init(settings, "local")
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         if is_about_arguments(exc, settings):
             raise
         disconnect()

@@ -27,6 +27,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ...cluster.asking import unless
 from ...cluster.cluster import Cluster
 from ...core.errors import ClusterError, ClusterLostError, JobDiedError, JobError
 from ...core.options.retries import NO_RETRIES, Retries
@@ -78,6 +79,7 @@ class Engine:
         self._lock = threading.RLock()
         self._landing = DaemonPool(_LANDING_THREADS, "ray-s3-landing")
         self._error: ClusterError | None = None
+        self._lost: Future[ClusterError] = Future()
 
     def start(self, staged: Staged) -> Future[Outcome]:
         """Submit the job as soon as there is room for it; its outcome. Raises ClusterError where it is lost."""
@@ -145,6 +147,8 @@ class Engine:
             self._cluster, self._error = None, error
             waiting = dict.fromkeys(outcome for outcome, one in self._pending.items() if not one.done())
             waiting |= self._asking
+            if not self._lost.done():
+                self._lost.set_result(error)
         self._window.fail(error)
         for outcome, known in waiting.items():
             settle(outcome, known or error)
@@ -164,7 +168,8 @@ class Engine:
         with self._lock:
             last = self._function
         if last is None or last[0] is not call.func:
-            last = (call.func, self._living().put(call.func))
+            cluster = self._living()
+            last = (call.func, unless(self._lost, lambda: cluster.put(call.func)))
             with self._lock:
                 self._function = last
         return last[1]

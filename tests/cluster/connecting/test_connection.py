@@ -280,8 +280,10 @@ def test_a_private_ray_that_does_not_start_is_tried_once_more(
     )
 
 
-@pytest.mark.parametrize("error", [_TIMED_OUT, OSError("no space"), KeyError("x"), ValueError("no file")])
-def test_a_private_ray_that_does_not_start_twice(error: Exception, connect: Callable[..., _Init]) -> None:
+@pytest.mark.parametrize(
+    "error", [_TIMED_OUT, OSError("no space"), KeyError("x"), ValueError("no file"), SystemExit(1)]
+)
+def test_a_private_ray_that_does_not_start_twice(error: BaseException, connect: Callable[..., _Init]) -> None:
     with pytest.raises(ClusterError) as caught:
         connect(error, error)
     assert len(caught.value.__dict__["calls"]) == 2

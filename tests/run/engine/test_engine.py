@@ -62,6 +62,28 @@ def outcome_of(future: Future[Outcome]) -> Outcome:
     return future.result(SECONDS)
 
 
+def test_a_cluster_that_is_lost_while_it_takes_a_function(
+    engine: Engine, cluster: FakeCluster, staged: Callable[[str], Staged]
+) -> None:
+    """Ray's own `put` waits for ever for a store that hangs, in the thread that asks."""
+    hangs, ended = threading.Event(), threading.Event()
+
+    def on_put() -> None:
+        hangs.set()
+        ended.wait(SECONDS)
+
+    def loses() -> None:
+        hangs.wait(SECONDS)
+        engine.lost(ClusterError("Ray is gone"))
+
+    cluster.on_put = on_put
+    threading.Thread(target=loses, daemon=True).start()
+    with pytest.raises(ClusterError, match=r"^Ray is gone$"):
+        engine.start(staged("a"))
+    assert hangs.is_set() and not ended.is_set() and not cluster.jobs
+    ended.set()
+
+
 def test_a_value_comes_back_and_all_outs_come_home_at_once(
     engine: Engine, cluster: FakeCluster, store: FakeStore, staged: Callable[[str], Staged], tmp_path: Path
 ) -> None:
