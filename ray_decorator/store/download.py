@@ -28,7 +28,7 @@ from ..core.units import human_size
 from ..core.values.contents import Content
 from .store import Store
 from .transport.incoming import Incoming
-from .transport.ranges import Ranges
+from .transport.ranges import Ranges, write_at
 
 if TYPE_CHECKING:
     from obstore import Bytes
@@ -160,12 +160,6 @@ class _WholeFile:
             with contextlib.suppress(OSError):
                 os.unlink(self._unfinished)
 
-    def write(self, data: Buffer, offset: int) -> None:
-        view = memoryview(data)
-        while view:
-            count = os.pwrite(self.fd, view, offset)
-            view, offset = view[count:], offset + count
-
     def finish(self, md5: str) -> Hashed:
         """Let the file appear. The stamp is taken afterwards, since that changes the ctime."""
         now = 0
@@ -184,7 +178,7 @@ class _WholeFile:
 def _keep(want: Wanted, data: Bytes, store: Store, unseen: bool) -> Hashed:
     _verify(md5(data).hexdigest(), want, store)
     with _WholeFile(want, unseen) as file:
-        file.write(data, 0)
+        write_at(file.fd, data, 0)
         return file.finish(want.md5)
 
 
@@ -216,7 +210,7 @@ def _stream(parts: Iterator[Buffer], file: _WholeFile, progress: Progress) -> st
     with ThreadPoolExecutor(1) as hasher:
         for part in parts:
             pending.append(hasher.submit(state.update, part))
-            file.write(part, offset)
+            write_at(file.fd, part, offset)
             offset += len(memoryview(part))
             progress.advance("downloading", 0, len(memoryview(part)))
             if len(pending) > _UNHASHED:
@@ -237,9 +231,6 @@ def _ranged(want: Wanted, size: int, store: Store, file: _WholeFile, progress: P
                 state.update(piece)
                 hashed += len(piece)
                 progress.advance("downloading", 0, len(piece))
-    except EOFError as exc:
-        text = f"the object {key} of {store.url} was replaced while it was read ({exc})."
-        raise CorruptObjectError(f"{text} Run again to upload it anew.", (want.md5,)) from exc
     except (MissingObjectError, CorruptObjectError):
         raise
     except StoreError as exc:

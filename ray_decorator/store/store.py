@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -189,11 +190,17 @@ class Store:
 
         Raises MissingObjectError where it is gone meanwhile, CorruptObjectError where it is shorter now.
         """
-        if self.local:  # of a file, obstore's streams have tiny pieces
-            for at in range(start, stop, _FILE_PIECE):
-                yield self._piece(key, at, min(_FILE_PIECE, stop - at))
-            return
+        # of a file, obstore's streams have tiny pieces
+        pieces = self._of_file(key, start, stop) if self.local else self._streamed(key, start, stop, most)
+        left = stop - start
+        for piece in pieces:
+            left -= len(memoryview(piece))
+            yield piece
+            if left <= 0:  # what goes wrong behind it is nobody's concern, and there is no rest to ask for
+                return
+        raise self._faults.replaced(key)
 
+    def _streamed(self, key: str, start: int, stop: int, most: int) -> Iterator[Buffer]:
         def ask(given: int = 0) -> GetResult:
             return obstore.get(self._backend, key, options={"range": (start + given, stop)})
 
@@ -201,19 +208,15 @@ class Store:
             with self._faults.reading(key):
                 return Incoming(key, ask(), ask, self._faults, self.patience, rest=ask)
 
-        left = stop - start
-        for piece in self.patience.keep(attempt).chunks(most):
-            left -= len(memoryview(piece))
-            yield piece
-            if left <= 0:  # what goes wrong behind it is nobody's concern, and there is no rest to ask for
-                return
+        return self.patience.keep(attempt).chunks(most)
 
-    def _piece(self, key: str, start: int, length: int) -> Bytes:
-        def attempt() -> Bytes:
+    def _of_file(self, key: str, start: int, stop: int) -> Iterator[Buffer]:
+        def piece(at: int) -> Bytes:
             with self._faults.reading(key):
-                return obstore.get_range(self._backend, key, start=start, length=length)
+                return obstore.get_range(self._backend, key, start=at, length=min(_FILE_PIECE, stop - at))
 
-        return self.patience.keep(attempt)
+        for at in range(start, stop, _FILE_PIECE):
+            yield self.patience.keep(partial(piece, at))
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object in one request."""

@@ -66,7 +66,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "_WHOLE", LEAST)
     monkeypatch.setattr(upload, "_PART", LEAST)
     monkeypatch.setattr(download, "_WHOLE", 1 << 20)
-    monkeypatch.setattr(ranges, "SHORTEST", 1 << 20)
+    monkeypatch.setattr(ranges, "_SHORTEST", 1 << 20)
 
 
 _NOBODY = Path(__file__).with_name("nobody.pem")

@@ -78,7 +78,6 @@ class Engine:
         self._asking: dict[Future[Outcome], Outcome | None] = {}
         self._lock = threading.RLock()
         self._landing = DaemonPool(_LANDING_THREADS, "ray-s3-landing")
-        self._error: ClusterError | None = None
         self._lost: Future[ClusterError] = Future()
 
     def start(self, staged: Staged) -> Future[Outcome]:
@@ -144,7 +143,7 @@ class Engine:
     def lost(self, error: ClusterError) -> None:
         """There is no cluster any more: nothing can be asked of it, and nothing will come."""
         with self._lock:
-            self._cluster, self._error = None, error
+            self._cluster = None
             waiting = dict.fromkeys(outcome for outcome, one in self._pending.items() if not one.done())
             waiting |= self._asking
             if not self._lost.done():
@@ -155,7 +154,7 @@ class Engine:
 
     def close(self) -> None:
         """No job is started any more; what has not come back is given up."""
-        error = self._error or ClusterError("the session with this cluster was closed")
+        error = self._error() or ClusterError("the session with this cluster was closed")
         self.lost(error)
         self._landing.close()
         with self._lock:
@@ -177,8 +176,11 @@ class Engine:
     def _living(self) -> Cluster:
         with self._lock:
             if self._cluster is None:
-                raise self._error or ClusterError("there is no cluster any more")
+                raise self._lost.result()
             return self._cluster
+
+    def _error(self) -> ClusterError | None:
+        return self._lost.result() if self._lost.done() else None
 
     @contextlib.contextmanager
     def _asked(self, flight: Flight, known: Outcome | None = None) -> Iterator[Cluster]:
@@ -200,7 +202,7 @@ class Engine:
             pending = cluster.submit(flight.func, self._job(flight))
         with self._lock:
             self._pending[flight.outcome] = pending
-            error, stopping = self._error, flight.outcome in self._stopping
+            error, stopping = self._error(), flight.outcome in self._stopping
         if error is not None:  # it was lost while the job was submitted
             flight.settle(error)
         elif stopping:  # as above: nobody had it to cancel

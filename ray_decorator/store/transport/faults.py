@@ -65,14 +65,17 @@ class Faults:
             except (BaseError, OSError) as exc:
                 if code_of(exc) == "NoSuchBucket":
                     raise
-                digests = (digest_of_key(key),)
                 # obstore itself asks for the rest of what was cut, and wraps the answer
                 if isinstance(exc, FileNotFoundError) or "source: NotFound {" in str(exc):
-                    raise MissingObjectError(digests, self._place) from exc
+                    raise MissingObjectError((digest_of_key(key),), self._place) from exc
                 if _REPLACED.search(str(exc)):
-                    text = f"the object {key} of {self._place} was replaced while it was read."
-                    raise CorruptObjectError(f"{text} Run again to upload it anew.", digests) from exc
+                    raise self.replaced(key) from exc
                 raise
+
+    def replaced(self, key: str) -> CorruptObjectError:
+        """The error for an object that another one has the place of since its reading began."""
+        text = f"the object {key} of {self._place} was replaced while it was read."
+        return CorruptObjectError(f"{text} Run again to upload it anew.", (digest_of_key(key),))
 
     def _denied(self, key: str, exc: Exception) -> str:
         if self._place.startswith("file://"):

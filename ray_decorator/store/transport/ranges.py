@@ -15,13 +15,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-SHORTEST, LONGEST = 8 * 1024 * 1024, 64 * 1024 * 1024
-_LEAD = (
-    1024 * 1024 * 1024
-)  # bytes that may have come before they are looked at: the page cache still has them
+_SHORTEST, _LONGEST = 8 * 1024 * 1024, 64 * 1024 * 1024
+# bytes that may have come before they are looked at: the page cache still has them
+_LEAD = 1024 * 1024 * 1024
 
 Read = Callable[[int, int], Iterable["Buffer"]]
 """Gives the bytes from one offset to another, in pieces. Ends early where there are no more."""
+
+
+def write_at(fd: int, data: Buffer, offset: int) -> None:
+    """Write all of the data to a file, from ``offset`` on."""
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(fd, view, offset)
+        view, offset = view[count:], offset + count
 
 
 class Ranges:
@@ -29,7 +36,7 @@ class Ranges:
 
     def __init__(self, read: Read, fd: int, size: int, at_once: int) -> None:
         self._read, self._fd, self._at_once = read, fd, at_once
-        length = min(LONGEST, max(SHORTEST, -(-size // (2 * at_once))))
+        length = min(_LONGEST, max(_SHORTEST, -(-size // (2 * at_once))))
         self._spans = [(start, min(start + length, size)) for start in range(0, size, length)]
         self._come = [start for start, _ in self._spans]
         self._taken = 0
@@ -56,9 +63,8 @@ class Ranges:
                 self._ended = True
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: not self._writing)
-            readers.shutdown(
-                wait=False, cancel_futures=True
-            )  # who waits for the server ends within the patience
+            # who waits for the server ends within the patience
+            readers.shutdown(wait=False, cancel_futures=True)
 
     def _come_of(self, number: int) -> int:
         """To which offset a range has come, once that is further than what was taken."""
@@ -101,14 +107,13 @@ class Ranges:
             if self._is_over():
                 return False
             self._writing += 1
-        view, at = memoryview(piece), self._come[number]
+        written = 0
         try:
-            while view:
-                count = os.pwrite(self._fd, view, at)
-                view, at = view[count:], at + count
+            write_at(self._fd, piece, self._come[number])
+            written = len(memoryview(piece))
         finally:
             with self._changed:
                 self._writing -= 1
-                self._come[number] = at
+                self._come[number] += written
                 self._changed.notify_all()
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import obstore
@@ -10,7 +11,9 @@ import pytest
 import servers
 from store_fixtures import s3_store
 
-from ray_decorator.store.store import Store
+from ray_decorator.core.errors import CorruptObjectError
+from ray_decorator.store.identity import locate
+from ray_decorator.store.store import Store, open_store
 from ray_decorator.store.transport.incoming import Incoming
 
 DATA = os.urandom((3 << 20) + 17)
@@ -65,6 +68,20 @@ def test_of_a_range_only_the_rest_is_asked_for(
         "each goes on where one ended"
     )
     assert {stop for _, stop in asked} == {3 << 20}
+
+
+@pytest.mark.parametrize("start", [0, 1000])
+@pytest.mark.parametrize("kind", ["moto", "file"])
+def test_a_range_of_what_is_shorter_now(
+    kind: str, start: int, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "file":
+        store = open_store(locate((tmp_path / "store").as_uri()))
+    else:
+        store = s3_store(request.getfixturevalue(kind), monkeypatch)
+    store.put(key := "files/md5/ab/c", b"x" * 100)
+    with pytest.raises(CorruptObjectError, match=f"the object {key} of .* was replaced while it was read"):
+        list(store.get_range(key, start, 3000, 1 << 16))
 
 
 def test_pieces_are_about_as_large_as_asked(store: Store) -> None:

@@ -18,8 +18,8 @@ DATA = os.urandom(100)
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges, "SHORTEST", 10)
-    monkeypatch.setattr(ranges, "LONGEST", 25)
+    monkeypatch.setattr(ranges, "_SHORTEST", 10)
+    monkeypatch.setattr(ranges, "_LONGEST", 25)
 
 
 @pytest.fixture
