@@ -520,6 +520,9 @@ def _environment(venv: Path, directory: Path, token: Mapping[str, str]) -> dict[
         **kept,
         **token,
         **LESS_WORK,
+        # Ray Client's proxy forks a server for each client, and some die of gRPC's fork handlers (3 of 32 where four
+        # clients came at once; with this none of 80). A program that calls `ray.init` itself fails of that.
+        "GRPC_ENABLE_FORK_SUPPORT": "0",
         "PATH": f"{venv / 'bin'}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(directory / "home"),
         "TMPDIR": str(directory / "tmp"),

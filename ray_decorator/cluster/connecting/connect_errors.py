@@ -15,6 +15,15 @@ HALF_DEAD = (
 )
 """Of a Ray that was found on this machine, and does not answer."""
 
+_NO_SERVER = (
+    "The head node cannot start a Ray Client server for you: see the file that Ray names, in its logs there "
+    "(/tmp/ray/session_latest/logs). Where that tells of a bad file descriptor, start the head with "
+    "GRPC_ENABLE_FORK_SUPPORT=0 in its environment."
+)
+"""gRPC's fork handlers kill such servers now and then: "epoll_wait error: Bad file descriptor"."""
+_SIGNS = ("Starting Ray client server failed", "psutil.ZombieProcess")
+"""As Ray Client's proxy says that such a server has died."""
+
 
 def advice(address: str) -> str:
     """What to look at where Ray at ``address`` does not answer."""
@@ -49,7 +58,8 @@ def explained(address: str, error: BaseException) -> str:
         "local": "A private Ray on this machine did not start, in two tries.",
         "auto": "A Ray on this machine can neither be connected to nor started.",
     }.get(address, f"Cannot connect to Ray at {address}.")
-    return f"{failed}\nRay says: {said(error)}\n{advice(address)}"
+    help_ = _NO_SERVER if any(sign in text_of(error) for sign in _SIGNS) else advice(address)
+    return f"{failed}\nRay says: {said(error)}\n{help_}"
 
 
 def said(error: BaseException) -> str:

@@ -194,7 +194,8 @@ def test_what_ray_client_refuses_is_asked_for_again_at_once(tmp_path: Path) -> N
     first, second, third = done.out.splitlines()
     assert first == f"Cannot connect to Ray at ray://{address}."
     assert second.endswith("Initialization failure from server: Starting Ray client server failed.")
-    assert third.startswith("Check host and port (Ray Client's, 10001 by default)")
+    assert third.startswith("The head node cannot start a Ray Client server for you")
+    assert third.endswith("start the head with GRPC_ENABLE_FORK_SUPPORT=0 in its environment.")
     assert (refusing.refused, done.err) == (4, "")
     assert done.seconds < 25  # the server's streams end after 30
 
