@@ -1,8 +1,8 @@
 """What asks this process to end: Ctrl-C (SIGINT), SIGTERM and SIGHUP. All three stop a run in the same way.
 
 A handler of the program's own stays, and so does a signal that is ignored (``nohup``). The exit code is the shell's:
-128 and the signal's number (130, 143, 129). Of Ctrl-C in a plain script it is 1, as under any Ray: what that does at
-a program's end makes Python forget how that ended.
+128 and the signal's number (130, 143, 129). A plain script that Ctrl-C ends does so by SIGINT, as at home (with 1, as
+under any Ray, where it has imported that itself: core.machine.at_exit).
 """
 
 from __future__ import annotations

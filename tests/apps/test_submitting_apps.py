@@ -62,7 +62,7 @@ def test_ctrl_c_cancels_what_was_submitted(tmp_path: Path, wait: str) -> None:
     since = time.monotonic()
     output, _ = app.communicate(timeout=60)
     assert "KeyboardInterrupt" in output
-    assert app.returncode in (-signal.SIGINT, 1, 130), output
+    assert app.returncode == -signal.SIGINT, output  # as at home: a shell's loop ends with it
     assert time.monotonic() - since < 40  # and not the minute that the job takes
     assert not (tmp_path / "out").exists()
 

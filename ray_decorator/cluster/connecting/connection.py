@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from ...core.errors import ClusterError, InputError
+from ...core.machine import at_exit
 from ...core.machine.network import connect_error, host_and_port
 from ...core.options.settings import Settings
 from .. import ray_api
@@ -176,6 +177,8 @@ def _connect(settings: Settings, found: Callable[[str], object]) -> None:
     global _connected
     set_switches(patience())
     is_new = "ray" not in sys.modules
+    if is_new:
+        at_exit.keep_interrupt()
     import ray
 
     if is_new:  # else the program's own hooks may come between this one and Ray's, and need a Ray

@@ -8,7 +8,9 @@ it is missing, ``atexit`` has to do.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import thread as _registers_first  # noqa: F401  (hooks run in the reverse order)
@@ -24,6 +26,23 @@ def register(work: Callable[[], None]) -> None:
         early(work)
     except RuntimeError:  # the program is ending already
         atexit.register(work)
+
+
+def keep_interrupt() -> None:
+    """Have a program that Ctrl-C ends be seen to end by SIGINT, as at home: then a shell's loop ends, too.
+
+    CPython notes an uncaught KeyboardInterrupt for that, and forgets it with the next ``exec`` of any thread
+    (``run_eval_code_obj`` in its Python/pythonrun.c): so with an import of any dataclass, and Ray's end imports much.
+    To be called before what imports so registers with ``atexit``, whose functions run in the reverse order.
+    """
+    atexit.register(_note_interrupt_again)
+
+
+def _note_interrupt_again() -> None:
+    is_prompt = hasattr(sys, "ps1")  # in which exceptions end nothing
+    if getattr(sys, "last_type", None) is KeyboardInterrupt and not is_prompt:
+        with contextlib.suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")
 
 
 def end_without_destructors() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -72,3 +73,34 @@ sys.exit(7)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (7, "said at the end\n", "")
+
+
+INTERRUPTED = """
+import atexit, os, signal, sys, time
+from ray_decorator.core.machine import at_exit
+
+{before}
+at_exit.keep_interrupt()
+atexit.register(lambda: exec("print('imports much')"))
+{end}
+"""
+KILL = "os.kill(os.getpid(), signal.SIGINT)"
+
+
+@pytest.mark.parametrize(
+    ("before", "end", "code"),
+    [
+        ("", KILL, -signal.SIGINT),
+        ("", f"try: {KILL}; time.sleep(9)\nexcept KeyboardInterrupt: pass", 0),
+        ("", "sys.exit(3)", 3),
+        ("", "1 / 0", 1),
+        ("sys.ps1 = '>>> '", KILL, 1),  # Python itself has forgotten it
+    ],
+)
+def test_a_program_that_ctrl_c_ends_ends_by_sigint(before: str, end: str, code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.format(before=before, end=end)],
+        capture_output=True, text=True, timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (code, "imports much\n"), done.stderr
