@@ -3,7 +3,7 @@
 What Ray 2.60 does when nobody of it answers any more: a direct driver's tasks stay pending, and after 60 s
 Ray ends the driver's process, without its ``atexit`` handlers; a Ray Client gives up after 30 s. (Both are
 postponed by connection.py.) Where the node that a direct driver is connected to dies alone, tasks that
-were running there never end.
+were running there never end; nor do they where what is behind Ray Client's proxy hangs, which itself answers.
 
 A fault-tolerant head restarts meanwhile: RAY_S3_PATIENCE is how long it may take.
 """
@@ -16,12 +16,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from typing import Any
 
 from ...core.errors import ClusterError, InputError
 from ...core.machine.at_exit import end_without_destructors
 from ...core.machine.network import connect_error, greeted, host_and_port
 from .. import ray_api
+from ..asking import asked
 
 _EVERY = 5.0
 _TRIES = 3
@@ -69,6 +71,7 @@ class Watch:
         known = ray_api.is_client()
         self._client = address.startswith("ray://") if known is None else known
         self._places = _client_places(address) if self._client else _direct_places()
+        self._answer: Future[object] | None = None
         self._closed = threading.Event()
         self.silent = False
         """Whether this Ray did not answer any more: it is to be left alone."""
@@ -81,7 +84,7 @@ class Watch:
         if self._closed.is_set():
             return
         self._closed.set()
-        if first_silent(self._places, self._every) is not None:
+        if (first_silent(self._places, self._every) or self._unanswered(self._every)) is not None:
             self._leave_alone()
 
     def _is_connected(self) -> bool:
@@ -104,11 +107,23 @@ class Watch:
     def _add_raylet(self) -> None:
         self._places += _own_raylet()  # a GCS that is dying tells it never
 
+    def _unanswered(self, seconds: float) -> str | None:
+        """What gives no answer through Ray Client within ``seconds``, in words; None where all do.
+
+        One question at a time: each that hangs keeps a thread of the proxy's, which has a hundred for all its users.
+        """
+        if not self._client:
+            return None
+        if self._answer is None or self._answer.done():
+            self._answer = asked(_through_client)
+        answered, _ = wait([self._answer], seconds)
+        return None if answered else "its head does not answer through Ray Client"
+
     def _run(self) -> None:
         silent_since, failures, failure = 0.0, 0, None
         while failures < _TRIES or time.monotonic() - silent_since < self._patience:
             since = time.monotonic()
-            failure = first_silent(self._places, self._every * 0.8)
+            failure = first_silent(self._places, self._every * 0.8) or self._unanswered(self._every * 0.8)
             failures = failures + 1 if failure else 0
             silent_since = since if failures <= 1 else silent_since
             if self._client and ray_api.is_client() is False:
@@ -161,6 +176,15 @@ def _client_places(address: str) -> tuple[Place, ...]:
     if not address.startswith("ray://"):  # connected by the user's own code, to a place that we do not know
         return ()
     return (("Ray Client", *host_and_port(address)),)
+
+
+def _through_client() -> object:
+    """Asks this client's own server, and that asks the GCS."""
+    import ray
+
+    if not ray_api.is_client():  # it would ask another Ray, or start one
+        return None
+    return ray.cluster_resources()  # type: ignore[no-untyped-call]
 
 
 def _direct_places() -> tuple[Place, ...]:

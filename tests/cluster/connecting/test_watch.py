@@ -117,6 +117,27 @@ def test_a_head_that_dies(doomed: cluster_bed.Bed, tmp_path: Path) -> None:
         assert time.monotonic() - since < 25
 
 
+@pytest.mark.client
+def test_a_server_behind_ray_clients_proxy_that_hangs(bed: cluster_bed.Bed, tmp_path: Path) -> None:
+    def servers() -> set[int]:
+        running = cluster_bed.processes_of(bed.head.pid).items()
+        return {pid for pid, command in running if "--mode=specific-server" in command}
+
+    others = servers()
+    with _driver(bed.client_address, tmp_path, bed.environment()) as client:
+        assert _is_ready(client)
+        for pid in (own := servers() - others):
+            os.kill(pid, signal.SIGSTOP)
+        assert own
+        try:
+            said = _ends_with(client)
+        finally:
+            for pid in own:
+                os.kill(pid, signal.SIGKILL)
+        hangs = "its head does not answer through Ray Client."
+        assert f"ClusterError: Ray at {bed.client_address} is gone: {hangs}" in said
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_private_ray_that_dies_or_hangs(number: signal.Signals, tmp_path: Path) -> None:
@@ -260,6 +281,31 @@ def test_a_ray_that_hangs_when_all_is_done_is_left_alone(door: _Door) -> None:
     assert not watching.silent
     watching.close()
     assert watching.silent
+
+
+def test_a_head_that_hangs_behind_ray_client_is_asked_one_question(
+    door: _Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answer = [], threading.Event()
+
+    def ask() -> None:
+        asked.append(answer.is_set())
+        answer.wait(20)
+
+    monkeypatch.setattr(ray_api, "is_client", lambda: True)
+    monkeypatch.setattr(watch, "greeted", lambda *place: None)
+    monkeypatch.setattr(watch, "_through_client", ask)
+    monkeypatch.setenv("RAY_S3_PATIENCE", "0.6")
+    said: queue.Queue[ClusterError] = queue.Queue()
+    Watch(f"ray://127.0.0.1:{door.port}", said.put, every=0.1)
+    time.sleep(0.3)
+    answer.set()  # it was slow, and lives
+    assert _within(20, lambda: len(asked) > 3)
+    assert asked[:2] == [False, True]
+    answer.clear()
+    assert "is gone: its head does not answer through Ray Client. " in str(said.get(timeout=20))
+    assert asked.count(False) == 2
+    answer.set()
 
 
 def test_with_tls_a_place_that_takes_connections_lives(door: _Door, monkeypatch: pytest.MonkeyPatch) -> None:
