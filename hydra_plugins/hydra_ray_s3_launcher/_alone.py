@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -13,7 +12,7 @@ from hydra.core.utils import JobReturn, configure_log, setup_globals
 from ray_decorator.core.errors import JobDiedError
 
 from . import _tracebacks
-from ._core import Batch, Sweep, as_hydra_reports_it
+from ._core import Batch, Interrupted, Sweep, as_hydra_reports_it
 from ._task import Exited
 
 log = logging.getLogger(__name__)
@@ -55,4 +54,4 @@ def _end_as_python(error: BaseException | None) -> None:
         if _tracebacks.wanted_in_full():
             raise error.with_traceback(None)
         print(_tracebacks.of_the_user(error), file=sys.stderr)
-        raise SystemExit(128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1)
+        raise Interrupted if isinstance(error, KeyboardInterrupt) else SystemExit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -105,17 +106,26 @@ def launch(sweep: Sweep, job_overrides: Sequence[Sequence[str]], initial_job_idx
         return Batch(sweep, jobs, Path(str(sweep.config.hydra.sweep.dir)).absolute()).run()
 
 
+class Interrupted(SystemExit, KeyboardInterrupt):
+    """Ctrl-C: what a program catches as at home (``except KeyboardInterrupt``). Else it ends the program.
+
+    All has been said then, and a traceback through Hydra says nothing more. The exit code is the shell's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGINT)
+
+
 @contextlib.contextmanager
 def as_hydra_reports_it() -> Iterator[None]:
-    """An error of ours is one whose message Hydra prints alone, and Ctrl-C ends the program with the shell's code."""
+    """An error of ours is one whose message Hydra prints alone, and Ctrl-C is `Interrupted`."""
     try:
         driver.working_directory()
         yield
     except RayS3Error as exc:
         raise _compact(exc) from exc
     except KeyboardInterrupt:
-        # all has been said, and a traceback through Hydra says nothing more; 130 is the shell's 128 + SIGINT
-        raise SystemExit(130) from None
+        raise Interrupted from None
 
 
 def _announce(sweep: Sweep, job_overrides: Sequence[Sequence[str]], first: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -196,3 +198,27 @@ def _order(started: tuple[HydraContext, DictConfig], task: Any) -> tuple[HydraCo
 )
 def test_what_the_table_calls_it(outcome: Outcome, status: str) -> None:
     assert _core._status(outcome) == status
+
+
+INTERRUPTED = """
+from hydra_plugins.hydra_ray_s3_launcher._core import as_hydra_reports_it
+
+def main():
+    with as_hydra_reports_it():
+        raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "ends_with"),
+    [
+        ("main()", (130, "", "")),
+        ("try: main()\nexcept Exception: print('never')", (130, "", "")),
+        ("try: main()\nexcept KeyboardInterrupt: print('tidied up')", (0, "tidied up\n", "")),
+    ],
+)
+def test_ctrl_c_is_caught_as_at_home_or_ends_the_program_quietly(
+    program: str, ends_with: tuple[int, str, str]
+) -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED + program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == ends_with
