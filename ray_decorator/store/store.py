@@ -28,7 +28,7 @@ from .dvc_directory import make_room, protect
 from .transport.backends import Backends
 from .transport.faults import Faults, code_of, first_line
 from .transport.incoming import Incoming
-from .transport.patience import Patience, is_passing
+from .transport.patience import Patience, is_of_completion, is_passing
 from .transport.renewal import Provider, Renew
 from .transport.sending import Chunks, Sending
 from .transport.uplink import FIRST, Uplink
@@ -228,25 +228,32 @@ class Store:
         An exception that the chunks raise aborts the upload: the object does not come to be.
         """
         before = self.look(key)
+        refused: list[float] = []  # parts that were taken, and became no object, are no progress
 
         def attempt() -> None:
             try:
                 self._sending.in_parts(key, chunks, size, part, window)
-            except (StoreDeniedError, StoreUnreachableError):
-                raise
-            except StoreError:
+            except StoreError as exc:
+                if is_of_completion(exc):
+                    refused.append(self.uplink.progress)
+                else:
+                    refused.clear()
+                if isinstance(exc, StoreDeniedError | StoreUnreachableError):
+                    raise
                 # where the answer to the last request is lost, obstore repeats it, and finds the upload gone
                 now = self.look(key)
                 if now is None or now.size != size or now == before:
                     raise
 
-        self._upload(key, attempt)
+        self._upload(key, attempt, lambda: refused[0] if refused else self.uplink.progress)
 
-    def _upload(self, key: str, attempt: Callable[[], None]) -> None:
+    def _upload(
+        self, key: str, attempt: Callable[[], None], progress: Callable[[], float] | None = None
+    ) -> None:
         if self._kept_as is not None:
             with self._faults.translated(key):
                 make_room(self._kept_as, self.file_of(key))
-        self.patience.keep(attempt, progress=lambda: self.uplink.progress)
+        self.patience.keep(attempt, progress=progress or (lambda: self.uplink.progress))
         if self._kept_as is not None:
             protect(self.file_of(key))
 

@@ -93,6 +93,73 @@ class TestEveryStore:
             with pytest.raises(StoreError, match="503"):
                 store.put_parts("big", lambda: [b"y" * size], size, 5 << 20, 2)
 
+    @pytest.mark.parametrize("answer", ["AccessDenied", "500", "501"])
+    def test_why_an_upload_stopped_is_told_though_the_store_does_not_forget_its_parts(
+        self, answer: str, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As where the credentials lack s3:AbortMultipartUpload, or the server knows no such thing (s3rver)."""
+        monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "2")
+
+        def chunks():  # type: ignore[no-untyped-def]
+            yield b"x" * (6 << 20)
+            raise InputError("the file changed")
+
+        forgets = servers.counting(
+            rclone,
+            refuse=lambda verb, path: answer == "AccessDenied" and verb == "DELETE",
+            fault=lambda verb, path: answer if answer != "AccessDenied" and verb == "DELETE" else None,
+        )
+        with forgets as (proxy, requests):
+            store = s3_store(proxy, monkeypatch)
+            with pytest.raises(InputError, match="the file changed"):
+                store.put_parts("big", chunks, size=20 << 20, part=5 << 20, window=2)
+        assert "DELETE" in requests.verbs() and len(requests.paths("POST")) == 1, requests.seen
+
+    @pytest.mark.parametrize("answer", ["500", "501"])
+    def test_an_upload_whose_parts_are_taken_and_become_nothing_ends(
+        self, answer: str, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("RAY_S3_STORE_PATIENCE", "2")
+        begun: list[str] = []
+
+        def fault(verb: str, path: str) -> servers.Fault | None:
+            if verb == "POST" and "?uploads" in path:
+                begun.append(path)
+                assert len(begun) < 10, "it goes on for ever"
+            return answer if verb == "POST" and "uploadId=" in path else None  # type: ignore[return-value]
+
+        with servers.counting(rclone, fault=fault) as (proxy, _):
+            store = s3_store(proxy, monkeypatch)
+            with pytest.raises(StoreError, match=answer):
+                store.put_parts("big", lambda: [b"y" * (5 << 20)] * 2, 10 << 20, 5 << 20, 2)
+
+    def test_what_a_server_does_not_know_is_not_waited_for(
+        self, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with servers.counting(rclone, fault=lambda verb, path: "501" if verb == "PUT" else None) as (
+            proxy,
+            _,
+        ):
+            store = s3_store(proxy, monkeypatch)
+            began = time.monotonic()
+            with pytest.raises(StoreError, match="NotImplemented"):
+                store.put("a", b"x")
+            assert time.monotonic() - began < 30, "the patience is 180 s"
+            assert store.head("a") is None
+
+    def test_an_object_is_deleted_also_where_deleting_many_at_once_is_unknown(
+        self, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with servers.counting(rclone, fault=lambda verb, path: "501" if verb == "POST" else None) as (
+            proxy,
+            _,
+        ):
+            store = s3_store(proxy, monkeypatch)
+            store.put("a", b"x")
+            store.delete("a")
+            store.delete("never there")
+            assert store.head("a") is None
+
     def test_repr_and_pickles_of_a_location_tell_no_secret_on_screen(self, store: Store) -> None:
         assert servers.SECRET_KEY not in repr(store) + repr(store._location) + str(store._location)
         assert pickle.loads(pickle.dumps(store._location)) == store._location

@@ -88,11 +88,15 @@ class Requests:
         return [path for seen, path in self.seen if seen == verb]
 
 
-Fault = Literal["500", "503", "lost", "cut", "reset", "stall", "stall in the body", "slow"]
+Fault = Literal["500", "501", "503", "lost", "cut", "reset", "stall", "stall in the body", "slow"]
 _STALL_SECONDS = 60.0  # then it hangs up
 _SLOW_SECONDS = 10.0
 _PIECE = 64 * 1024
-_SAID = {"500": b"<Error><Code>InternalError</Code></Error>", "503": b"<Error><Code>SlowDown</Code></Error>"}
+_SAID = {
+    "500": b"<Error><Code>InternalError</Code></Error>",
+    "501": b"<Error><Code>NotImplemented</Code></Error>",
+    "503": b"<Error><Code>SlowDown</Code></Error>",
+}
 
 
 @contextmanager
@@ -104,7 +108,7 @@ def counting(
 ) -> Iterator[tuple[Server, Requests]]:
     """The same server behind a proxy that counts the requests, and answers AccessDenied to some.
 
-    ``fault``: what befalls a request: the answer 500 or 503 and nothing done; a ``reset`` of the connection
+    ``fault``: what befalls a request: the answer 500, 501 or 503 and nothing done; a ``reset`` of the connection
     before it is read; done, and the answer ``lost``; done, and the answer ``cut`` in the middle of its body; nothing
     is done, and nobody answers (``stall``), or no more of an answer comes (``stall in the body``); all is well, but
     ``slow``. ``uplink``: so many bytes of all bodies come through in a second, in turns.

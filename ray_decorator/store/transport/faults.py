@@ -102,6 +102,11 @@ class Faults:
             return BucketNotFoundError(
                 f"the bucket of {self._place} does not exist: create it, or correct s3_base_path"
             )
+        if code_of(exc) == "InvalidBucketName":
+            return StoreError(
+                f"the bucket of {self._place} has a name that no bucket can have (InvalidBucketName): correct "
+                "s3_base_path"
+            )
         if "kind: Connect" in text or "kind: Timeout" in text:
             return StoreUnreachableError(
                 f"nobody answers for {self._place} ({first_line(exc)}): check AWS_ENDPOINT_URL, and that "
@@ -114,13 +119,19 @@ class Faults:
             return StoreError(
                 f"{self._place} is in another region than {self._region}: set AWS_REGION to the bucket's"
             )
-        return StoreError(f"{self._place} failed at {key or 'opening'}: {first_line(exc)}")
+        return StoreError(f"{self._place} failed at {key or 'opening'}: {_said(exc)}")
 
 
 def code_of(exc: Exception) -> str | None:
     """The code of S3's error that obstore's exception quotes."""
     match = _CODE.search(str(exc))
     return match[1] if match else None
+
+
+def _said(exc: Exception) -> str:
+    """The first line of obstore's message, and the code of S3's error that some servers write below it."""
+    line, code = first_line(exc), code_of(exc)
+    return line if code is None or code in line else f"{line} ({code})"
 
 
 def first_line(exc: Exception) -> str:

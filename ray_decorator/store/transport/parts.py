@@ -35,6 +35,7 @@ class PartsUpload:
         self._enough = None if wanted is None else wanted * part
         self._given_up = False
         self._moving = False
+        self._stopped: BaseException | None = None
 
     def run(self, put: Callable[[Iterator[bytes]], None], pieces: Iterable[bytes], first: float) -> None:
         """Have ``put`` send the pieces. Raises its error, or StoreUnreachableError where no part is taken.
@@ -47,8 +48,10 @@ class PartsUpload:
         def send() -> None:
             try:
                 put(self._moved(pieces))
-            except BaseException as exc:
-                done.set_exception(exc)
+            except (
+                BaseException
+            ) as exc:  # where the store refuses to forget the parts, obstore tells that alone
+                done.set_exception(self._stopped or exc)
             else:
                 done.set_result(None)
 
@@ -73,6 +76,13 @@ class PartsUpload:
         done.result()
 
     def _moved(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        try:
+            yield from self._cut(pieces)
+        except Exception as exc:
+            self._stopped = exc
+            raise
+
+    def _cut(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         given = 0
         for piece in pieces:
             for start in range(0, len(piece), self._part):

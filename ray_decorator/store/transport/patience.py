@@ -1,9 +1,9 @@
 """How long a store may stay away: requests are sent again until then, and one line says that a run waits for it.
 
-What is waited for: no connection, a connection that is cut, no answer, an answer 5xx or 429. It is measured in time,
-not in tries: a server that was down for half a minute has cost a run half a minute. The time counts from the last
-progress: a request that is not answered is given up after half of the patience at most (`request_timeout`), so that
-the second one in a row is an error within it.
+What is waited for: no connection, a connection that is cut, no answer, an answer 5xx or 429 (but not 501, by which a
+server says that it does not know such a request). It is measured in time, not in tries: a server that was down for half
+a minute has cost a run half a minute. The time counts from the last progress: a request that is not answered is given
+up after half of the patience at most (`request_timeout`), so that the second one in a row is an error within it.
 
 Once it is over, what comes next does not wait for it all over again: for a while nothing is sent, then one failure is
 enough.
@@ -34,10 +34,11 @@ _STILL = 20.0  # seconds; most lines take a part in less
 _SHORTEST = 2.0  # seconds; a server that is busy, but well, needs that
 _QUIET = 2.0  # seconds of trouble that nobody needs to hear of
 _PASSING = re.compile(
-    r"kind: |[Ss]erver error|status(: | code )(5\d\d|429)|SlowDown|InternalError|ServiceUnavailable|error decoding"
-    r"|connection (closed|reset)|[Ii]ncomplete|Error performing DELETE"
+    r"kind: |[Ss]erver error|status(: | code )(5(?!01)\d\d|429)|SlowDown|InternalError|ServiceUnavailable"
+    r"|error decoding|connection (closed|reset)|[Ii]ncomplete|Error performing DELETE"
 )
 """What obstore says of requests that may succeed when sent again; of a lost answer it tells the DELETE after it."""
+_COMPLETION = re.compile(r"\?uploadId=")  # that of a part has a partNumber first
 
 
 def patience() -> float:
@@ -68,6 +69,11 @@ def is_passing(error: StoreError) -> bool:
     if isinstance(error, StoreUnreachableError):
         return True
     return type(error) is StoreError and bool(_PASSING.search(text_of(error.__cause__ or error)))
+
+
+def is_of_completion(error: StoreError) -> bool:
+    """Whether all parts of an upload were taken, and the request failed that makes, or would forget, the object."""
+    return bool(_COMPLETION.search(text_of(error.__cause__ or error)))
 
 
 class _Gone(NamedTuple):

@@ -72,6 +72,7 @@ def s3_config(place: Location, *, signed: bool) -> S3Config:
         # TLS, as botocore has it, or this machine sees that bytes arrive as they were; one more hash takes 1 s a GiB
         "unsigned_payload": _is_sealed(endpoint, place.requests.verify) and not wished,
         "endpoint": _with_bucket(endpoint, _bucket(place)) if virtual else endpoint,
+        "disable_bulk_delete": True,  # not all servers know DeleteObjects, and we delete one at a time
     }
     if place.requests.encryption:
         config["server_side_encryption"] = place.requests.encryption
