@@ -1,9 +1,9 @@
 """How long a store may stay away: requests are sent again until then, and one line says that a run waits for it.
 
 What is waited for: no connection, a connection that is cut, no answer, an answer 5xx or 429 (but not 501, by which a
-server says that it does not know such a request). It is measured in time, not in tries: a server that was down for half
-a minute has cost a run half a minute. The time counts from the last progress: a request that is not answered is given
-up after half of the patience at most (`request_timeout`), so that the second one in a row is an error within it.
+server says that it does not know such a request). It is measured in time, not in tries: a server that was down for
+half a minute has cost a run half a minute. The time counts from the last progress: a request that is not answered is
+given up after half of the patience at most (`request_timeout`), so the second one in a row is an error within it.
 
 Once it is over, what comes next does not wait for it all over again: for a while nothing is sent, then one failure is
 enough.
