@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
 from ..core.errors import StoreDeniedError, StoreError, StoreUnreachableError
 from ..core.machine.network import is_loopback
@@ -26,7 +26,7 @@ from ..core.values.stores import Location
 from .credentials import own
 from .dvc_directory import make_room, protect
 from .transport.backends import Backends
-from .transport.faults import Faults, code_of, first_line
+from .transport.faults import Faults, code_of, first_line, is_not_of_s3
 from .transport.incoming import Incoming
 from .transport.patience import Patience, is_of_completion, is_passing
 from .transport.renewal import Provider, Renew
@@ -131,17 +131,22 @@ class Store:
                 self._check_directory()
                 return
             try:
-                obstore.get(self._backends.quick(), _PROBE_KEY)
-            except FileNotFoundError as exc:
-                if code_of(exc) is None:
-                    raise StoreUnreachableError(
-                        f"{self.place} answers, but not as S3 does: {first_line(exc)}"
-                    ) from exc
-                if code_of(exc) == "NoSuchBucket":
+                found = obstore.get(self._backends.quick(), _PROBE_KEY)
+                if str(found.attributes.get("Content-Type")).startswith("text/html"):
+                    raise self._no_s3("a web page")
+            except (BaseError, FileNotFoundError) as exc:
+                if is_not_of_s3(exc):
+                    raise self._no_s3(first_line(exc)) from exc
+                is_there = isinstance(exc, FileNotFoundError) and code_of(exc) != "NoSuchBucket"
+                is_denied = isinstance(exc, PermissionDeniedError | UnauthenticatedError)
+                if not is_there and not (is_denied and code_of(exc) == "AccessDenied"):
                     raise
-            except (PermissionDeniedError, UnauthenticatedError) as exc:
-                if code_of(exc) != "AccessDenied":
-                    raise
+
+    def _no_s3(self, answer: str) -> StoreUnreachableError:
+        return StoreUnreachableError(
+            f"{self.place} answers, but not as S3 does: {answer}. Check AWS_ENDPOINT_URL: a server's S3 may have "
+            "another port than its web pages, and a proxy on the way may answer in its place"
+        )
 
     def head(self, key: str) -> int | None:
         """The size of the object in bytes, None where none is seen: see `look`."""

@@ -19,6 +19,7 @@ from ...core.errors import (
 )
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_REFUSED = re.compile(r"status code: (3\d\d|4(?!29)\d\d)")
 _REPLACED = re.compile(r"InvalidRange|status: 41[26]\b|Wanted range starting at|Precondition")
 _UNKNOWN_IDENTITY = {
     "InvalidAccessKeyId",
@@ -126,6 +127,11 @@ def code_of(exc: Exception) -> str | None:
     """The code of S3's error that obstore's exception quotes."""
     match = _CODE.search(str(exc))
     return match[1] if match else None
+
+
+def is_not_of_s3(exc: Exception) -> bool:
+    """Whether an answer to a GET refuses it without a code of S3's, as web pages and proxies do."""
+    return code_of(exc) is None and _REFUSED.search(str(exc)) is not None
 
 
 def _said(exc: Exception) -> str:
