@@ -21,6 +21,7 @@ from ...core.errors import (
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _REFUSED = re.compile(r"status code: (3\d\d|4(?!29)\d\d)")
 _REPLACED = re.compile(r"InvalidRange|status: 41[26]\b|Wanted range starting at|Precondition")
+_REDIRECT = re.compile(r"[Rr]edirect|status code: 3\d\d")
 _UNKNOWN_IDENTITY = {
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
@@ -116,9 +117,15 @@ class Faults:
         if code_of(exc) in {*_UNKNOWN_IDENTITY, "AccessDenied"} or self._lapsed():
             # of a listing, obstore tells no more than the code; of a HEAD, not even that
             return StoreDeniedError(self._denied(key, exc))
-        if code_of(exc) in _WRONG_REGION or "redirect" in text.lower():
-            return StoreError(
+        if code_of(exc) in _WRONG_REGION or _REDIRECT.search(text):
+            elsewhere = (
                 f"{self._place} is in another region than {self._region}: set AWS_REGION to the bucket's"
+            )
+            if code_of(exc) in _WRONG_REGION:
+                return StoreError(elsewhere)
+            return StoreError(
+                f"{elsewhere}; or its server has moved: set AWS_ENDPOINT_URL to where "
+                "it redirects to (https:// in place of http://, often)"
             )
         return StoreError(f"{self._place} failed at {key or 'opening'}: {_said(exc)}")
 

@@ -27,6 +27,10 @@ def test_a_code_is_told_as_its_own_kind() -> None:
     assert type(said(coded("SignatureDoesNotMatch"))) is StoreDeniedError
     assert type(said(GenericError("kind: Connect, refused"))) is StoreUnreachableError
     assert "another region than eu-west-1: set AWS_REGION" in str(said(coded("PermanentRedirect")))
+    for text in ("Received redirect without LOCATION", "Server returned non-2xx status code: 301 Moved"):
+        assert "set AWS_REGION to the bucket's; or its server has moved: set AWS_ENDPOINT_URL" in str(
+            said(GenericError(text))
+        )
     misnamed = said(coded("InvalidBucketName"))
     assert type(misnamed) is StoreError and "no bucket can have" in str(misnamed)
     below = GenericError("status 400: <?xml version='1.0'?>\n<Error><Code>EntityTooLarge</Code></Error>")
