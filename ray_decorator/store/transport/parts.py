@@ -48,9 +48,8 @@ class PartsUpload:
         def send() -> None:
             try:
                 put(self._moved(pieces))
-            except (
-                BaseException
-            ) as exc:  # where the store refuses to forget the parts, obstore tells that alone
+            except BaseException as exc:
+                # where the store refuses to forget the parts, obstore tells that alone
                 done.set_exception(self._stopped or exc)
             else:
                 done.set_result(None)
