@@ -279,6 +279,7 @@ class Store:
     def look_at_all(self, prefix: str) -> Iterator[SeenPage]:
         """Pages of what there is below ``prefix``: a request each on S3, in the order of keys there."""
         last: str | None = None
+        keys = 0
         pages = self._pages(prefix, last)
 
         def attempt() -> SeenPage | None:
@@ -292,7 +293,23 @@ class Store:
         while (page := self.patience.keep(attempt)) is not None:
             if page:
                 last = page[-1].key
+                keys += len(page)
                 yield page
+        if keys and keys % _PAGE == 0 and not self.local:
+            yield from self._beyond(prefix, last)
+
+    def _beyond(self, prefix: str, last: str | None) -> Iterator[SeenPage]:
+        """Pages after ``last``, where a full page has none after it: so it is where a server knows ListObjects alone.
+
+        Such a one does not tell how to go on, or heed where to begin: obstore takes its first page for all.
+        """
+        page = self.patience.keep(lambda: next(self._pages(prefix, last), None))
+        if page and last is not None and page[0].key <= last:
+            raise StoreError(
+                f"{self.place} lists no more than {_PAGE} objects: its server does not know ListObjectsV2"
+            )
+        if page:
+            yield page
 
     def _pages(self, prefix: str, after: str | None) -> Iterator[SeenPage]:
         with self._faults.translated(prefix):

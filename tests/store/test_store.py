@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime
 import pickle
+import re
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +149,25 @@ class TestEveryStore:
                 store.put("a", b"x")
             assert time.monotonic() - began < 30, "the patience is 180 s"
             assert store.head("a") is None
+
+    def test_a_server_that_lists_no_more_than_one_page_is_no_store_of_that_page(
+        self, moto: servers.Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def as_version_1(path: str) -> str:  # such a server leaves out what it does not know
+            return re.sub("(list-type|start-after|continuation-token)=", "unknown=", path)
+
+        with servers.counting(moto, rewritten=as_version_1) as (proxy, _):
+            store = s3_store(proxy, monkeypatch)
+            with ThreadPoolExecutor(8) as pool:
+                for part, keys in (("full", 1000), ("more", 1001), ("few", 3)):
+                    list(pool.map(lambda n, part=part: store.put(f"{part}/{n:04}", b""), range(keys)))
+            for part in ("full", "more"):
+                with pytest.raises(StoreError, match="1000 objects: its server does not know ListObjectsV2"):
+                    list(store.list(part))
+            assert len([row for page in store.list("few") for row in page]) == 3
+        direct = open_store(replace(store._location, endpoint=moto.endpoint))
+        for part, keys in (("full", 1000), ("more", 1001), ("few", 3)):
+            assert len([row for page in direct.list(part) for row in page]) == keys
 
     def test_an_object_is_deleted_also_where_deleting_many_at_once_is_unknown(
         self, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch

@@ -105,13 +105,15 @@ def counting(
     refuse: Callable[[str, str], bool] = lambda verb, path: False,
     fault: Callable[[str, str], Fault | None] = lambda verb, path: None,
     uplink: float = math.inf,
+    rewritten: Callable[[str], str] = lambda path: path,
 ) -> Iterator[tuple[Server, Requests]]:
     """The same server behind a proxy that counts the requests, and answers AccessDenied to some.
 
     ``fault``: what befalls a request: the answer 500, 501 or 503 and nothing done; a ``reset`` of the connection
     before it is read; done, and the answer ``lost``; done, and the answer ``cut`` in the middle of its body; nothing
     is done, and nobody answers (``stall``), or no more of an answer comes (``stall in the body``); all is well, but
-    ``slow``. ``uplink``: so many bytes of all bodies come through in a second, in turns.
+    ``slow``. ``uplink``: so many bytes of all bodies come through in a second, in turns. ``rewritten``: the path and
+    query that the server is asked for instead; only moto takes what was signed otherwise.
     """
     free = [0.0]  # from when on the line carries what comes next
     requests, lock, closing = Requests(), threading.Lock(), threading.Event()
@@ -165,7 +167,9 @@ def counting(
             # a connection for each: one kept open may be closed by the server just when it is used again
             connection = http.client.HTTPConnection(upstream)
             try:
-                connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                connection.putrequest(
+                    self.command, rewritten(self.path), skip_host=True, skip_accept_encoding=True
+                )
                 for name, value in self.headers.items():
                     connection.putheader(name, value)  # Host too: it is signed
                 connection.endheaders(body)
