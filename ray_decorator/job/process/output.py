@@ -35,7 +35,6 @@ class Output:
 
     def __init__(self) -> None:
         _let_c_write_lines()
-        _let_stderr_take_any_text()
         self._sizes = {stream: size for stream in _STREAMS if (size := _size(stream)) is not None}
 
     def end(self, job_id: str | None) -> int:
@@ -60,24 +59,40 @@ def streams_restored() -> Iterator[None]:
     Ray itself writes to `sys.stdout` between tasks, and ends a worker where it cannot.
     """
     files = [getattr(sys, name) for name in _NAMES]
+    originals = [getattr(sys, f"__{name}__") for name in _NAMES]
     modes = [{mode: getattr(file, mode, None) for mode in _MODES} for file in files]
     copies: dict[int, int] = {}
     for stream in _STREAMS:
         with contextlib.suppress(OSError):  # it is closed
             copies[stream] = os.dup(stream)
+    for name, file, original in zip(_NAMES, files, originals, strict=True):
+        _have_one(name, file, original)
     try:
         yield
     finally:
         _flush()  # to where the job has led it
         # first of all: one that the job has opened may close stream 1 or 2 with it
-        for name, file in zip(_NAMES, files, strict=True):
+        for name, file, original in zip(_NAMES, files, originals, strict=True):
             setattr(sys, name, file)
+            setattr(sys, f"__{name}__", original)
         for stream, copy in copies.items():
             with contextlib.suppress(OSError):  # the job has closed all that it could
                 os.dup2(copy, stream)
                 os.close(copy)
         for name, stream, file, mode in zip(_NAMES, _STREAMS, files, modes, strict=True):
             setattr(sys, name, _as_before(stream, file, mode))
+
+
+def _have_one(name: str, file: Any, original: Any) -> None:
+    """`sys.stdout` is `sys.__stdout__`, as at home, and takes the same text: Ray puts a file of its own in place.
+
+    Ray's raises an error for a file's name that is no UTF-8, say. What is printed to the other one would appear
+    when the worker ends, if ever.
+    """
+    errors = getattr(original, "errors", None)
+    if errors and errors != getattr(file, "errors", None) and hasattr(file, "reconfigure"):
+        file.reconfigure(errors=errors)
+    setattr(sys, f"__{name}__", file)
 
 
 def _as_before(stream: int, file: Any, mode: dict[str, Any]) -> Any:
@@ -129,13 +144,6 @@ def _let_c_write_lines() -> None:
         with contextlib.suppress(ValueError, OSError, AttributeError):
             stdout = ctypes.c_void_p.in_dll(_libc(), name)
             _libc().setvbuf(stdout, None, _LINE_BUFFERED, ctypes.c_size_t(0))
-
-
-def _let_stderr_take_any_text() -> None:
-    """A file's name that is no UTF-8, say: as Python has it at home. Ray's workers raise an error."""
-    # Ray puts a wrapper of its own around the stream
-    if getattr(sys.stderr, "errors", "") == "strict" and hasattr(sys.stderr, "reconfigure"):
-        sys.stderr.reconfigure(errors="backslashreplace")
 
 
 @functools.cache

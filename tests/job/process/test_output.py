@@ -26,7 +26,8 @@ def run(tmp_path: Path, body: str, job_id: str | None = "a1b2") -> tuple[int, st
     program = PROGRAM.format(body=body, job_id=job_id)
     command = f'exec "$0" -c "$1" >>{out} 2>>{err} 3>{marks}'
     subprocess.run(["sh", "-c", command, sys.executable, program], check=True, timeout=60)
-    return int(marks.read_text()), out.read_text().partition("of the job before\n")[2], err.read_text()
+    printed = out.read_text(errors="surrogateescape").partition("of the job before\n")[2]
+    return int(marks.read_text()), printed, err.read_text()
 
 
 def test_a_silent_job_has_no_mark(tmp_path: Path) -> None:
@@ -102,3 +103,30 @@ for number, job in enumerate({JOBS!r}):
     assert err.split() == [*map(str, range(len(JOBS))), ":ray_s3_end:a1b2"]
     assert (tmp_path / "another").read_text() == "another\n"
     assert (tmp_path / "moved").read_text() == "moved\n" * 2
+
+
+RAYS = """
+from ray_decorator.job.process.output import streams_restored
+originals = sys.__stdout__, sys.__stderr__
+sys.stdout = open(1, "a", buffering=1, encoding="utf-8", closefd=False)  # as Ray's workers do
+sys.stderr = open(2, "a", buffering=1, encoding="utf-8", closefd=False)
+with streams_restored():
+    print("to the original", file=sys.__stdout__)
+    assert os.fstat(1).st_size > len("of the job before\\n")  # at once
+    print("by a name: a\\udcffb")
+    sys.stdout = sys.__stdout__
+    print("swapped")
+    print("in errors: a\\udcffb", file=sys.__stderr__)
+assert (sys.__stdout__, sys.__stderr__) == originals and sys.stdout is not sys.__stdout__
+assert (sys.stdout.errors, sys.stderr.errors) == ("strict", "strict")
+"""
+
+
+def test_a_job_has_one_stdout_which_takes_what_python_takes_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    monkeypatch.setenv("LC_ALL", "C")  # any bytes go through, as where a container has no locale
+    _, out, err = run(tmp_path, RAYS)
+    assert out.splitlines()[:3] == ["to the original", "by a name: a\udcffb", "swapped"]
+    assert err.splitlines()[0] == "in errors: a\\udcffb"
