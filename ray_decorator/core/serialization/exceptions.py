@@ -15,18 +15,16 @@ import io
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
 from ..errors import JobError, text_of
+from .exception_parts import IN_DICT, attributes_of, blank, put, put_at
 from .pickling import Pickler
 from .reductions import made_from, reduced
 
 _MOST = 256  # exceptions that hang together; those beyond are left out
 _SHOWN = 200  # characters of the repr of what was left out
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class made by a class statement
 
-_IN_DICT = -1  # where an attribute is: in __dict__, or a descriptor of the class of this place in the MRO
 _Attribute = tuple[int, str, bytes]
 
 
@@ -93,10 +91,10 @@ class _Packing:
 
     def _packed(self, error: BaseException) -> _Packed:
         left_out: list[str] = []
-        attributes = list(_attributes(error))
+        attributes = list(attributes_of(error))
         own, known = self._own(error)
         if own is not None:
-            attributes = [each for each in attributes if each[0] == _IN_DICT and each[1] not in known]
+            attributes = [each for each in attributes if each[0] == IN_DICT and each[1] not in known]
         group = error if isinstance(error, BaseExceptionGroup) else None
         members = [self.number(each, None) for each in group.exceptions] if group else []
         return _Packed(
@@ -163,9 +161,9 @@ class _Unpacking:
         """The first one, with all others where they belong."""
         for number, packed in enumerate(self._packed):
             error = self._get(number)
-            _set(error, "__cause__", None if packed.cause is None else self._get(packed.cause))
-            _set(error, "__context__", None if packed.context is None else self._get(packed.context))
-            _set(error, "__suppress_context__", packed.suppress)
+            put(error, "__cause__", None if packed.cause is None else self._get(packed.cause))
+            put(error, "__context__", None if packed.context is None else self._get(packed.context))
+            put(error, "__suppress_context__", packed.suppress)
         return self._made[0]
 
     def _get(self, number: int) -> BaseException:
@@ -189,16 +187,16 @@ class _Unpacking:
         if packed.own is not None:
             made = made_from(self._loads(packed.own))
         else:
-            made = _blank(
+            made = blank(
                 self._loads(packed.kind), packed.message, [self._get(each) for each in packed.members]
             )
         self._made[number] = made
         notes = [f"Left on the worker: {each}" for each in packed.left_out]
         if packed.own is None:
-            _set(made, "args", tuple(self._loads(each) for each in packed.args))
+            put(made, "args", tuple(self._loads(each) for each in packed.args))
         for place, name, data in packed.attributes:
             try:
-                _set_at(made, place, name, self._loads(data))
+                put_at(made, place, name, self._loads(data))
             except Exception as exc:
                 notes.append(f"Attribute {name!r} cannot be rebuilt here: {summary_of(exc)}")
         if notes:
@@ -230,49 +228,6 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> BaseException:
         found: BaseException = self._get(pid)
         return found
-
-
-def _attributes(error: BaseException) -> Iterator[tuple[int, str, Any]]:
-    yield from ((_IN_DICT, name, value) for name, value in vars(error).items())
-    for place, kind in enumerate(type(error).__mro__):
-        if kind in (BaseExceptionGroup, BaseException, object):
-            continue
-        for name, descriptor in vars(kind).items():
-            # the object that lacks an attribute is no part of the error, and may be any size; Python's own
-            # pickling leaves it out as well
-            if (kind, name) == (AttributeError, "obj") or name in ("__dict__", "__weakref__"):
-                continue
-            if isinstance(descriptor, MemberDescriptorType | GetSetDescriptorType):
-                try:
-                    value = descriptor.__get__(error, type(error))
-                except (AttributeError, TypeError):  # it was never set
-                    continue
-                # in C, what was never set is shown as None, and a None that is set is something else
-                if value is not None or kind.__module__ != "builtins":
-                    yield place, name, value
-
-
-def _set_at(error: BaseException, place: int, name: str, value: Any) -> None:
-    if place == _IN_DICT:
-        vars(error)[name] = value
-    else:
-        vars(type(error).__mro__[place])[name].__set__(error, value)
-
-
-def _set(error: BaseException, name: str, value: Any) -> None:
-    object.__setattr__(error, name, value)  # also where the class is a frozen dataclass
-
-
-def _blank(kind: type[BaseException], message: str, members: list[BaseException]) -> BaseException:
-    """An exception that no ``__init__`` or ``__new__`` of a class statement has seen."""
-    maker: Any = kind
-    while maker.__flags__ & _HEAP_TYPE:
-        maker = maker.__base__
-    if issubclass(kind, BaseExceptionGroup):
-        made: BaseException = BaseExceptionGroup.__new__(kind, message, members)
-    else:
-        made = maker.__new__(kind)
-    return made
 
 
 def _shown(value: Any) -> str:

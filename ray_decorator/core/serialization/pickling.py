@@ -5,8 +5,8 @@ Source that is in no file (a notebook's cell, say) goes along with its code: Pyt
 function that its own decorator hides (`hydra.main`, `ray_decorator`) goes by reference where its module can be
 imported, so that its globals are that module's. And the globals of functions of `__main__` become those of a module
 (`module_of`), which can be `__main__` there. Caches and the like go by value (`by_value`),
-a script's own locks are new ones there (`in_process`), and its code that runs when a class is made does not run again
-(`classes`).
+a script's own locks are new ones there (`in_process`), its code that runs when a class is made does not run again
+(`classes`), nor does an exception's ``__init__`` (`exception_parts`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 import cloudpickle
 
 from ..errors import PicklingError
-from . import by_value, classes, in_process
+from . import by_value, classes, exception_parts, in_process
 
 _NAMELESS = "<dynamic-code>"  # what cloudpickle puts for the file's name
 
@@ -132,8 +132,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         """cloudpickle's hook, which has something to say of functions and classes alone."""
-        if not isinstance(obj, (types.FunctionType, type)):
+        if not isinstance(obj, (types.FunctionType, type, BaseException)):
             return NotImplemented
+        if isinstance(obj, BaseException):
+            return exception_parts.reduce_in_a_value(obj, travels)
         if isinstance(obj, types.FunctionType) and (place := _hidden_at(obj)) is not None:
             return _unhidden, place
         found = super().reducer_override(obj)
