@@ -132,7 +132,10 @@ def _request(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str
 ) -> Request:
     """Raises TypeError, as Python does, where the arguments do not suit the function."""
-    bound = inspect.signature(function).bind(*args, **kwargs)
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+    except TypeError as exc:
+        raise TypeError(f"{getattr(function, '__qualname__', name)}(): {exc}") from None
     bound.apply_defaults()
     kinds = {name: parameter.kind for name, parameter in bound.signature.parameters.items()}
     root: dict[str, Any] = dict(bound.arguments)

@@ -199,7 +199,7 @@ def test_a_partial_can_be_decorated(home: Path) -> None:
 
 
 def test_arguments_that_do_not_suit_are_a_type_error() -> None:
-    with pytest.raises(TypeError, match="missing a required argument: 'output_dir'"):
+    with pytest.raises(TypeError, match=r"process_data\(\): missing a required argument: 'output_dir'"):
         process_data("data")  # type: ignore[call-arg]
 
 
