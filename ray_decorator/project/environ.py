@@ -66,10 +66,11 @@ def _is_of_aws(name: str) -> bool:
 
 def variables(names: Iterable[str]) -> dict[str, Variable]:
     """These variables of this process, whoever they belong to."""
-    return {name: _variable(os.environ.get(name)) for name in names}
+    return {name: variable_of(os.environ.get(name)) for name in names}
 
 
-def _variable(value: str | None) -> Variable:
+def variable_of(value: str | None) -> Variable:
+    """One of this value, which may be a path."""
     # a list of paths is none; a path may hold a colon
     is_path = value is not None and os.path.isabs(value)
     if value is None or not is_path or (os.pathsep in value and not os.path.lexists(value)):

@@ -128,3 +128,37 @@ def test_a_module_that_the_script_has_loaded_by_its_path(driver: far_project.Dri
     for launcher in ("basic", "ray_s3"):
         done = driver.run("by_path.py", f"hydra/launcher={launcher}")
         assert done.returncode == 0 and "told: beside True set.py" in done.stdout, done.stdout
+
+
+ROOTED = """
+import os
+from pathlib import Path
+
+import hydra
+
+ROOT = Path(__file__).resolve().parent
+CONF = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shop")
+
+
+class Words:
+    def read(self):
+        return (ROOT / "words" / "a.txt").read_text()
+
+
+@hydra.main(version_base=None, config_path=None)
+def main(cfg):
+    print("told:", Words().read(), os.path.exists(f"{CONF}/models.py"), Path(__file__).resolve().parent == ROOT)
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_a_scripts_own_globals_lead_to_its_code(driver: far_project.Driver) -> None:
+    (driver.project / "rooted.py").write_text(ROOTED)
+    (driver.project / "words").mkdir()
+    (driver.project / "words/a.txt").write_text("alpha")
+    for launcher in ("basic", "ray_s3"):
+        done = driver.run("rooted.py", f"hydra/launcher={launcher}")
+        assert done.returncode == 0 and "told: alpha True True" in done.stdout, done.stdout

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ray_decorator.core.paths import Folder
 from ray_decorator.core.serialization import pickling
 from ray_decorator.frontends.script import main_module
 from ray_decorator.frontends.script import settings as script_settings
@@ -179,6 +180,31 @@ def test_a_script_that_lies_elsewhere_is_that_file_and_tracebacks_find_its_lines
             assert linecache.getline(at_home, 2) == "second\n"
     finally:
         linecache.cache.pop(at_home, None)
+
+
+def test_globals_that_are_paths_of_its_code_lead_to_that_code_there(
+    script: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "linked").symlink_to(".")
+    values = {
+        "ROOT": tmp_path / "linked",
+        "TEXT": f"{tmp_path}/conf/",
+        "OTHER": "/usr/lib",
+        "SAID": "/\0",
+        "REL": "conf",
+    }
+    vars(script).update(values)
+    exec("def paths(): return ROOT, TEXT, OTHER, SAID, REL", vars(script))
+    main, paths = travelled(script.paths)
+    there = tmp_path / "there"
+    monkeypatch.setattr(workplace, "_stands_for", [(Folder(str(tmp_path), whole=True), there)])
+    with installed(main, paths):
+        assert paths() == (there, f"{there}/conf/", "/usr/lib", "/\0", "conf")
+        assert there == sys.modules["__main__"].ROOT
+    monkeypatch.setattr(workplace, "_stands_for", [])
+    main, paths = travelled(script.paths)
+    with installed(main, paths):
+        assert paths() == tuple(values.values())
 
 
 def test_a_script_that_is_not_here_has_no_file() -> None:
