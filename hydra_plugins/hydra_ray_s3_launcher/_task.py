@@ -15,6 +15,7 @@ from typing import Any
 from hydra.core.utils import JobStatus, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from ray_decorator.core import slots
 from ray_decorator.core.serialization import pickling
@@ -155,9 +156,19 @@ def _move(config: DictConfig, directory: str, given: Payload) -> DictConfig | No
             config.hydra.sweep.dir, config.hydra.sweep.subdir = place
         if start is not None:
             config.hydra.runtime.cwd = str(start)
+            _bring_logs_home(config.hydra.job_logging or {}, directory)
         for name, variable in given.copied.items():
             config.hydra.job.env_set[name] = value_here(variable)
     return at_home
+
+
+def _bring_logs_home(job_logging: Mapping[str, Any], directory: str) -> None:
+    """A log beside the code (``${hydra.job.name}.log``, as hydra-colorlog has it) would stay here."""
+    for handler in (job_logging.get("handlers") or {}).values():
+        with contextlib.suppress(OmegaConfBaseException):  # what the job's directory is, is not known yet
+            name = handler.get("filename")
+            if isinstance(name, str) and name and not os.path.dirname(name):
+                handler.filename = os.path.join(directory, name)
 
 
 def _may_resolve_otherwise(config: DictConfig, bare: bool) -> bool:

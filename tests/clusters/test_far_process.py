@@ -190,3 +190,35 @@ def test_a_dvc_stage_that_is_started_outside_of_the_project(
     )
     assert there["data"] == "the data"
     assert dvc(root, "status").strip() == "Data and pipelines are up to date."
+
+
+LOGS = """
+import logging
+
+import hydra
+
+
+@hydra.main(version_base=None, config_path=None)
+def main(cfg):
+    logging.getLogger(__name__).info("logged")
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_a_log_that_hydra_writes_beside_the_code_comes_home_in_the_jobs_directory(
+    driver: far_project.Driver,
+) -> None:
+    (driver.project / "logs.py").write_text(LOGS)
+    name = "${hydra.job.name}.log"  # as in hydra-colorlog
+    done = driver.run(
+        "logs.py",
+        "hydra/launcher=ray_s3",
+        "hydra.run.dir=ran",
+        f"hydra.job_logging.handlers.file.filename={name}",
+    )
+    assert done.returncode == 0, done.stdout
+    assert "logged" in (driver.project / "ran/logs.log").read_text()
+    assert f"filename: {name}\n" in (driver.project / "ran/.hydra/hydra.yaml").read_text()
