@@ -283,29 +283,46 @@ def test_a_ray_that_hangs_when_all_is_done_is_left_alone(door: _Door) -> None:
     assert watching.silent
 
 
-def test_a_head_that_hangs_behind_ray_client_is_asked_one_question(
-    door: _Door, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, answer = [], threading.Event()
+@pytest.fixture
+def asked(door: _Door, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[bool], threading.Event]]:
+    """The questions through Ray Client, and what answers those that wait, and all from then on."""
+    questions: list[bool] = []
+    answer = threading.Event()
 
     def ask() -> None:
-        asked.append(answer.is_set())
-        answer.wait(20)
+        questions.append(answer.is_set())
+        answer.wait(60)
 
     monkeypatch.setattr(ray_api, "is_client", lambda: True)
     monkeypatch.setattr(watch, "greeted", lambda *place: None)
     monkeypatch.setattr(watch, "_through_client", ask)
-    monkeypatch.setenv("RAY_S3_PATIENCE", "0.6")
-    said: queue.Queue[ClusterError] = queue.Queue()
-    Watch(f"ray://127.0.0.1:{door.port}", said.put, every=0.1)
-    time.sleep(0.3)
-    answer.set()  # it was slow, and lives
-    assert _within(20, lambda: len(asked) > 3)
-    assert asked[:2] == [False, True]
-    answer.clear()
-    assert "is gone: its head does not answer through Ray Client. " in str(said.get(timeout=20))
-    assert asked.count(False) == 2
+    yield questions, answer
     answer.set()
+
+
+def test_a_head_that_hangs_behind_ray_client_is_lost(
+    asked: tuple[list[bool], threading.Event], door: _Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_S3_PATIENCE", "0.3")
+    said: queue.Queue[ClusterError] = queue.Queue()
+    Watch(f"ray://127.0.0.1:{door.port}", said.put)
+    assert "is gone: its head does not answer through Ray Client. " in str(said.get(timeout=20))
+    assert asked[0] == [False]  # one question, which keeps a thread there
+
+
+def test_a_head_that_is_slow_behind_ray_client_is_asked_again_once_it_has_answered(
+    asked: tuple[list[bool], threading.Event], door: _Door
+) -> None:
+    questions, answer = asked
+    said: list[ClusterError] = []
+    watching = Watch(f"ray://127.0.0.1:{door.port}", said.append, every=0.1)
+    assert _within(20, lambda: questions == [False])
+    time.sleep(0.5)
+    assert questions == [False]
+    answer.set()
+    assert _within(20, lambda: len(questions) > 2)
+    watching.close()
+    assert not watching.silent and not said
 
 
 def test_with_tls_a_place_that_takes_connections_lives(door: _Door, monkeypatch: pytest.MonkeyPatch) -> None:
