@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import stat
 
-from ..core.machine.directories import node_root
+from ..core.machine.directories import node_root, why_not_private
 
 
 def listed(path: str) -> list[tuple[str, int, int]] | None:
     """Each file at or below ``path``: its relative path (``""``: itself), size in bytes, and mode; None: not there.
 
-    Links to files are read through; others are left out.
+    Links to files are read through; others are left out. Raises PermissionError where others could have put
+    files there.
     """
     if not _is_ours(path):
         return None
@@ -29,7 +30,7 @@ def listed(path: str) -> list[tuple[str, int, int]] | None:
 
 
 def read(path: str, relpath: str, offset: int, size: int) -> bytes:
-    """A part of one of these files. Raises OSError."""
+    """A part of one of these files. Raises OSError, as `listed` does."""
     if not _is_ours(path):
         raise FileNotFoundError(path)
     with open(os.path.join(path, relpath) if relpath else path, "rb") as file:
@@ -38,7 +39,10 @@ def read(path: str, relpath: str, offset: int, size: int) -> bytes:
 
 
 def _is_ours(path: str) -> bool:
-    return os.path.exists(path) and os.path.realpath(path).startswith(os.path.realpath(node_root()) + os.sep)
+    root = node_root()
+    if os.path.lexists(root) and (problem := why_not_private(root)) is not None:
+        raise PermissionError(problem)
+    return os.path.exists(path) and os.path.realpath(path).startswith(os.path.realpath(root) + os.sep)
 
 
 def _row(relpath: str, path: str) -> tuple[str, int, int]:

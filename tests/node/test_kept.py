@@ -13,6 +13,7 @@ from ray_decorator.node import kept
 def test_files_of_the_nodes_own_directory_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
     root = tree(tmp_path / "node" / "kept" / "j", {"a": b"12345", "sub/b": b"6"})
+    (tmp_path / "node").chmod(0o700)
     (root / "a").chmod(0o700)
     (root / "out").symlink_to(tmp_path)
     rows = kept.listed(str(root))
@@ -24,3 +25,15 @@ def test_files_of_the_nodes_own_directory_alone(tmp_path: Path, monkeypatch: pyt
         assert kept.listed(str(path)) is None
         with pytest.raises(FileNotFoundError):
             kept.read(str(path), "", 0, 1)
+
+
+def test_nothing_of_a_directory_that_others_can_write_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_S3_NODE_DIR", str(tmp_path / "node"))
+    root = tree(tmp_path / "node" / "kept" / "j", {"a": b"planted"})
+    (tmp_path / "node").chmod(0o777)
+    with pytest.raises(PermissionError, match=r"node can be written to by others .*RAY_S3_NODE_DIR"):
+        kept.listed(str(root))
+    with pytest.raises(PermissionError, match="node can be written to by others"):
+        kept.read(str(root), "a", 0, 7)

@@ -28,14 +28,15 @@ def node_root() -> str:
 
     Nothing is made or looked at: see `private_directory`. `node.entry` carries it to nodes by value.
     """
-    return os.environ.get("RAY_S3_NODE_DIR") or os.path.join(tempfile.gettempdir(), f"ray_s3_{os.getuid()}")
+    path = os.environ.get("RAY_S3_NODE_DIR") or os.path.join(tempfile.gettempdir(), f"ray_s3_{os.getuid()}")
+    return os.path.normpath(path)  # with a slash at its end, a link would pass for the directory it leads to
 
 
 def private_directory(path: str | os.PathLike[str]) -> Path:
     """``path``, made where it was missing, once it is certain that only this user can write to it.
 
     Raises InputError for a link, for what is no directory, for one that belongs to another user or that group
-    or others may write to, and where it cannot be made (then an OSError is its cause).
+    or others may write to, for a relative path, and where it cannot be made (then an OSError is its cause).
     """
     try:
         problem = _made_private(os.fspath(path))
@@ -67,6 +68,8 @@ def why_not_private(path: str) -> str | None:
 
 
 def _made_private(path: str) -> str | None:
+    if not os.path.isabs(path):
+        return f"{path} is a relative path, and jobs change their directory: {_ADVICE}, by its absolute path."
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)

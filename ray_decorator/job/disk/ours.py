@@ -48,7 +48,7 @@ def survey(*, kept: bool = False, driver: bool = True) -> list[Ours]:
     """What there is; with ``kept``, outs that could not come home are cleared as well.
 
     ``driver``: also what a driver keeps. Changes nothing but that attempts which are found dead are marked so.
-    Raises InputError where the node's own directory may not be used.
+    Raises InputError where one of these directories may not be used.
     """
     attempts = _attempts()
     busy = "stays: jobs run" if None in attempts.values() else ""
@@ -79,14 +79,17 @@ def clear(*, kept: bool = False, driver: bool = True) -> None:
 
 def _attempts() -> Mapping[Path, float | None]:
     root = node_root()
-    if not os.path.isdir(root):
-        return {}
-    if problem := why_not_private(root):
+    _refuse_what_others_can_write(root)
+    return scratch.dead_for() if os.path.isdir(root) else {}
+
+
+def _refuse_what_others_can_write(path: str) -> None:
+    if os.path.lexists(path) and (problem := why_not_private(path)) is not None:
         raise InputError(problem)
-    return scratch.dead_for()
 
 
 def _of_the_driver(stays: str) -> Iterator[Ours]:
+    _refuse_what_others_can_write(str(cache_home()))
     if (database := default_path()).exists():
         size = sum(_size(f"{database}{end}") for end in ("", "-wal", "-shm"))
         yield Ours(str(database), "known hashes of files", HashCache(database).count(), size)

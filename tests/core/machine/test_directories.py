@@ -96,6 +96,26 @@ def test_a_nodes_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         node_directory("cache")
 
 
+@pytest.mark.parametrize("end", ["/", "/.", "//"])
+def test_a_link_is_refused_however_its_path_is_spelt(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    monkeypatch.setenv("RAY_S3_NODE_DIR", f"{tmp_path}/link{end}")
+    with pytest.raises(InputError, match="link is a symlink"):
+        node_directory("jobs")
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_relative_path_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_S3_NODE_DIR", "node")
+    with pytest.raises(InputError, match=r"^node is a relative path, .* RAY_S3_NODE_DIR .* absolute path"):
+        node_directory("jobs")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_where_they_are_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_S3_NODE_DIR")
     monkeypatch.delenv("XDG_CACHE_HOME")

@@ -134,6 +134,21 @@ def test_outs_that_are_nowhere_else_go_only_when_they_are_named(node: Path, tmp_
     assert read(kept) == {} and not stored.exists()
 
 
+def test_a_cache_that_others_can_write_to_is_refused_and_left_alone(node: Path, tmp_path: Path) -> None:
+    stored = tree(tmp_path / "home" / "ray_s3" / "store", {"files/md5/ab/c": b"c"})
+    stored.parent.chmod(0o777)
+    for look in (ours.survey, ours.clear):
+        with pytest.raises(InputError, match=r"ray_s3 can be written to by others"):
+            look(kept=True)
+    assert read(stored)
+
+
+def test_a_link_that_leads_nowhere_is_refused(node: Path) -> None:
+    node.symlink_to("nowhere")
+    with pytest.raises(InputError, match="node is a symlink"):
+        ours.survey()
+
+
 def test_a_directory_of_another_user_is_refused(node: Path) -> None:
     node.mkdir()
     node.chmod(0o777)
