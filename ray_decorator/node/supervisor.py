@@ -20,6 +20,7 @@ import os
 import pickle
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -40,6 +41,8 @@ from .messages import AskCredentials, Finished, NestedRay, NewCredentials, Reque
 
 _TICK = 0.2  # seconds; Ray cancels by an exception in this thread, which no system call notices
 _END_SECONDS = 10.0  # for a process that has closed its pipe, or was killed, to be gone
+_STALLED_SECONDS = 60.0  # for more of a message that has begun: a job can write into any pipe of its process
+_START_SECONDS = 300.0  # for a Python that has been started to read what it is for
 _KEPT = "_ray_s3_runner"
 
 
@@ -63,6 +66,8 @@ def serve(
         return _failed(exc, node, fatal=True)
     except InputError as exc:  # of this node's directory
         return _failed(ClusterError(f"Node {node}: {exc}"), node, fatal=True)
+    except JobError as exc:
+        return _failed(exc, node)
     environ = {**os.environ, "RAY_S3_PLACEMENT_GROUP": _placement_group()}
     request = Request(verb, func, job, store, private, environ, node, renewable=broker is not None)
     return runner.call(request, broker)
@@ -99,7 +104,7 @@ def _runner(bundle: bytes) -> Runner:
 
 
 class Runner:
-    """A process that runs jobs, one after another."""
+    """A process that runs jobs, one after another. Raises JobError where it is started, but reads nothing."""
 
     def __init__(self, python: str, bundle: bytes, digest: str) -> None:
         ours, theirs = socket.socketpair()
@@ -117,8 +122,19 @@ class Runner:
             start_new_session=True,  # so that it can be killed with all that a job has started
         )
         theirs.close()
+        _bound(ours, socket.SO_RCVTIMEO, _STALLED_SECONDS)
+        _bound(ours, socket.SO_SNDTIMEO, _START_SECONDS)
         self._connection = Connection(ours.detach())
-        self._connection.send_bytes(bundle)
+        try:
+            self._connection.send_bytes(bundle)
+        except ConnectionError:  # it has ended already: `call` says how
+            pass
+        except BlockingIOError as exc:
+            self._kill()
+            raise JobError(
+                f"the job's process was killed: {python} was started, and read nothing for {_START_SECONDS:.0f} s. "
+                "See that this Python starts there, and that its disk answers."
+            ) from exc
 
     def alive(self) -> bool:
         """Whether it can take another job."""
@@ -220,7 +236,10 @@ class _Exchange(threading.Thread):
 
     def _received(self) -> bytes | None:
         try:
+            self._connection.poll(None)
             return self._connection.recv_bytes()
+        except BlockingIOError:
+            raise TimeoutError(f"nothing more of a message for {_STALLED_SECONDS:.0f} s") from None
         except (EOFError, OSError):  # the runner is gone
             return None
 
@@ -234,6 +253,11 @@ class _Exchange(threading.Thread):
                 self._connection.send_bytes(pickle.dumps(_newest(self._broker)))
             case _:
                 raise TypeError(f"unexpected {type(message).__name__}")
+
+
+def _bound(end: socket.socket, option: int, seconds: float) -> None:
+    """For ``seconds``, at most, this end waits to read or write the next bytes: BlockingIOError then."""
+    end.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", int(seconds), 0))
 
 
 def _newest(broker: Any) -> NewCredentials:

@@ -110,6 +110,41 @@ def test_what_cannot_be_read_is_a_failure_and_the_runner_is_killed(
     assert is_gone(tmp_path)
 
 
+@pytest.mark.parametrize("text", [b"hello world\n", b"\0"])
+def test_text_that_a_job_writes_into_the_pipe_is_not_waited_on_for_the_rest_of_it(
+    text: bytes, runner: Callable[[str], supervisor.Runner], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_STALLED_SECONDS", 1.0)
+    finished = "" if len(text) < 4 else "send(Finished(pickle.dumps(Receipt())))"
+    made = runner(f"os.write(int(sys.argv[-1]), {text!r})\n{finished}\n{_PATIENTLY}")
+    assert "TimeoutError: nothing more of a message for 1 s" in failure(made.call(REQUEST, None))
+    assert is_gone(tmp_path)
+
+
+def test_a_message_may_be_long_in_coming(
+    runner: Callable[[str], supervisor.Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_STALLED_SECONDS", 1.0)
+    made = runner(f"time.sleep(3)\nsend(Finished(pickle.dumps(Receipt(node='there'))))\n{_PATIENTLY}")
+    assert pickle.loads(made.call(REQUEST, None)) == Receipt(node="there")
+    made._kill()
+
+
+def test_a_python_that_never_reads_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "_ray_environ", dict)
+    monkeypatch.setattr(supervisor, "_START_SECONDS", 1.0)
+    hangs = tmp_path / "python"
+    hangs.write_text(
+        f"#!/bin/sh\necho $$ > {tmp_path}/pid.new\nmv {tmp_path}/pid.new {tmp_path}/pid\nexec sleep 600\n"
+    )
+    hangs.chmod(0o755)
+    with pytest.raises(
+        JobError, match=rf"{hangs} was started, and read nothing for 1 s\. See that this Python"
+    ):
+        supervisor.Runner(str(hangs), bytes(10_000_000), "digest")
+    assert not (tmp_path / "pid").exists() or is_gone(tmp_path)
+
+
 def test_a_receipt_comes_as_the_runner_made_it(runner: Callable[[str], supervisor.Runner]) -> None:
     made = runner(f"send(Finished(pickle.dumps(Receipt(node='there'))))\n{_PATIENTLY}")
     assert pickle.loads(made.call(REQUEST, None)) == Receipt(node="there")
