@@ -133,10 +133,10 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
             ):
                 take_over(job.inherited, at_home=side.at_home)
                 os.environ["RAY_S3_ATTEMPT"] = str(job.attempt)
-                output = Output()
+                output, marked = Output(), job.id if job.end_marks else None
                 with interrupts_noted() as was_cancelled, streams_restored():
                     value, held, failure, seconds = _call(func, job, deps, outs)
-                end_marks = output.end(job.id if job.end_marks else None)
+                end_marks = output.end(marked)
             ended = told(held, failure) if job.entry is not None and not was_cancelled() else None
             ran = Receipt(
                 value,
@@ -147,14 +147,15 @@ def run_job(func: bytes, job: Job, side: Side) -> Receipt:
                 told=ended,
             )
             if failure is None:
-                done = _done(ran, job, outs, copied, scratch, side)
-                if done.failure is None:
+                left = _done(ran, job, outs, copied, scratch, side)
+                if left.failure is None:
                     checkpoints.forget()
-                return done
-            if not set(job.retry_on).isdisjoint(failure.kinds):
+            elif not set(job.retry_on).isdisjoint(failure.kinds):
                 ran = replace(ran, replaced=True, told=None)
-                return logs_home(ran, job, outs, scratch.path, side, scratch.keep)
-            return _despite_a_cancel(lambda: failed_home(ran, job, outs, scratch, side, looks.last()))
+                left = logs_home(ran, job, outs, scratch.path, side, scratch.keep)
+            else:
+                left = _despite_a_cancel(lambda: failed_home(ran, job, outs, scratch, side, looks.last()))
+            return replace(left, end_marks=end_marks + output.end(marked))  # of warnings, say, about its outs
         except BaseException as exc:
             scratch.leave()
             return Receipt(failure=failure_of(of_disk(exc)), received=received, left=True)

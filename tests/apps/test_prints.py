@@ -33,3 +33,30 @@ def test_it_is_seen_while_a_job_runs_and_all_of_it_before_the_job_is_done(tmp_pa
         output = converse(start(tmp_path, listener.getsockname()[1], *KINDS), listener)
     check(output)
     assert "ray-s3: " not in output  # nothing has to be made ready for jobs here
+
+
+LEAVES_OUT = """
+import os
+from pathlib import Path
+from ray_decorator import ray_decorator
+
+@ray_decorator(outs=["out"])
+def make(out):
+    os.makedirs(f"{out}/.git")
+    os.symlink("nowhere", f"{out}/dangling")
+    Path(out, ".git", "config").write_text("")
+    Path(out, "model").write_text("m")
+
+make("out")
+os._exit(0)  # whatever comes later is seen by nobody
+"""
+
+
+def test_what_is_left_out_of_an_out_is_told_before_the_job_is_done(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(LEAVES_OUT)
+    command = [*warm_python.starter(), "app.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    said = done.stdout + done.stderr
+    assert (tmp_path / "out" / "model").read_text() == "m", said
+    assert "left out, since it is version control's own: .git" in said
+    assert "dangling: a symlink that leads nowhere" in said

@@ -38,7 +38,10 @@ class Output:
         self._sizes = {stream: size for stream in _STREAMS if (size := _size(stream)) is not None}
 
     def end(self, job_id: str | None) -> int:
-        """The job prints no more. Mark the end of each stream that it wrote to, unless the id is None; how many."""
+        """The job prints no more. Mark the end of each stream that it wrote to, unless the id is None; how many.
+
+        Once more after what is said while its outs leave: the marks of what has come since are added.
+        """
         _flush()
         marks = 0
         for stream, before in self._sizes.items():
@@ -49,6 +52,7 @@ class Output:
             marks += 1 if job_id else 0
             with contextlib.suppress(OSError):  # the disk is full: the driver waits in vain, for a moment
                 os.write(stream, text.encode())
+            self._sizes[stream] = _size(stream) or size
         return marks
 
 

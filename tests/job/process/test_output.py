@@ -53,6 +53,12 @@ def test_both_streams_have_one(tmp_path: Path) -> None:
     assert (marks, out, err) == (2, "out\n:ray_s3_end:a1b2\n", "err\n:ray_s3_end:a1b2\n")
 
 
+def test_what_is_said_after_its_end_has_a_mark_of_its_own(tmp_path: Path) -> None:
+    body = "print('one'); first = output.end('a1b2'); print('a warning', file=sys.stderr)"
+    assert run(tmp_path, body) == (1, "one\n:ray_s3_end:a1b2\n", "a warning\n:ray_s3_end:a1b2\n")
+    assert run(tmp_path, "print('one'); output.end('a1b2')")[0] == 0
+
+
 def test_without_marks_the_last_line_ends(tmp_path: Path) -> None:
     assert run(tmp_path, "print('half', end='')", None) == (0, "half\n", "")
 
