@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from ..core.machine.directories import config_home
+
 _log = logging.getLogger(__name__)
 
 _UVS_OWN = re.compile(r"https://pypi\.\w+/simple/?")  # what uv asks unless told
@@ -178,16 +180,12 @@ def _pip_files() -> list[Path]:
     shared = os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
     directories = [Path(each) / "pip" for each in reversed(shared.split(":"))] + [Path("/etc")]
     home = Path(os.path.expanduser("~"))
-    directories += [home / ".pip", _config_home() / "pip"]
+    directories += [home / ".pip", config_home() / "pip"]
     if sys.platform == "darwin":
         directories.insert(0, Path("/Library/Application Support/pip"))
         directories.append(home / "Library/Application Support/pip")
     files = [directory / "pip.conf" for directory in (*directories, Path(sys.prefix))]
     return files + ([Path(named)] if named else [])
-
-
-def _config_home() -> Path:
-    return Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))
 
 
 def _uv_tables(project: Path | None) -> Iterator[Mapping[str, Any]]:
@@ -196,7 +194,7 @@ def _uv_tables(project: Path | None) -> Iterator[Mapping[str, Any]]:
         own = _toml(directory / "uv.toml")
         # uv reads no [tool.uv] beside a uv.toml
         yield own or _toml(directory / "pyproject.toml").get("tool", {}).get("uv", {})
-    yield _toml(_config_home() / "uv" / "uv.toml")
+    yield _toml(config_home() / "uv" / "uv.toml")
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 from pathspec.pattern import Pattern, RegexMatchResult
 
+from ...core.machine.directories import config_home
+
 log = logging.getLogger(__name__)
 
 _TIMEOUT = 60.0  # seconds
@@ -98,8 +100,7 @@ def _users_file(top: str) -> str:
     else:
         if done.returncode == 0:
             return os.path.join(top, os.fsdecode(done.stdout.removesuffix(b"\n")))
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return os.path.join(home, "git", "ignore")
+    return os.path.join(config_home(), "git", "ignore")
 
 
 def ignoring(path: str, root: str) -> str | None:

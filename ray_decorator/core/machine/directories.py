@@ -23,6 +23,11 @@ def cache_home() -> Path:
     return (Path(base) if base else Path.home() / ".cache").absolute() / "ray_s3"
 
 
+def config_home() -> Path:
+    """Where a user's other programs have their settings: ``$XDG_CONFIG_HOME``, else ``~/.config``."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))
+
+
 def node_root() -> str:
     """Where a node keeps what it fetched and its jobs' scratch directories: RAY_S3_NODE_DIR, or below TMPDIR.
 

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from ray_decorator.core.errors import InputError
-from ray_decorator.core.machine.directories import cache_home, node_directory, node_root, private_directory
+from ray_decorator.core.machine.directories import (
+    cache_home,
+    config_home,
+    node_directory,
+    node_root,
+    private_directory,
+)
 
 OURS = pwd.getpwuid(os.getuid()).pw_name
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what belongs to others")
@@ -122,3 +128,7 @@ def test_where_they_are_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Path(node_root()).name == f"ray_s3_{os.getuid()}"
     assert cache_home() == tmp_path / ".cache" / "ray_s3"
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert config_home() == tmp_path / ".config"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    assert config_home() == tmp_path / "settings"
