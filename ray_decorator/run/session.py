@@ -48,6 +48,7 @@ from .shared_progress import SharedProgress
 from .submitting.claims import Claims
 from .submitting.submits import Submits
 from .submitting.submitted import Submitted
+from .while_connected import WhileConnected
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,9 @@ class Session:
         self._beside = Beside(self._ledger, self._staging, settings.retries.bound)
         self._reads = Reads(self._beside)
         self._start = driver.working_directory()
-        self._preparing = Preparing(settings, self._staging, self._ledger, self.progress, self._start)
+        self._lost: Future[ClusterError] = Future()
+        connected = WhileConnected(self.progress, self._lost)
+        self._preparing = Preparing(settings, self._staging, self._ledger, connected, self._start)
         self._left_out: set[Path] = set()
         self._bundle_made: float | None = None
         self._lock, self._making = threading.RLock(), threading.RLock()
@@ -92,7 +95,6 @@ class Session:
         self._submits = Submits(self)
         self._runs = 0
         self._error: RayS3Error | None = None
-        self._lost: Future[ClusterError] = Future()
         self._closed = False
 
     @property

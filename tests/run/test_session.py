@@ -113,6 +113,39 @@ def test_a_ray_that_dies_while_it_is_looked_at_ends_the_call(
         ended.set()
 
 
+@pytest.mark.parametrize(("name", "uplink", "last"), [("files", 200e3, "*.dir"), ("large", 4e6, "*")])
+def test_an_upload_for_a_cluster_that_is_lost_ends_with_it(
+    name: str, uplink: float, last: str, home: Path, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "large").write_bytes(os.urandom(80 << 20))
+    tree(home / "files", {str(n): os.urandom(20_000) for n in range(400)})
+    told: list[Callable[[ClusterError], None]] = []
+
+    class NoWatch:
+        silent = False
+
+        def __init__(self, address: str, lost: Callable[[ClusterError], None]) -> None:
+            told.append(lost)
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(module, "Watch", NoWatch)
+    with servers.counting(rclone, uplink=uplink) as (slow_line, requests):
+        use(slow_line, monkeypatch)
+        monkeypatch.setenv("RAY_S3_BASE_PATH", f"s3://{servers.BUCKET}/lost-{name}")
+        future = ray_decorator(deps=["source"], outs=["target"])(copy).submit(name, "out")
+        deadline = time.monotonic() + 60
+        while not (told and requests.paths("PUT")):
+            assert time.monotonic() < deadline and not future.done()
+            time.sleep(0.05)
+        told[0](ClusterError("Ray is gone"))
+        assert str(future.exception(120)) == "Ray is gone"
+    assert rclone.directory is not None
+    stored = rclone.directory / servers.BUCKET / f"lost-{name}" / "files"
+    assert [path for path in stored.rglob(last) if path.is_file()] == [], "what goes up last"
+    assert not (home / "out").exists()
+
+
 def test_batches_and_submits_share_a_session(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = counted(monkeypatch, module.Session, "__init__")
     there = ray_decorator()(os.getcwd)
