@@ -141,8 +141,11 @@ CONF = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shop")
 
 
 class Words:
-    def read(self):
-        return (ROOT / "words" / "a.txt").read_text()
+    folder = ROOT / "words"
+
+    def read(self, conf=CONF):
+        assert os.path.isdir(conf)
+        return (self.folder / "a.txt").read_text()
 
 
 @hydra.main(version_base=None, config_path=None)

@@ -21,7 +21,8 @@ import operator
 import pickle
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import cloudpickle
@@ -29,13 +30,18 @@ import cloudpickle
 from ..errors import PicklingError
 from . import by_value, classes, exception_parts, in_process
 
+Reductions = Mapping[type, Callable[[Any], Any]]
+
 _NAMELESS = "<dynamic-code>"  # what cloudpickle puts for the file's name
 
 
-def dumps(value: Any, what: str) -> bytes:
-    """``value`` pickled by cloudpickle. Raises PicklingError that names ``what`` and the culprit in it."""
+def dumps(value: Any, what: str, reductions: Reductions = MappingProxyType({})) -> bytes:
+    """``value`` pickled by cloudpickle. Raises PicklingError that names ``what`` and the culprit in it.
+
+    ``reductions`` say how objects of these very types are pickled, beside those of this module.
+    """
     try:
-        return pickled(value)
+        return pickled(value, reductions)
     except Exception as exc:
         culprit = _culprit(value, set())
         raise PicklingError(
@@ -58,15 +64,15 @@ def loads(data: bytes) -> Any:
     return pickle.loads(data)
 
 
-def pickled(value: Any) -> bytes:
+def pickled(value: Any, reductions: Reductions = MappingProxyType({})) -> bytes:
     """As :func:`dumps`; raises what its parts raise."""
     buffer = io.BytesIO()
-    _dump(value, buffer)
+    _dump(value, buffer, reductions)
     return buffer.getvalue()
 
 
-def _dump(value: Any, file: Any) -> None:
-    Pickler(file).dump(value)
+def _dump(value: Any, file: Any, reductions: Reductions = MappingProxyType({})) -> None:
+    Pickler(file, reductions).dump(value)
 
 
 def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
@@ -115,7 +121,7 @@ def module_of(namespace: dict[str, Any]) -> types.ModuleType | None:
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle's, with what is said above."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, reductions: Reductions = MappingProxyType({})) -> None:
         # a dict: it is asked for each object, and cloudpickle's ChainMap takes a third of the time of a config;
         # before the start, which is when C looks for it
         table = cloudpickle.Pickler.dispatch_table
@@ -124,6 +130,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             types.CodeType: _reduce_code,
             **by_value.REDUCTIONS,
             **in_process.REDUCTIONS,
+            **reductions,
         }
         super().__init__(file)
         # cloudpickle has no public name for it; without it, those globals are a plain dict

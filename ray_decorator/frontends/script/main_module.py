@@ -3,8 +3,8 @@
 Its functions, classes and plain values travel by value, in one pickle with the task (and so as one: a class is the
 same class wherever a job meets it). Their globals are those of a module that is `__main__` while the job runs. So
 `_target_: __main__.Model`, `globals()[name]`, pickles of a script's own classes and functions, and multiprocessing
-work as at home. The script itself is not run again: it need not guard its last line. Its globals that are paths of
-the driver's code (`ROOT = Path(__file__).parent`) lead to that code on the worker, as its variables do.
+work as at home. The script itself is not run again: it need not guard its last line. What is a path of the driver's
+code in them (`ROOT = Path(__file__).parent`) leads to that code on the worker, as its variables do: see `paths`.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ...core.serialization import pickling
 from ...core.values.inherited import Variable
 from ...job.process import workplace
-from ...job.process.inheritance import value_here
-from ...project.environ import variable_of
 from . import imports as script_imports
+from . import paths as script_paths
 from . import settings as script_settings
 
 # multiprocessing runs the script by the second name in processes that it spawns: what they send back comes from there
@@ -38,7 +37,6 @@ _NAMES = ("__main__", "__mp_main__")
 _KEPT = (types.FunctionType, types.ModuleType, type, logging.Logger)  # finalizers use them
 _CODE = (types.FunctionType, type, functools._lru_cache_wrapper, typing.NewType)
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
-_PATHS = (str, type(Path()), PurePosixPath)
 _CONTAINERS = (dict, list, tuple, set, frozenset)
 _MOST = 1024 * 1024  # bytes; what is larger holds data, which only the task itself may ask for
 
@@ -48,7 +46,7 @@ class Main:
     """The driver's `__main__`: its own code and plain data, its file, and its name under ``python -m``.
 
     ``imports`` are what it has imported, where its code may ask for that by its name as text. ``paths`` are its
-    globals that are absolute paths.
+    texts that are absolute paths.
     """
 
     objects: Mapping[str, Any] = field(repr=False)
@@ -65,12 +63,14 @@ def dumps(task: Callable[[Main], Any], what: str) -> bytes:
     Without what of the script cannot be pickled or holds large data. Raises PicklingError, which names ``what``.
     """
     try:
-        data = pickling.pickled(task(captured(sure=False)))  # most scripts have nothing of that kind
+        data = pickling.pickled(
+            task(captured(sure=False)), script_paths.REDUCTIONS
+        )  # most scripts have nothing of that kind
         if len(data) <= _MOST:
             return data
     except Exception:  # it is found out below what it was
         pass
-    return pickling.dumps(task(captured()), what)
+    return pickling.dumps(task(captured()), what, script_paths.REDUCTIONS)
 
 
 def captured(*, sure: bool = True) -> Main:
@@ -83,13 +83,14 @@ def captured(*, sure: bool = True) -> Main:
     objects = _own_objects(main)
     if sure and not pickling.travels(objects, _MOST):
         objects = {name: value for name, value in objects.items() if pickling.travels(value, _MOST)}
+    functions = list(_functions(objects.values()))
     return Main(
         objects,
-        script_imports.of(main, list(_functions(objects.values()))),
+        script_imports.of(main, functions),
         os.path.abspath(file) if file else None,
         spec.name if spec else None,
         script_settings.captured(),
-        _paths(main),
+        script_paths.of(vars(main), functions),
     )
 
 
@@ -148,16 +149,6 @@ def _own_objects(main: types.ModuleType) -> dict[str, Any]:
     return found
 
 
-def _paths(main: types.ModuleType) -> dict[str, Variable]:
-    texts = {
-        name: os.fspath(value)
-        for name, value in list(vars(main).items())
-        if not name.startswith("__") and type(value) in _PATHS
-    }
-    found = {name: variable_of(text) for name, text in texts.items() if "\0" not in text}
-    return {name: variable for name, variable in found.items() if variable.real is not None}
-
-
 def _is_own_code(value: Any) -> bool:
     return isinstance(value, _CODE) and value.__module__ == "__main__"
 
@@ -193,9 +184,7 @@ def _stand_in(main: Main, function: Callable[..., Any]) -> types.ModuleType:
     vars(module).update(
         {**script_imports.imported(main.imports), **main.objects, **namespace, "__name__": "__main__"}
     )
-    for name, variable in main.paths.items():
-        if name in vars(module) and (here := value_here(variable)) != variable.value:
-            vars(module)[name] = type(vars(module)[name])(here)
+    script_paths.moved(vars(module), list(_functions((function, *main.objects.values()))), main.paths)
     if main.module is not None and _is_found(main.module):
         module.__spec__ = importlib.machinery.ModuleSpec(main.module, None, origin=file)
     return module

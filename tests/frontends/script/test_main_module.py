@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from ray_decorator.core.paths import Folder
-from ray_decorator.core.serialization import pickling
 from ray_decorator.frontends.script import main_module
 from ray_decorator.frontends.script import settings as script_settings
 from ray_decorator.frontends.script.main_module import Main, captured, installed
@@ -65,7 +64,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 def travelled(function: Any) -> tuple[Main, Any]:
     """Both in one pickle, as they are with a task."""
-    main, loaded = pickle.loads(pickling.dumps((captured(), function), "the task"))
+    main, loaded = pickle.loads(main_module.dumps(lambda main: (main, function), "the task"))
     return main, loaded
 
 
@@ -195,9 +194,9 @@ def test_globals_that_are_paths_of_its_code_lead_to_that_code_there(
     }
     vars(script).update(values)
     exec("def paths(): return ROOT, TEXT, OTHER, SAID, REL", vars(script))
-    main, paths = travelled(script.paths)
     there = tmp_path / "there"
     monkeypatch.setattr(workplace, "_stands_for", [(Folder(str(tmp_path), whole=True), there)])
+    main, paths = travelled(script.paths)
     with installed(main, paths):
         assert paths() == (there, f"{there}/conf/", "/usr/lib", "/\0", "conf")
         assert there == sys.modules["__main__"].ROOT
