@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,7 @@ class Request:
     """One call as its front door sees it.
 
     Keys are looked up in ``root``; ``place`` says where in ``{"args": …, "kwargs": …}`` a slot of it is.
+    ``defaults`` are the parameters, by these places, that have their defaults.
     """
 
     args: tuple[Any, ...]
@@ -40,6 +41,7 @@ class Request:
     root: Any
     place: Callable[[Slot], Slot]
     name: str
+    defaults: Mapping[Slot, str] = field(default_factory=dict)
 
 
 def run(function: Callable[..., Any], requests: Sequence[Request], terms: Terms) -> list[Outcome]:
@@ -115,7 +117,9 @@ def _calls(function: Callable[..., Any], requests: Sequence[Request], terms: Ter
 
 def _call(func: bytes, request: Request, deps: tuple[PathSlot, ...], outs: tuple[PathSlot, ...]) -> Call:
     places = tuple(request.place(path.slot) for path in (*deps, *outs))
-    arguments = Arguments(request.args, dict(request.kwargs), places)
+    filled = {place[:2] for place in places}
+    defaults = {place: name for place, name in request.defaults.items() if place not in filled}
+    arguments = Arguments.of(request.args, request.kwargs, places, defaults)
     payload = pickling.dumps(arguments, f"an argument of {request.name}")
     inherited = environ.inherited(func, payload)
     return Call(func=func, payload=payload, deps=deps, outs=outs, name=request.name, inherited=inherited)

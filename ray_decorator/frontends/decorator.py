@@ -136,13 +136,20 @@ def _request(
         bound = inspect.signature(function).bind(*args, **kwargs)
     except TypeError as exc:
         raise TypeError(f"{getattr(function, '__qualname__', name)}(): {exc}") from None
+    given = set(bound.arguments)
     bound.apply_defaults()
     kinds = {name: parameter.kind for name, parameter in bound.signature.parameters.items()}
     root: dict[str, Any] = dict(bound.arguments)
     for name_, kind in kinds.items():
         if kind is inspect.Parameter.VAR_KEYWORD:  # known by their own names too
             root = {**root[name_], **root}
-    return Request(bound.args, bound.kwargs, root, functools.partial(_place, kinds, len(bound.args)), name)
+    place = functools.partial(_place, kinds, len(bound.args))
+    defaults = {
+        place((name_,)): name_
+        for name_, parameter in bound.signature.parameters.items()
+        if name_ not in given and parameter.default is not parameter.empty
+    }
+    return Request(bound.args, bound.kwargs, root, place, name, defaults)
 
 
 def _place(kinds: Mapping[str, Any], count: int, slot: Slot) -> Slot:

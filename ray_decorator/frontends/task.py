@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.serialization import pickling
@@ -16,11 +17,40 @@ from .script import main_module
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What one call adds: its arguments, and the slots in them of its deps, then of its outs."""
+    """What one call adds: its arguments, and the slots in them of its deps, then of its outs.
+
+    ``defaults`` says, by their slots, for which parameters the function's own defaults count: these are with the
+    function, so that ``other is _MISSING`` is true there, too. None stands in their places.
+    """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     slots: tuple[Slot, ...]
+    defaults: Mapping[Slot, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        slots: tuple[Slot, ...],
+        defaults: Mapping[Slot, str],
+    ) -> Arguments:
+        """Those of a call, without the values that are defaults."""
+        own = tuple(None if ("args", n) in defaults else value for n, value in enumerate(args))
+        named = {name: None if ("kwargs", name) in defaults else value for name, value in kwargs.items()}
+        return cls(own, named, slots, defaults)
+
+    def filled(self, function: Callable[..., Any], paths: Iterable[str]) -> tuple[list[Any], dict[str, Any]]:
+        """With ``paths`` in their slots, and with the function's defaults."""
+        arguments: Any = {"args": self.args, "kwargs": self.kwargs}
+        for slot, path in zip(self.slots, paths, strict=True):
+            arguments = fill(arguments, slot, path)
+        found: dict[str, Any] = {"args": list(arguments["args"]), "kwargs": dict(arguments["kwargs"])}
+        parameters = inspect.signature(function).parameters if self.defaults else {}
+        for (kind, place), name in self.defaults.items():
+            found[kind][place] = parameters[name].default
+        return found["args"], found["kwargs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +80,8 @@ class Task:
         """The call itself, within `around`."""
         with own_sessions():
             given: Arguments = pickling.loads(payload)
-            arguments: Any = {"args": given.args, "kwargs": given.kwargs}
-            for slot, path in zip(given.slots, (*paths.deps, *paths.outs), strict=True):
-                arguments = fill(arguments, slot, path)
-            return self.function(*arguments["args"], **arguments["kwargs"])
+            args, kwargs = given.filled(self.function, (*paths.deps, *paths.outs))
+            return self.function(*args, **kwargs)
 
     def forget(self) -> None:
         """See `main_module.forget`."""

@@ -544,3 +544,26 @@ def test_what_a_store_lost_or_spoilt_is_uploaded_again(
         )
     if front != "map" and how == "spoilt":  # two jobs at once may share what they find
         assert len(replaced) == 1 and "2 object(s): outs key 'output_dir', text.txt (files" in replaced[0]
+
+
+_MISSING = object()
+
+
+def left_out(
+    x: int,
+    root: Any = _MISSING,
+    data: Any = ("data",),
+    /,
+    more: Any = _MISSING,
+    *rest: int,
+    named: Any = _MISSING,
+) -> Any:
+    return x, root is _MISSING, [text_of(each) for each in data], more is _MISSING, rest, named is _MISSING
+
+
+def test_a_default_is_the_functions_own_object(home: Path) -> None:
+    function = ray_decorator(deps=["data"])(left_out)
+    assert function(1) == left_out(1) == (1, True, ["alphabeta"], True, (), True)
+    given = (1, 2, [home / "data/a.txt"], 3, 4)
+    assert function(*given, named=5) == left_out(*given, named=5)
+    assert function.map([1, (1, 2)]) == [left_out(1), left_out(1, 2)]
