@@ -112,7 +112,9 @@ def _at_home(module: str, entries: Sequence[str], taken: Collection[str]) -> str
         files = [f"{base}{middle}{suffix}" for middle in ("/__init__", "") for suffix in _SUFFIXES]
         path = next(filter(os.path.isfile, files), None)
         if path is not None:
-            return None if os.path.realpath(path) in taken or path in taken else path
+            # what only a link to a folder leads to has travelled under another name
+            by_name = os.path.join(os.path.realpath(entry), os.path.relpath(path, entry))
+            return None if by_name in taken or path in taken else by_name
         if os.path.isdir(base) and not any(is_in(each, base) for each in taken) and _has_module(base):
             return base
     return None
@@ -133,7 +135,9 @@ def _why(
     if any(is_in(path, str(each)) for each in left_out):
         return f"{path} is, or is in, a dep or an out of a job. Move it out of there"
     reason = "it is none of the project's code"
-    if path in found.secrets or any(is_in(each, path) for each in found.secrets):
+    if os.path.realpath(path) in _taken(found):
+        reason = "a link to a folder leads there"
+    elif path in found.secrets or any(is_in(each, path) for each in found.secrets):
         reason = "its name is one that secrets have"
     elif any(is_in(path, each) or is_in(each, path) for each in found.earlier):
         reason = "an earlier run wrote it there"

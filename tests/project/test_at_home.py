@@ -58,6 +58,25 @@ def test_what_gitignore_names(tmp_path: Path, module: str, file: str, line: str,
     assert notes(no_module(module), again, root) == []
 
 
+def test_what_a_link_to_a_folder_leads_to(tmp_path: Path) -> None:
+    root = make(tmp_path / "app", "pyproject.toml", "train.py", "libs/pkg/__init__.py", "libs/pkg/part.py")
+    (root / "alias").symlink_to("libs/pkg")
+    (tmp_path / "linked").symlink_to("app")
+    for with_git in (False, True):
+        if with_git:
+            repository(root)
+        project = collected(root / "train.py")
+        for entry in (root, tmp_path / "linked"):
+            [note] = notes(no_module("alias"), project, entry)
+            assert note == (
+                f"Module 'alias' is at home, and did not travel: {root}/alias/__init__.py (a link to a folder leads "
+                "there). Send it with code_include: ['/alias/']"
+            )
+            assert notes(no_module("libs.pkg.part"), project, entry) == []
+        again = collected(root / "train.py", include=["/alias/"])
+        assert notes(no_module("alias"), again, root) == []
+
+
 def test_a_secret_a_dep_and_what_is_nobodys(tmp_path: Path) -> None:
     root = make(
         tmp_path / "app", "pyproject.toml", "train.py", ".aws/logins.py", "data/reader.py", "venv/tool.py"

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import importlib.util
 import operator
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
 from ..errors import InputError, JobCancelledError, JobDiedError, text_of
@@ -123,7 +127,7 @@ def _named(name: str) -> Any:
     module, _, rest = name.partition(".")
     if not rest:
         return getattr(builtins, name)
-    found, rest = importlib.import_module(module), rest
+    found = _module(module)
     while True:
         try:
             return operator.attrgetter(rest)(found)
@@ -131,4 +135,18 @@ def _named(name: str) -> Any:
             head, _, tail = rest.partition(".")
             if not tail:
                 raise
-            found, rest = importlib.import_module(f"{found.__name__}.{head}"), tail
+            found, rest = _module(f"{found.__name__}.{head}"), tail
+
+
+def _module(name: str) -> ModuleType:
+    """The module; the running script by its file's name, too: its exceptions are `__main__`'s, not an import's."""
+    main = sys.modules["__main__"]
+    if name not in sys.modules and (file := getattr(main, "__file__", None)) is not None:
+        spec = importlib.util.find_spec(name)
+        if (
+            spec is not None
+            and spec.origin is not None
+            and os.path.realpath(spec.origin) == os.path.realpath(file)
+        ):
+            return main
+    return importlib.import_module(name)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -50,6 +53,23 @@ class Flaky(Exception):
 )
 def test_what_the_options_say(options: dict[str, Any], retries: Retries) -> None:
     assert retries_of(options) == retries
+
+
+@pytest.mark.parametrize("name", ["app", "package.app"])
+def test_an_exception_of_the_running_script_by_the_name_of_its_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / f"{name.replace('.', '/')}.py"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("raise SystemExit('it is not run again')")
+    main = ModuleType("__main__")
+    main.__file__ = str(file)
+    exec("class Mine(Exception): pass", vars(main))
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = retries_of({"max_retries": 1, "retry_exceptions": [f"{name}.Mine"]})
+    sys.modules.pop("package", None)
+    assert found == Retries(1, ("__main__.Mine",))
 
 
 @pytest.mark.parametrize(
