@@ -100,6 +100,7 @@ class HydraTask:
     def _run(self, given: Payload, paths: Paths) -> Any:
         assert paths.workspace is not None
         config: DictConfig = pickling.loads(given.config)
+        main_module.settle(self.main, self.task_function)
         at_home = _move(config, paths.workspace, given)
         try:
             result = run_job(

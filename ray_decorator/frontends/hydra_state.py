@@ -20,6 +20,7 @@ from ..core.errors import text_of
 from ..core.serialization import pickling
 from ..core.serialization.failures import add_note
 from ..job.process.workplace import start_directory
+from .script import paths as script_paths
 
 _UNSET = re.compile(r"Environment variable '([^']+)' not found")
 
@@ -33,7 +34,8 @@ def captured() -> State:
 
     Raises PicklingError, naming the resolver or config that cannot travel.
     """
-    return pickling.dumps(Singleton.get_state(), "Hydra's state, with the registered resolvers and configs,")
+    what = "Hydra's state, with the registered resolvers and configs,"
+    return pickling.dumps(Singleton.get_state(), what, script_paths.REDUCTIONS)
 
 
 @contextlib.contextmanager

@@ -80,6 +80,7 @@ class Task:
         """The call itself, within `around`."""
         with own_sessions():
             given: Arguments = pickling.loads(payload)
+            main_module.settle(self.main, self.function)
             args, kwargs = given.filled(self.function, (*paths.deps, *paths.outs))
             return self.function(*args, **kwargs)
 

@@ -132,11 +132,15 @@ def test_a_module_that_the_script_has_loaded_by_its_path(driver: far_project.Dri
 
 ROOTED = """
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
 ROOT = Path(__file__).resolve().parent
+OmegaConf.register_new_resolver("root", lambda: ROOT)
 CONF = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shop")
 
 
@@ -148,8 +152,18 @@ class Words:
         return (self.folder / "a.txt").read_text()
 
 
-@hydra.main(version_base=None, config_path=None)
+@dataclass
+class Config:
+    words: str = "${root:}/words"
+    folder: Path = ROOT / "words"
+
+
+ConfigStore.instance().store("config", Config)
+
+
+@hydra.main(version_base=None, config_path=None, config_name="config")
 def main(cfg):
+    assert os.path.isdir(cfg.words) and Config.folder.is_dir() and Config().folder.is_dir()
     print("told:", Words().read(), os.path.exists(f"{CONF}/models.py"), Path(__file__).resolve().parent == ROOT)
 
 

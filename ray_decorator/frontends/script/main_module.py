@@ -109,6 +109,14 @@ def installed(main: Main, function: Callable[..., Any]) -> Iterator[None]:
                 sys.modules[name] = module
 
 
+def settle(main: Main, function: Callable[..., Any]) -> None:
+    """Its classes are as `installed` has made them, though other pickles have brought them since.
+
+    A class that comes to a process again is the same class, with the attributes that it has in that pickle.
+    """
+    script_paths.moved({}, _functions((function, *main.objects.values())), main.paths)
+
+
 def forget(main: Main, function: Callable[..., Any]) -> None:
     """Let go of what the script keeps in its globals, as Python does when a program ends.
 

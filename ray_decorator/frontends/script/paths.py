@@ -3,7 +3,8 @@
 The script is not run again there, where ``ROOT = Path(__file__).parent`` would be another path. A `Path` is found
 wherever it is in a task (`REDUCTIONS`). Texts that are absolute paths are found in the script's own globals, in
 containers of these, in defaults and closed-over variables of its functions, and in attributes of its classes (`of`,
-`moved`). Arguments, deps, outs and what a task returns are none of the script's: they stay as they are.
+`moved`). A class that comes once more, with an argument or a config, has the attributes of home again: those are
+moved then, too. Arguments, deps, outs and what a task returns are none of the script's: they stay as they are.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ...job.process.inheritance import value_here
 from ...project.environ import variable_of
 
 _DEEPEST = 5
+_KINDS = (str, type(Path()), PurePosixPath)
 _CONTAINERS = (dict, list, tuple)
 _MOST = 1024 * 1024  # bytes; what is larger holds data
 
@@ -60,8 +62,9 @@ class _Change:
     text: Callable[[str], str]
 
     def __call__(self, value: Any, depth: int = _DEEPEST) -> Any:
-        if type(value) is str:
-            return self.text(value)
+        if type(value) in _KINDS:
+            text = os.fspath(value)
+            return value if (new := self.text(text)) is text or new == text else type(value)(new)
         if depth == 0 or type(value) not in _CONTAINERS or sys.getsizeof(value) > _MOST:
             return value
         if type(value) is tuple:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ray_decorator.core.serialization import pickling
 from ray_decorator.frontends.script import main_module
 
 SCRIPT = """
@@ -79,13 +80,16 @@ import pickle, sys
 from pathlib import Path
 
 from ray_decorator.core.paths import Folder
-from ray_decorator.frontends.script.main_module import installed
+from ray_decorator.frontends.script.main_module import installed, settle
 from ray_decorator.job.process import workplace
 
-data, home, there, told = sys.argv[1:]
+data, argument, home, there, told = sys.argv[1:]
 workplace._stands_for[:] = [(Folder(home, whole=True), Path(there))]
 main, paths, others = pickle.loads(Path(data).read_bytes())
 with installed(main, paths):
+    given = pickle.loads(Path(argument).read_bytes())
+    settle(main, paths)
+    assert (given.root, given.text) == (Path(home), home)  # what is passed stays as it is
     Path(told).write_bytes(pickle.dumps((paths(), others())))
 """
 
@@ -99,10 +103,12 @@ def expected(root: Path) -> tuple[Any, ...]:
 def test_paths_of_its_code_lead_to_that_code_there(script: types.ModuleType, tmp_path: Path) -> None:
     data, told = tmp_path / "data", tmp_path / "told"
     data.write_bytes(main_module.dumps(lambda main: (main, script.paths, script.others), "the task"))
+    argument = tmp_path / "argument"
+    argument.write_bytes(pickling.dumps(script.Config(), "an argument"))  # its class comes once more
     before = script.others()
     assert script.paths() == expected(tmp_path)  # nothing has changed at home
     for there in (tmp_path, tmp_path / "there"):
-        subprocess.run([sys.executable, "-c", THERE, data, tmp_path, there, told], check=True)
+        subprocess.run([sys.executable, "-c", THERE, data, argument, tmp_path, there, told], check=True)
         paths, others = pickle.loads(told.read_bytes())
         assert paths == expected(there)
         assert others == before
