@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from ...project.environ import variable_of
 _DEEPEST = 5
 _KINDS = (str, type(Path()), PurePosixPath)
 _CONTAINERS = (dict, list, tuple)
-_MOST = 1024 * 1024  # bytes; what is larger holds data
+_MOST = 1000  # what has more items holds data
 
 
 def of(namespace: Mapping[str, Any], code: Iterable[Any]) -> dict[str, Variable]:
@@ -65,7 +64,7 @@ class _Change:
         if type(value) in _KINDS:
             text = os.fspath(value)
             return value if (new := self.text(text)) is text or new == text else type(value)(new)
-        if depth == 0 or type(value) not in _CONTAINERS or sys.getsizeof(value) > _MOST:
+        if depth == 0 or type(value) not in _CONTAINERS or len(value) > _MOST:
             return value
         if type(value) is tuple:
             parts = tuple(self(part, depth - 1) for part in value)
@@ -112,11 +111,14 @@ def _visit_function(function: types.FunctionType, change: _Change) -> None:
 
 def _reduce(path: PurePosixPath) -> Any:
     variable = _path(os.fspath(path))
-    return path.__reduce__() if variable is None else (_path_here, (type(path), variable))
+    if variable is None or variable.value is None:
+        return path.__reduce__()
+    real = None if variable.real == variable.value else variable.real
+    return _path_here, (type(path), variable.value, real)
 
 
-def _path_here(kind: type[PurePosixPath], variable: Variable) -> PurePosixPath:
-    return kind(value_here(variable) or "")
+def _path_here(kind: type[PurePosixPath], text: str, real: str | None) -> PurePosixPath:
+    return kind(value_here(Variable(text, real or text)) or text)
 
 
 REDUCTIONS: dict[type, Callable[[Any], Any]] = {type(Path()): _reduce, PurePosixPath: _reduce}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ray_decorator.core.serialization import pickling
-from ray_decorator.frontends.script import main_module
+from ray_decorator.frontends.script import main_module, paths
 
 SCRIPT = """
 import dataclasses, enum, functools, os, typing
@@ -109,6 +109,11 @@ def test_paths_of_its_code_lead_to_that_code_there(script: types.ModuleType, tmp
     assert script.paths() == expected(tmp_path)  # nothing has changed at home
     for there in (tmp_path, tmp_path / "there"):
         subprocess.run([sys.executable, "-c", THERE, data, argument, tmp_path, there, told], check=True)
-        paths, others = pickle.loads(told.read_bytes())
-        assert paths == expected(there)
+        here, others = pickle.loads(told.read_bytes())
+        assert here == expected(there)
         assert others == before
+
+
+def test_long_lists_hold_data_and_no_paths_of_code() -> None:
+    files = [f"/data/{n}.png" for n in range(2000)]
+    assert paths.of({"FILES": files, "SOME": files[:2], "__file__": "/a.py"}, ()).keys() == set(files[:2])
