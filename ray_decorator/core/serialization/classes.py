@@ -10,6 +10,9 @@ pickle and ``inspect.getsource`` look for it, and its slots.
 
 An enum it makes from the values of its members: what ``__init__`` and ``__new__`` gave these, and other names for one
 value, come with it here.
+
+A class that comes back to the process that has made it is that class, and stays as it is: a job's copy has other
+paths in it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import contextlib
 import enum
 import functools
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,6 +33,7 @@ def quiet(reduced: Any, kind: type, is_by_value: Callable[[type], bool]) -> Any:
     """How ``kind`` is pickled, from how cloudpickle does it, which gives the metaclass first."""
     if issubclass(kind, enum.Enum):
         return _enum(reduced, kind)
+    reduced = _filled_where_new(reduced, kind)
     hooks = [base for base in kind.__mro__[1:-1] if _HOOK in vars(base)]
     if not (isinstance(reduced, tuple) and len(reduced) > 1 and reduced[1][:1] == (type(kind),)):
         return reduced  # by reference, or another cloudpickle
@@ -39,6 +44,33 @@ def quiet(reduced: Any, kind: type, is_by_value: Callable[[type], bool]) -> Any:
     is_scripts = maker is not type(kind) or any(map(is_by_value, hooks))
     made = functools.partial(_made, type(kind), maker, is_scripts)
     return reduced[0], (made, *reduced[1][1:]), *reduced[2:]
+
+
+def _filled_where_new(reduced: Any, kind: type) -> Any:
+    if not (isinstance(reduced, tuple) and len(reduced) == 6 and callable(reduced[5])):
+        return reduced  # by reference, or another cloudpickle
+    if id(kind) not in _come:
+        _note(kind, _own)
+    return *reduced[:5], functools.partial(_fill, reduced[5])
+
+
+def _fill(how: Callable[[type, Any], Any], kind: type, state: Any) -> None:
+    if id(kind) not in _own:
+        _note(kind, _come)
+        how(kind, state)
+
+
+# by identity: a metaclass may compare in ways of its own
+_own: set[int] = set()
+"""The classes of this process that have left it."""
+_come: set[int] = set()
+"""Those that came from another one."""
+
+
+def _note(kind: type, known: set[int]) -> None:
+    if id(kind) not in known:
+        known.add(id(kind))
+        weakref.finalize(kind, known.discard, id(kind)).atexit = False
 
 
 def _as_written(arguments: tuple[Any, ...], kind: type, maker: type) -> tuple[Any, ...]:

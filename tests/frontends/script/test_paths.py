@@ -117,3 +117,10 @@ def test_paths_of_its_code_lead_to_that_code_there(script: types.ModuleType, tmp
 def test_long_lists_hold_data_and_no_paths_of_code() -> None:
     files = [f"/data/{n}.png" for n in range(2000)]
     assert paths.of({"FILES": files, "SOME": files[:2], "__file__": "/a.py"}, ()).keys() == set(files[:2])
+
+
+def test_a_class_that_comes_home_stays_as_it_is(script: types.ModuleType, tmp_path: Path) -> None:
+    data = pickling.dumps(script.Config(), "an object")
+    script.Config.text = "changed since"
+    assert type(pickling.loads(data)) is script.Config
+    assert script.Config.text == "changed since"
