@@ -32,7 +32,7 @@ _HOOK = "__init_subclass__"
 def quiet(reduced: Any, kind: type, is_by_value: Callable[[type], bool]) -> Any:
     """How ``kind`` is pickled, from how cloudpickle does it, which gives the metaclass first."""
     if issubclass(kind, enum.Enum):
-        return _enum(reduced, kind)
+        return _filled_where_new(_enum(reduced, kind), kind)
     reduced = _filled_where_new(reduced, kind)
     hooks = [base for base in kind.__mro__[1:-1] if _HOOK in vars(base)]
     if not (isinstance(reduced, tuple) and len(reduced) > 1 and reduced[1][:1] == (type(kind),)):
@@ -44,6 +44,13 @@ def quiet(reduced: Any, kind: type, is_by_value: Callable[[type], bool]) -> Any:
     is_scripts = maker is not type(kind) or any(map(is_by_value, hooks))
     made = functools.partial(_made, type(kind), maker, is_scripts)
     return reduced[0], (made, *reduced[1][1:]), *reduced[2:]
+
+
+def is_named(member: enum.Enum) -> bool:
+    """Whether the enum says nothing of its own on how members are pickled, and this one has a name."""
+    kind = type(member)
+    is_plain = kind.__reduce_ex__ is enum.Enum.__reduce_ex__ and "__reduce__" not in vars(kind)
+    return is_plain and kind.__members__.get(member.name) is member
 
 
 def _filled_where_new(reduced: Any, kind: type) -> Any:

@@ -12,6 +12,7 @@ a script's own locks are new ones there (`in_process`), its code that runs when 
 from __future__ import annotations
 
 import dataclasses
+import enum
 import importlib
 import importlib.machinery
 import inspect
@@ -139,8 +140,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         """cloudpickle's hook, which has something to say of functions and classes alone."""
-        if not isinstance(obj, (types.FunctionType, type, BaseException)):
+        if not isinstance(obj, (types.FunctionType, type, BaseException, enum.Enum)):
             return NotImplemented
+        if isinstance(obj, enum.Enum):
+            # by name: a value may be another one there, such as a path
+            known = classes.is_named(obj) and self._is_by_value(type(obj))
+            return (getattr, (type(obj), obj.name)) if known else NotImplemented
         if isinstance(obj, BaseException):
             return exception_parts.reduce_in_a_value(obj, travels)
         if isinstance(obj, types.FunctionType) and (place := _hidden_at(obj)) is not None:

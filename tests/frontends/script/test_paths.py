@@ -80,6 +80,7 @@ import pickle, sys
 from pathlib import Path
 
 from ray_decorator.core.paths import Folder
+from ray_decorator.core.serialization import pickling
 from ray_decorator.frontends.script.main_module import installed, settle
 from ray_decorator.job.process import workplace
 
@@ -90,7 +91,7 @@ with installed(main, paths):
     given = pickle.loads(Path(argument).read_bytes())
     settle(main, paths)
     assert (given.root, given.text) == (Path(home), home)  # what is passed stays as it is
-    Path(told).write_bytes(pickle.dumps((paths(), others())))
+    Path(told).write_bytes(pickle.dumps((paths(), others(), pickling.dumps(main.objects["Kind"].ROOT, "a result"))))
 """
 
 
@@ -109,7 +110,8 @@ def test_paths_of_its_code_lead_to_that_code_there(script: types.ModuleType, tmp
     assert script.paths() == expected(tmp_path)  # nothing has changed at home
     for there in (tmp_path, tmp_path / "there"):
         subprocess.run([sys.executable, "-c", THERE, data, argument, tmp_path, there, told], check=True)
-        here, others = pickle.loads(told.read_bytes())
+        here, others, result = pickle.loads(told.read_bytes())
+        assert pickle.loads(result) is script.Kind.ROOT and script.Kind.ROOT.value == tmp_path
         assert here == expected(there)
         assert others == before
 
