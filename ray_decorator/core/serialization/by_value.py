@@ -4,7 +4,8 @@
     functools.cached_property              its function (Python 3.11 has a lock in it)
     functools.singledispatch               its functions (they are in a weak dictionary, too)
     typing.NewType                         its name and type
-    dataclasses.MISSING                    its name: there is one, and fields are compared with it
+    dataclasses.MISSING                    the one that is there, since fields are compared with it (a copy, too:
+                                           plain cloudpickle copies it with a class, and so does Ray)
     weak references and dictionaries       what they lead to; it is gone there if nothing else holds it
 
 What a module has that workers can import still goes by its name.
@@ -72,8 +73,12 @@ def _gone() -> weakref.ref[Any]:
     return weakref.ref(type("gone", (), {})())
 
 
-def _reduce_missing(_: Any) -> str:
-    return "MISSING"
+def _reduce_missing(_: Any) -> tuple[Any, ...]:
+    return _missing, ()
+
+
+def _missing() -> Any:
+    return dataclasses.MISSING
 
 
 REDUCTIONS: dict[type, Callable[[Any], Any]] = {

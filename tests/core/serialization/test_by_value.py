@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import subprocess
@@ -10,6 +11,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 
 from ray_decorator.core.serialization import by_value, pickling
@@ -97,3 +99,10 @@ def test_what_a_module_has_goes_by_its_name(value: Any) -> None:
     assert not by_value._is_elsewhere("__main__", "f") and not by_value._is_elsewhere(
         __name__, "f.<locals>.g"
     )
+
+
+def test_a_copy_of_missing_is_the_one_that_is_there() -> None:
+    """Plain cloudpickle copies it with a class, also where it fills a class that it has made anew."""
+    copied = cloudpickle.loads(cloudpickle.dumps(dataclasses.MISSING))
+    assert copied is not dataclasses.MISSING
+    assert pickling.loads(pickling.dumps([copied], "value")) == [dataclasses.MISSING]
