@@ -33,6 +33,7 @@ from . import by_value, classes, exception_parts, in_process
 
 Reductions = Mapping[type, Callable[[Any], Any]]
 
+_MOST_LINKS = 64  # causes and contexts in one pickle, which nests them; those beyond are left out
 _NAMELESS = "<dynamic-code>"  # what cloudpickle puts for the file's name
 
 
@@ -134,6 +135,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             **reductions,
         }
         super().__init__(file)
+        self._links_left = _MOST_LINKS
         # cloudpickle has no public name for it; without it, those globals are a plain dict
         if (main := sys.modules.get("__main__")) is not None and hasattr(self, "globals_ref"):
             self.globals_ref[id(vars(main))] = _Globals()
@@ -147,14 +149,37 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             known = classes.is_named(obj) and self._is_by_value(type(obj))
             return (getattr, (type(obj), obj.name)) if known else NotImplemented
         if isinstance(obj, BaseException):
-            return exception_parts.reduce_in_a_value(obj, travels)
+            return exception_parts.reduce_in_a_value(obj, self._goes_along)
         if isinstance(obj, types.FunctionType) and (place := _hidden_at(obj)) is not None:
             return _unhidden, place
         found = super().reducer_override(obj)
         return classes.quiet(found, obj, self._is_by_value) if isinstance(obj, type) else found
 
+    def _goes_along(self, linked: BaseException | None) -> bool:
+        """Whether the cause or context of an exception is pickled with it."""
+        self._links_left -= linked is not None
+        return self._links_left >= 0 and _travels_alone(linked)
+
     def _is_by_value(self, kind: type) -> bool:
         return super().reducer_override(kind) is not NotImplemented and kind.__module__ != "builtins"
+
+
+class _Unlinked(Pickler):
+    """Leaves causes and contexts out: each is looked at by itself.
+
+    With all of its own, each would be looked at once more for each that leads to it, and for ever in a circle.
+    """
+
+    def _goes_along(self, linked: BaseException | None) -> bool:
+        return False
+
+
+def _travels_alone(error: BaseException | None) -> bool:
+    try:
+        _Unlinked(io.BytesIO()).dump(error)
+    except Exception:  # any failure is the answer asked for
+        return False
+    return True
 
 
 class _Limited(io.RawIOBase):

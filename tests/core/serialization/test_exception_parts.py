@@ -86,3 +86,30 @@ def test_a_cause_that_cannot_travel_stays_here() -> None:
 def test_an_attribute_that_cannot_travel_is_named() -> None:
     with pytest.raises(PicklingError, match=r"the attribute 'extra' of KeywordOnly is a _thread\.lock"):
         dumps([KeywordOnly(1, extra=threading.Lock())], "value")
+
+
+def linked(errors: int) -> BaseException:
+    """As each is raised from the one before, while that is handled: its cause is its context, too."""
+    last: BaseException = ValueError(0)
+    for number in range(1, errors):
+        error = KeywordOnly(number, extra=None)
+        error.__cause__ = error.__context__ = last
+        last = error
+    return last
+
+
+def chain(error: BaseException | None) -> int:
+    return 0 if error is None else 1 + chain(error.__cause__)
+
+
+def test_many_that_hang_together_are_each_looked_at_once_and_too_many_are_left_out() -> None:
+    assert chain(loads(dumps([linked(30)], "value"))[0]) == 30  # 3 to the 30th, where each looks at all below
+    assert 30 <= chain(loads(dumps([linked(500)], "value"))[0]) < 500
+
+
+def test_a_circle_of_causes_and_contexts_stays_one() -> None:
+    first, second = ValueError(1), KeywordOnly(2, extra=None)
+    first.__cause__ = first.__context__ = second
+    second.__cause__ = second.__context__ = first
+    came = loads(dumps([first], "value"))[0]
+    assert type(came.__cause__) is KeywordOnly and came.__cause__.__context__ is came
