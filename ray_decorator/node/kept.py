@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ..core.machine.directories import node_root, why_not_private
+from ..core.machine.directories import node_root, why_not_ours
 
 
 def listed(path: str) -> list[tuple[str, int, int]] | None:
@@ -40,7 +40,7 @@ def read(path: str, relpath: str, offset: int, size: int) -> bytes:
 
 def _is_ours(path: str) -> bool:
     root = node_root()
-    if os.path.lexists(root) and (problem := why_not_private(root)) is not None:
+    if (problem := why_not_ours(root)) is not None:
         raise PermissionError(problem)
     return os.path.exists(path) and os.path.realpath(path).startswith(os.path.realpath(root) + os.sep)
 

@@ -8,6 +8,7 @@ import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,12 @@ from ray_decorator.core.values.stores import Credentials, Location
 from ray_decorator.store.identity import locate
 from ray_decorator.store.store import Store, open_store
 from ray_decorator.store.transport.uplink import LEAST
+
+
+def not_knowing(
+    unknown: str, server: servers.Server
+) -> AbstractContextManager[tuple[servers.Server, servers.Requests]]:
+    return servers.counting(server, fault=lambda verb, path: "501" if verb == unknown else None)
 
 
 class TestEveryStore:
@@ -139,10 +146,7 @@ class TestEveryStore:
     def test_what_a_server_does_not_know_is_not_waited_for(
         self, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with servers.counting(rclone, fault=lambda verb, path: "501" if verb == "PUT" else None) as (
-            proxy,
-            _,
-        ):
+        with not_knowing("PUT", rclone) as (proxy, _):
             store = s3_store(proxy, monkeypatch)
             began = time.monotonic()
             with pytest.raises(StoreError, match="NotImplemented"):
@@ -172,10 +176,7 @@ class TestEveryStore:
     def test_an_object_is_deleted_also_where_deleting_many_at_once_is_unknown(
         self, rclone: servers.Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with servers.counting(rclone, fault=lambda verb, path: "501" if verb == "POST" else None) as (
-            proxy,
-            _,
-        ):
+        with not_knowing("POST", rclone) as (proxy, _):
             store = s3_store(proxy, monkeypatch)
             store.put("a", b"x")
             store.delete("a")

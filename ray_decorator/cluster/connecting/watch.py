@@ -84,7 +84,7 @@ class Watch:
         if self._closed.is_set():
             return
         self._closed.set()
-        if (first_silent(self._places, self._every) or self._unanswered(self._every)) is not None:
+        if self._failure(self._every) is not None:
             self._leave_alone()
 
     def _is_connected(self) -> bool:
@@ -107,6 +107,9 @@ class Watch:
     def _add_raylet(self) -> None:
         self._places += _own_raylet()  # a GCS that is dying tells it never
 
+    def _failure(self, seconds: float) -> str | None:
+        return first_silent(self._places, seconds) or self._unanswered(seconds)
+
     def _unanswered(self, seconds: float) -> str | None:
         """What gives no answer through Ray Client within ``seconds``, in words; None where all do.
 
@@ -123,7 +126,7 @@ class Watch:
         silent_since, failures, failure = 0.0, 0, None
         while failures < _TRIES or time.monotonic() - silent_since < self._patience:
             since = time.monotonic()
-            failure = first_silent(self._places, self._every * 0.8) or self._unanswered(self._every * 0.8)
+            failure = self._failure(self._every * 0.8)
             failures = failures + 1 if failure else 0
             silent_since = since if failures <= 1 else silent_since
             if self._client and ray_api.is_client() is False:

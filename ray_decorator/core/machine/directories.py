@@ -72,6 +72,11 @@ def why_not_private(path: str) -> str | None:
         return _cannot_be(path, exc)
 
 
+def why_not_ours(path: str) -> str | None:
+    """As `why_not_private`, of what is there: nothing is made, and what is not there is no problem."""
+    return why_not_private(path) if os.path.lexists(path) else None
+
+
 def _made_private(path: str) -> str | None:
     if not os.path.isabs(path):
         return f"{path} is a relative path, and jobs change their directory: {_ADVICE}, by its absolute path."

@@ -63,9 +63,8 @@ def dumps(task: Callable[[Main], Any], what: str) -> bytes:
     Without what of the script cannot be pickled or holds large data. Raises PicklingError, which names ``what``.
     """
     try:
-        data = pickling.pickled(
-            task(captured(sure=False)), script_paths.REDUCTIONS
-        )  # most scripts have nothing of that kind
+        # most scripts have nothing of that kind
+        data = pickling.pickled(task(captured(sure=False)), script_paths.REDUCTIONS)
         if len(data) <= _MOST:
             return data
     except Exception:  # it is found out below what it was
@@ -192,7 +191,7 @@ def _stand_in(main: Main, function: Callable[..., Any]) -> types.ModuleType:
     vars(module).update(
         {**script_imports.imported(main.imports), **main.objects, **namespace, "__name__": "__main__"}
     )
-    script_paths.moved(vars(module), list(_functions((function, *main.objects.values()))), main.paths)
+    script_paths.moved(vars(module), _functions((function, *main.objects.values())), main.paths)
     if main.module is not None and _is_found(main.module):
         module.__spec__ = importlib.machinery.ModuleSpec(main.module, None, origin=file)
     return module

@@ -10,6 +10,7 @@ moved then, too. Arguments, deps, outs and what a task returns are none of the s
 from __future__ import annotations
 
 import inspect
+import operator
 import os
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -68,15 +69,11 @@ class _Change:
             return value
         if type(value) is tuple:
             parts = tuple(self(part, depth - 1) for part in value)
-            return value if all(map(_same, parts, value)) else parts
+            return value if all(map(operator.is_, parts, value)) else parts
         for key, part in list(value.items() if type(value) is dict else enumerate(value)):
             if (new := self(part, depth - 1)) is not part:
                 value[key] = new
         return value
-
-
-def _same(one: Any, other: Any) -> bool:
-    return one is other
 
 
 def _visit(namespace: dict[str, Any], code: Iterable[Any], change: _Change) -> None:

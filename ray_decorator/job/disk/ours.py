@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from ...content.hashes.hash_cache import HashCache, default_path
 from ...core.errors import InputError
-from ...core.machine.directories import cache_home, node_root, why_not_private
+from ...core.machine.directories import cache_home, node_root, why_not_ours
 from . import room, scratch, sockets
 
 _MAY_BE_ASKED_FOR = 120.0  # seconds for which the driver may still rescue what a crashed job left
@@ -84,7 +84,7 @@ def _attempts() -> Mapping[Path, float | None]:
 
 
 def _refuse_what_others_can_write(path: str) -> None:
-    if os.path.lexists(path) and (problem := why_not_private(path)) is not None:
+    if (problem := why_not_ours(path)) is not None:
         raise InputError(problem)
 
 
