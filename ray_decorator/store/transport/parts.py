@@ -68,7 +68,7 @@ class PartsUpload:
                 # a slow line takes a part in less than a time-out
                 still(silent if not self._uplink.slow or silent > self._uplink.timeout else 0.0)
                 if silent > (max(first, self._patience.seconds) if self._moving else first):
-                    raise StoreUnreachableError(
+                    raise self._stopped or StoreUnreachableError(
                         f"nobody answers for {self._place} (of an upload, no part was taken for {silent:.0f} s): "
                         "check that the server runs, and that nothing on the way there holds back large uploads"
                     )
