@@ -35,6 +35,24 @@ def test_its_own_error_is_raised() -> None:
         upload().run(put, [], 10)
 
 
+def test_what_stopped_the_pieces_is_raised_though_the_store_never_answers_the_abort() -> None:
+    answered = threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"x"
+        raise ValueError("the file changed")
+
+    def put(given: Iterator[bytes]) -> None:
+        try:
+            list(given)
+        finally:
+            answered.wait(60)
+
+    with pytest.raises(ValueError, match="the file changed"):
+        upload(patience=2).run(put, pieces(), 0.1)
+    answered.set()
+
+
 def test_a_line_that_bears_more_is_told() -> None:
     with pytest.raises(Faster):
         upload(wanted=8).run(lambda pieces: list(pieces).clear(), [b"x" * 5 * MIB] * 4, 10)
